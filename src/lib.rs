@@ -1,1 +1,15 @@
-//! placeholder
+//! understudy: a sidecar for LLM traffic that caches, compares and decides.
+//!
+//! The order of the modules is the layering: a module uses only those above it.
+
+// Words: plain data; no IO, async, clock or randomness.
+pub mod error;
+pub mod chat;
+// Rules: pure functions.
+pub mod wire;
+pub mod provider;
+pub mod stats;
+pub mod compare;
+pub mod experiment;
+pub mod key;
+pub mod config;

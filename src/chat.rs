@@ -1,0 +1,226 @@
+//! What a model was asked and what it answered, in no provider's words.
+
+pub mod fold;
+
+use serde_json::Value;
+
+/// One thing a provider's answer said, in the order it said it.
+///
+/// A whole JSON answer decodes to the same events as the stream of the same answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChatEvent {
+    /// The answer's own id and the model that gave it; may come with every chunk, first wins.
+    Start {
+        /// The provider's id of the answer.
+        id: Option<String>,
+        /// The model as the provider names it.
+        model: Option<String>,
+    },
+    /// Answer text.
+    Text {
+        /// Which of the answers, from 0.
+        choice: u32,
+        /// The piece.
+        text: String,
+    },
+    /// Reasoning text shown beside the answer.
+    Reasoning {
+        /// Which of the answers, from 0.
+        choice: u32,
+        /// The piece.
+        text: String,
+    },
+    /// The words of a refusal.
+    Refusal {
+        /// Which of the answers, from 0.
+        choice: u32,
+        /// The piece.
+        text: String,
+    },
+    /// What an audio answer says.
+    Transcript {
+        /// Which of the answers, from 0.
+        choice: u32,
+        /// The piece.
+        text: String,
+    },
+    /// A piece of a tool call.
+    ToolCall {
+        /// Which of the answers, from 0.
+        choice: u32,
+        /// Tells parallel calls apart; need not start at 0.
+        index: u32,
+        /// The call's id, once.
+        id: Option<String>,
+        /// The tool's name, once.
+        name: Option<String>,
+        /// A piece of the arguments, JSON when put together.
+        arguments: String,
+    },
+    /// Log-probabilities of the next tokens.
+    Logprobs {
+        /// Which of the answers, from 0.
+        choice: u32,
+        /// One entry a token.
+        tokens: Vec<TokenLogprob>,
+    },
+    /// The answer ended, and why.
+    Finish {
+        /// Which of the answers, from 0.
+        choice: u32,
+        /// The provider's word.
+        reason: String,
+    },
+    /// Tokens so far; the last one counts.
+    Usage(Usage),
+    /// The provider reports a failure, in a body or inside a stream.
+    Error(ProviderError),
+    /// The dialect's end mark.
+    Done,
+}
+
+/// A token with the probability the model gave it and its rivals.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenLogprob {
+    /// The token.
+    pub token: String,
+    /// Natural logarithm of its probability.
+    pub logprob: f64,
+    /// The likeliest tokens at this place with their natural log-probabilities.
+    pub top: Vec<(String, f64)>,
+}
+
+/// Tokens of one answer; what a provider does not say is `None`, never 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Prompt tokens, cached ones included.
+    pub input_tokens: Option<u64>,
+    /// Answer tokens, reasoning included where the provider counts it there.
+    pub output_tokens: Option<u64>,
+    /// The provider's own total.
+    pub total_tokens: Option<u64>,
+    /// Prompt tokens read from the provider's cache.
+    pub cached_input_tokens: Option<u64>,
+    /// Prompt tokens written to the provider's cache.
+    pub cache_write_tokens: Option<u64>,
+    /// Answer tokens spent on reasoning.
+    pub reasoning_tokens: Option<u64>,
+}
+
+/// A failure as the provider told it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProviderError {
+    /// The provider's class of error.
+    pub kind: Option<String>,
+    /// The provider's code; numbers are kept as their digits.
+    pub code: Option<String>,
+    /// The provider's sentence.
+    pub message: String,
+    /// The request field at fault.
+    pub param: Option<String>,
+}
+
+/// A whole answer: every event folded.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// The provider's id of the answer.
+    pub id: Option<String>,
+    /// The model as the provider names it.
+    pub model: Option<String>,
+    /// By their index; one unless the request asked for several.
+    pub choices: Vec<Choice>,
+    /// Tokens, if the provider said.
+    pub usage: Option<Usage>,
+    /// The failure, if the provider told one.
+    pub error: Option<ProviderError>,
+    /// The dialect's end mark was there.
+    pub done: bool,
+}
+
+/// One of the answers to a prompt.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Choice {
+    /// From 0.
+    pub index: u32,
+    /// The answer.
+    pub text: String,
+    /// Reasoning shown beside it.
+    pub reasoning: String,
+    /// The words of a refusal.
+    pub refusal: String,
+    /// What an audio answer says.
+    pub transcript: String,
+    /// In the order they began.
+    pub tool_calls: Vec<ToolCall>,
+    /// One entry a token, if asked for.
+    pub logprobs: Vec<TokenLogprob>,
+    /// The provider's word for why it ended.
+    pub finish: Option<String>,
+}
+
+/// A tool the model wants called.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ToolCall {
+    /// To tell the pieces of parallel calls apart.
+    pub index: u32,
+    /// The call's id; old-style function calls have none.
+    pub id: Option<String>,
+    /// The tool's name.
+    pub name: String,
+    /// As received; JSON unless the answer was cut.
+    pub arguments: String,
+}
+
+impl ToolCall {
+    /// The arguments as JSON; empty and `null` mean no arguments; `None` when they do not parse.
+    pub fn arguments_json(&self) -> Option<Value> {
+        let text = self.arguments.trim();
+        if text.is_empty() || text == "null" {
+            return Some(Value::Object(serde_json::Map::new()));
+        }
+        serde_json::from_str(text).ok()
+    }
+}
+
+impl Answer {
+    /// Whether the provider ended every answer itself and reported no failure.
+    pub fn is_whole(&self) -> bool {
+        self.error.is_none()
+            && !self.choices.is_empty()
+            && (self.done || self.choices.iter().all(|choice| choice.finish.is_some()))
+    }
+
+    /// The first answer's text, or its refusal, or what it says aloud.
+    pub fn text(&self) -> &str {
+        self.choices.first().map_or("", Choice::said)
+    }
+
+    /// Whether the model declined to answer.
+    pub fn refused(&self) -> bool {
+        self.choices.iter().any(|choice| {
+            !choice.refusal.is_empty() || choice.finish.as_deref() == Some("content_filter")
+        })
+    }
+
+    /// What the application acts on, for comparing two answers: no ids, no reasoning.
+    pub fn content(&self) -> Vec<(&str, Vec<(&str, &str)>)> {
+        self.choices
+            .iter()
+            .map(|choice| {
+                let calls = choice.tool_calls.iter();
+                let calls = calls.map(|call| (call.name.as_str(), call.arguments.as_str()));
+                (choice.said(), calls.collect())
+            })
+            .collect()
+    }
+}
+
+impl Choice {
+    /// Text, else refusal, else transcript.
+    pub fn said(&self) -> &str {
+        [&self.text, &self.refusal, &self.transcript]
+            .into_iter()
+            .find(|text| !text.is_empty())
+            .map_or("", String::as_str)
+    }
+}

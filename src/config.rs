@@ -1,0 +1,162 @@
+//! What the program runs on: checked values with every default filled in.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::experiment::Experiment;
+use crate::experiment::Target;
+use crate::provider::Auth;
+use crate::wire::DialectName;
+
+/// Everything a process needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Data plane address.
+    pub listen: SocketAddr,
+    /// Admin plane address.
+    pub admin: SocketAddr,
+    /// Where sled lives; made if absent.
+    pub data_dir: PathBuf,
+    /// Every known provider and those of the file, by name.
+    pub providers: BTreeMap<String, Provider>,
+    /// Model names applications may ask for, and who answers them.
+    pub routes: BTreeMap<String, Route>,
+    /// Limits for routes that set none of their own.
+    pub timeouts: Timeouts,
+    /// Whether and how long answers are kept.
+    pub cache: CachePolicy,
+    /// Sizes that keep memory bounded.
+    pub limits: Limits,
+    /// In the order of the files.
+    pub experiments: Vec<Experiment>,
+}
+
+/// A provider with its keys resolved.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// The name in targets and path prefixes.
+    pub name: String,
+    /// Without trailing slash; what the provider's own SDK takes.
+    pub base_url: http::Uri,
+    /// The wire format of its chat endpoint.
+    pub dialect: DialectName,
+    /// How the key is sent.
+    pub auth: Auth,
+    /// Keys from the file; they replace whatever the client sends.
+    pub api_keys: Vec<SecretString>,
+    /// The key from the provider's usual environment variable; used when the client sends none.
+    pub fallback_key: Option<SecretString>,
+}
+
+/// Who answers a model name, in order of preference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// At least one.
+    pub targets: Vec<Weighted>,
+    /// Limits of this route.
+    pub timeouts: Timeouts,
+}
+
+/// A target and its share of a route's traffic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weighted {
+    /// Who answers.
+    pub target: Target,
+    /// Relative weight; when no target of a route has one, order alone decides.
+    pub weight: Option<u32>,
+}
+
+/// How long each stage of a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until the connection stands.
+    pub connect: Duration,
+    /// From the request's end to the first byte of the answer's body.
+    pub first_token: Duration,
+    /// Between two pieces of the body.
+    pub idle: Duration,
+    /// The whole call.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            first_token: Duration::from_secs(60),
+            idle: Duration::from_secs(30),
+            total: Duration::from_secs(600),
+        }
+    }
+}
+
+/// What the cache may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CacheMode {
+    /// Serve what is stored, store what is new.
+    #[default]
+    On,
+    /// Neither read nor write.
+    Off,
+    /// Always call, always store.
+    Record,
+    /// Never call: a miss is an error.
+    Replay,
+}
+
+/// Whether and how long answers are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CachePolicy {
+    /// What the cache may do.
+    pub mode: CacheMode,
+    /// How long an answer stays fresh.
+    pub ttl: Duration,
+    /// The most that stored answers may take, counted before sled's own overhead.
+    pub max_bytes: u64,
+}
+
+impl Default for CachePolicy {
+    fn default() -> Self {
+        Self { mode: CacheMode::On, ttl: Duration::from_secs(24 * 3600), max_bytes: 1 << 30 }
+    }
+}
+
+/// Sizes that keep memory bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest request body taken, bytes.
+    pub max_request_bytes: usize,
+    /// The largest answer kept for cache and pairs, bytes; larger ones pass through unrecorded.
+    pub max_answer_bytes: usize,
+    /// Requests open at once on the data plane; more are answered 503.
+    pub max_concurrency: usize,
+    /// Shadow calls under way at once.
+    pub shadow_concurrency: usize,
+    /// Shadow calls waiting; more are dropped and counted.
+    pub shadow_queue: usize,
+    /// Judge calls under way at once.
+    pub judge_concurrency: usize,
+    /// Records waiting for the disk; more are dropped and counted.
+    pub recorder_queue: usize,
+    /// How long open streams may go on after a request to stop.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_request_bytes: 32 << 20,
+            max_answer_bytes: 16 << 20,
+            max_concurrency: 1024,
+            shadow_concurrency: 32,
+            shadow_queue: 1024,
+            judge_concurrency: 16,
+            recorder_queue: 4096,
+            drain: Duration::from_secs(25),
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! stub until the merge
+pub mod rule;

@@ -1,0 +1,380 @@
+//! OpenAI chat completion bodies and stream chunks, read leniently and written back.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::chat::ChatEvent;
+use crate::chat::ProviderError;
+use crate::chat::TokenLogprob;
+use crate::chat::Usage;
+
+/// A whole body (`message`) or a stream chunk (`delta`).
+#[derive(Deserialize)]
+pub struct Chunk<'a> {
+    #[serde(default, borrow)]
+    id: Text<'a>,
+    #[serde(default, borrow)]
+    model: Text<'a>,
+    #[serde(default, borrow)]
+    choices: Option<Vec<Choice<'a>>>,
+    #[serde(default)]
+    usage: Option<WireUsage>,
+    #[serde(default)]
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(default)]
+    index: Option<u32>,
+    #[serde(default, borrow)]
+    delta: Option<Message<'a>>,
+    #[serde(default, borrow)]
+    message: Option<Message<'a>>,
+    #[serde(default, borrow)]
+    finish_reason: Text<'a>,
+    #[serde(default)]
+    logprobs: Option<WireLogprobs>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(default, borrow)]
+    content: Text<'a>,
+    #[serde(default, borrow)]
+    reasoning_content: Text<'a>,
+    #[serde(default, borrow)]
+    reasoning: Text<'a>,
+    #[serde(default, borrow)]
+    refusal: Text<'a>,
+    #[serde(default, borrow)]
+    tool_calls: Option<Vec<ToolCall<'a>>>,
+    #[serde(default, borrow)]
+    function_call: Option<Function<'a>>,
+    #[serde(default, borrow)]
+    audio: Option<Audio<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ToolCall<'a> {
+    #[serde(default)]
+    index: Option<u32>,
+    #[serde(default, borrow)]
+    id: Text<'a>,
+    #[serde(default, borrow)]
+    function: Option<Function<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Function<'a> {
+    #[serde(default, borrow)]
+    name: Text<'a>,
+    #[serde(default, borrow)]
+    arguments: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Audio<'a> {
+    #[serde(default, borrow)]
+    transcript: Text<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct WireUsage {
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+    total_tokens: Option<u64>,
+    prompt_tokens_details: Option<InputDetails>,
+    completion_tokens_details: Option<OutputDetails>,
+    prompt_cache_hit_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct InputDetails {
+    cached_tokens: Option<u64>,
+    cache_write_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct OutputDetails {
+    reasoning_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct WireLogprobs {
+    #[serde(default)]
+    content: Option<Vec<WireLogprob>>,
+}
+
+#[derive(Deserialize)]
+struct WireLogprob {
+    token: String,
+    logprob: f64,
+    #[serde(default)]
+    top_logprobs: Vec<WireTop>,
+}
+
+#[derive(Deserialize)]
+struct WireTop {
+    token: String,
+    logprob: f64,
+}
+
+/// Reads one body or chunk; what does not parse becomes a provider error.
+///
+/// `calls` counts the tool calls begun so far, for servers that number them not at all.
+pub fn read(json: &[u8], calls: &mut u32, out: &mut Vec<ChatEvent>) {
+    match serde_json::from_slice::<Chunk<'_>>(json) {
+        Ok(chunk) => chunk.events(json, calls, out),
+        Err(_) => match serde_json::from_slice::<Value>(json) {
+            Ok(value) => out.push(ChatEvent::Error(provider_error(&value))),
+            Err(error) => out.push(ChatEvent::Error(ProviderError {
+                kind: Some("malformed".into()),
+                message: format!("not JSON: line {} column {}", error.line(), error.column()),
+                ..ProviderError::default()
+            })),
+        },
+    }
+}
+
+impl Chunk<'_> {
+    fn events(self, json: &[u8], calls: &mut u32, out: &mut Vec<ChatEvent>) {
+        if !self.id.is_empty() || !self.model.is_empty() {
+            out.push(ChatEvent::Start { id: self.id.some(), model: self.model.some() });
+        }
+        let is_error = self.error.as_ref().is_some_and(|error| !error.is_null());
+        let is_answer = self.choices.is_some() || self.usage.is_some();
+        if is_error || !is_answer {
+            let value = serde_json::from_slice(json).unwrap_or(Value::Null);
+            out.push(ChatEvent::Error(provider_error(&value)));
+        }
+        for (at, choice) in (0..).zip(self.choices.unwrap_or_default()) {
+            choice.events(at, calls, out);
+        }
+        if let Some(usage) = self.usage {
+            out.push(ChatEvent::Usage(usage.into()));
+        }
+    }
+}
+
+impl Choice<'_> {
+    fn events(self, at: u32, calls: &mut u32, out: &mut Vec<ChatEvent>) {
+        let choice = self.index.unwrap_or(at);
+        if let Some(message) = self.delta.or(self.message) {
+            message.events(choice, calls, out);
+        }
+        if let Some(tokens) = self.logprobs.and_then(|logprobs| logprobs.content) {
+            let tokens = tokens.into_iter().map(TokenLogprob::from).collect();
+            out.push(ChatEvent::Logprobs { choice, tokens });
+        }
+        if let Some(reason) = self.finish_reason.some() {
+            out.push(ChatEvent::Finish { choice, reason });
+        }
+    }
+}
+
+impl Message<'_> {
+    fn events(self, choice: u32, calls: &mut u32, out: &mut Vec<ChatEvent>) {
+        let reasoning = if self.reasoning_content.is_empty() {
+            self.reasoning
+        } else {
+            self.reasoning_content
+        };
+        let thinking = self.content.thinking.into_owned();
+        for text in [reasoning.text.into_owned(), thinking].into_iter().filter(|t| !t.is_empty()) {
+            out.push(ChatEvent::Reasoning { choice, text });
+        }
+        if !self.content.text.is_empty() {
+            out.push(ChatEvent::Text { choice, text: self.content.text.into_owned() });
+        }
+        if let Some(text) = self.refusal.some() {
+            out.push(ChatEvent::Refusal { choice, text });
+        }
+        if let Some(text) = self.audio.and_then(|audio| audio.transcript.some()) {
+            out.push(ChatEvent::Transcript { choice, text });
+        }
+        for call in self.tool_calls.unwrap_or_default() {
+            let index = call.number(calls);
+            let id = call.id.some();
+            let (name, arguments) = call.function.map_or((None, String::new()), Function::parts);
+            out.push(ChatEvent::ToolCall { choice, index, id, name, arguments });
+        }
+        if let Some(function) = self.function_call {
+            let (name, arguments) = function.parts();
+            out.push(ChatEvent::ToolCall { choice, index: 0, id: None, name, arguments });
+        }
+    }
+}
+
+impl ToolCall<'_> {
+    /// The server's index; without one, an id or a name begins a call and anything else continues.
+    fn number(&self, calls: &mut u32) -> u32 {
+        if let Some(index) = self.index {
+            *calls = (*calls).max(index.saturating_add(1));
+            return index;
+        }
+        let named = self.function.as_ref().is_some_and(|function| !function.name.is_empty());
+        if !self.id.is_empty() || named || *calls == 0 {
+            *calls = calls.saturating_add(1);
+        }
+        *calls - 1
+    }
+}
+
+impl Function<'_> {
+    /// Name and arguments; arguments sent as a JSON object instead of a string keep their text.
+    fn parts(self) -> (Option<String>, String) {
+        let arguments = match self.arguments.map(RawValue::get) {
+            None | Some("null") => String::new(),
+            Some(raw) if raw.starts_with('"') => serde_json::from_str(raw).unwrap_or_default(),
+            Some(raw) => raw.to_owned(),
+        };
+        (self.name.some(), arguments)
+    }
+}
+
+impl From<WireUsage> for Usage {
+    fn from(usage: WireUsage) -> Self {
+        let input = usage.prompt_tokens_details.as_ref();
+        Self {
+            input_tokens: usage.prompt_tokens,
+            output_tokens: usage.completion_tokens,
+            total_tokens: usage.total_tokens,
+            cached_input_tokens: input
+                .and_then(|details| details.cached_tokens)
+                .or(usage.prompt_cache_hit_tokens),
+            cache_write_tokens: input.and_then(|details| details.cache_write_tokens),
+            reasoning_tokens: usage
+                .completion_tokens_details
+                .and_then(|details| details.reasoning_tokens),
+        }
+    }
+}
+
+impl From<WireLogprob> for TokenLogprob {
+    fn from(wire: WireLogprob) -> Self {
+        let top = wire.top_logprobs.into_iter().map(|top| (top.token, top.logprob)).collect();
+        Self { token: wire.token, logprob: wire.logprob, top }
+    }
+}
+
+/// Reads an error in any of the shapes that OpenAI-compatible servers use.
+pub fn provider_error(body: &Value) -> ProviderError {
+    let body = body.get(0).unwrap_or(body);
+    let error = match body.get("error") {
+        Some(Value::String(message)) => {
+            return ProviderError { message: message.clone(), ..ProviderError::default() };
+        }
+        Some(error @ Value::Object(_)) => error,
+        _ => body,
+    };
+    let word = |key: &str| match error.get(key) {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => None,
+    };
+    ProviderError {
+        kind: word("type"),
+        code: word("code"),
+        message: word("message")
+            .or_else(|| word("detail"))
+            .unwrap_or_else(|| "neither an answer nor an error message".into()),
+        param: word("param"),
+    }
+}
+
+/// A string that may also be null, absent, or a list of typed parts; anything else reads as empty.
+#[derive(Default)]
+struct Text<'a> {
+    text: Cow<'a, str>,
+    thinking: Cow<'a, str>,
+}
+
+impl Text<'_> {
+    fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    fn some(self) -> Option<String> {
+        (!self.text.is_empty()).then(|| self.text.into_owned())
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> de::Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text, null or a list of parts")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Text { text: Cow::Borrowed(text), thinking: Cow::default() })
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Text { text: Cow::Owned(text.to_owned()), thinking: Cow::default() })
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+        Ok(Text::default())
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Text::default())
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Text::default())
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Text { text: Cow::Owned(number.to_string()), thinking: Cow::default() })
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Text::default())
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<de::IgnoredAny, de::IgnoredAny>()?.is_some() {}
+        Ok(Text::default())
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let (mut text, mut thinking) = (String::new(), String::new());
+        while let Some(part) = seq.next_element::<Value>()? {
+            match part.get("type").and_then(Value::as_str) {
+                Some("thinking") => push_thinking(&part["thinking"], &mut thinking),
+                Some("text" | "output_text") => {
+                    text.push_str(part.get("text").and_then(Value::as_str).unwrap_or_default());
+                }
+                _ => {}
+            }
+        }
+        Ok(Text { text: text.into(), thinking: thinking.into() })
+    }
+}
+
+fn push_thinking(thinking: &Value, out: &mut String) {
+    match thinking {
+        Value::String(text) => out.push_str(text),
+        Value::Array(parts) => parts
+            .iter()
+            .filter_map(|part| part.get("text").and_then(Value::as_str))
+            .for_each(|text| out.push_str(text)),
+        _ => {}
+    }
+}
