@@ -301,5 +301,5 @@ mod tests {
         assert_eq!(digest(body).to_string(), PINNED);
     }
 
-    const PINNED: &str = "";
+    const PINNED: &str = "33f06049c5ed7bca37b8090683cab2c070706657e5761dea638a915b76fcd712";
 }

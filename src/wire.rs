@@ -152,7 +152,9 @@ pub fn fold<'a>(
         let first = pieces.next().unwrap_or_default();
         let body: std::borrow::Cow<'_, [u8]> = match pieces.next() {
             None => first.into(),
-            Some(second) => [first, second].into_iter().chain(pieces).collect::<Vec<_>>().concat().into(),
+            Some(second) => {
+                [first, second].into_iter().chain(pieces).collect::<Vec<_>>().concat().into()
+            }
         };
         dialect.decode_body(&body).into_iter().for_each(|event| fold.push(event));
     }

@@ -77,9 +77,8 @@ fn add_tool_call(
 ) {
     let id = id.filter(|id| !id.is_empty());
     let name = name.filter(|name| !name.is_empty());
-    let begins = |call: &ToolCall| {
-        id.is_some() && call.id.is_some() && call.id != id && name.is_some()
-    };
+    let begins =
+        |call: &ToolCall| id.is_some() && call.id.is_some() && call.id != id && name.is_some();
     let known = choice.tool_calls.iter_mut().rev().find(|call| call.index == index);
     match known {
         Some(call) if !begins(call) => {

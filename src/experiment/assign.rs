@@ -68,7 +68,7 @@ mod tests {
         assert_eq!([unit(""), unit("user-1"), unit("user-2")], VECTORS);
     }
 
-    const VECTORS: [u32; 3] = [0, 0, 0];
+    const VECTORS: [u32; 3] = [553_987, 188_995, 461_309];
 
     #[test]
     fn purposes_and_experiments_are_independent() {

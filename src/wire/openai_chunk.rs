@@ -26,6 +26,14 @@ pub struct Chunk<'a> {
     usage: Option<WireUsage>,
     #[serde(default)]
     error: Option<Value>,
+    /// Groq puts the usage of a stream here.
+    #[serde(default)]
+    x_groq: Option<Groq>,
+}
+
+#[derive(Deserialize)]
+struct Groq {
+    usage: Option<WireUsage>,
 }
 
 #[derive(Deserialize)]
@@ -91,7 +99,14 @@ struct WireUsage {
     total_tokens: Option<u64>,
     prompt_tokens_details: Option<InputDetails>,
     completion_tokens_details: Option<OutputDetails>,
+    /// DeepSeek.
     prompt_cache_hit_tokens: Option<u64>,
+    /// Moonshot, Hugging Face.
+    cached_tokens: Option<u64>,
+    /// Mistral.
+    num_cached_tokens: Option<u64>,
+    /// DeepSeek on Azure.
+    reasoning_tokens: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -156,7 +171,8 @@ impl Chunk<'_> {
         for (at, choice) in (0..).zip(self.choices.unwrap_or_default()) {
             choice.events(at, calls, out);
         }
-        if let Some(usage) = self.usage {
+        let groq = self.x_groq.and_then(|groq| groq.usage);
+        if let Some(usage) = self.usage.or(groq) {
             out.push(ChatEvent::Usage(usage.into()));
         }
     }
@@ -180,11 +196,8 @@ impl Choice<'_> {
 
 impl Message<'_> {
     fn events(self, choice: u32, calls: &mut u32, out: &mut Vec<ChatEvent>) {
-        let reasoning = if self.reasoning_content.is_empty() {
-            self.reasoning
-        } else {
-            self.reasoning_content
-        };
+        let reasoning =
+            if self.reasoning_content.is_empty() { self.reasoning } else { self.reasoning_content };
         let thinking = self.content.thinking.into_owned();
         for text in [reasoning.text.into_owned(), thinking].into_iter().filter(|t| !t.is_empty()) {
             out.push(ChatEvent::Reasoning { choice, text });
@@ -247,11 +260,14 @@ impl From<WireUsage> for Usage {
             total_tokens: usage.total_tokens,
             cached_input_tokens: input
                 .and_then(|details| details.cached_tokens)
-                .or(usage.prompt_cache_hit_tokens),
+                .or(usage.prompt_cache_hit_tokens)
+                .or(usage.cached_tokens)
+                .or(usage.num_cached_tokens),
             cache_write_tokens: input.and_then(|details| details.cache_write_tokens),
             reasoning_tokens: usage
                 .completion_tokens_details
-                .and_then(|details| details.reasoning_tokens),
+                .and_then(|details| details.reasoning_tokens)
+                .or(usage.reasoning_tokens),
         }
     }
 }

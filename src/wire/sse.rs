@@ -133,7 +133,8 @@ mod tests {
         let mut parser = Parser::new();
         let mut events = Vec::new();
         for piece in pieces {
-            parser.push(piece, |Event { name, data, .. }| events.push((name.clone(), data.clone())));
+            parser
+                .push(piece, |Event { name, data, .. }| events.push((name.clone(), data.clone())));
         }
         events
     }
