@@ -2,7 +2,19 @@
 
 pub mod fold;
 
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::Serialize;
 use serde_json::Value;
+
+/// A piece of an answer's body as it came, whatever it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Microseconds from the moment the request was sent.
+    pub at_us: u64,
+    /// The piece.
+    pub bytes: Bytes,
+}
 
 /// One thing a provider's answer said, in the order it said it.
 ///
@@ -80,7 +92,7 @@ pub enum ChatEvent {
 }
 
 /// A token with the probability the model gave it and its rivals.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TokenLogprob {
     /// The token.
     pub token: String,
@@ -91,7 +103,7 @@ pub struct TokenLogprob {
 }
 
 /// Tokens of one answer; what a provider does not say is `None`, never 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Prompt tokens, cached ones included.
     pub input_tokens: Option<u64>,
@@ -108,7 +120,7 @@ pub struct Usage {
 }
 
 /// A failure as the provider told it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProviderError {
     /// The provider's class of error.
     pub kind: Option<String>,
@@ -121,7 +133,7 @@ pub struct ProviderError {
 }
 
 /// A whole answer: every event folded.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// The provider's id of the answer.
     pub id: Option<String>,
@@ -138,7 +150,7 @@ pub struct Answer {
 }
 
 /// One of the answers to a prompt.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     /// From 0.
     pub index: u32,
@@ -159,7 +171,7 @@ pub struct Choice {
 }
 
 /// A tool the model wants called.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ToolCall {
     /// To tell the pieces of parallel calls apart.
     pub index: u32,

@@ -112,7 +112,7 @@ struct Canonical<'o> {
     depth: u32,
 }
 
-impl<'de> de::DeserializeSeed<'de> for Canonical<'_> {
+impl<'de> DeserializeSeed<'de> for Canonical<'_> {
     type Value = ();
 
     fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {

@@ -12,4 +12,23 @@ pub mod stats;
 pub mod compare;
 pub mod experiment;
 pub mod key;
+pub mod pair;
+pub mod price;
+pub mod tally;
+pub mod report;
 pub mod config;
+pub mod plan;
+// Resources: each owns one outside thing.
+pub mod metrics;
+pub mod store;
+pub mod cache;
+pub mod upstream;
+// Work.
+pub mod board;
+pub mod recorder;
+pub mod shadow;
+pub mod judge;
+pub mod exchange;
+// Edge.
+pub mod http;
+pub mod app;

@@ -90,7 +90,7 @@ pub trait Dialect: Send + Sync {
     /// # Errors
     /// A body that is not JSON or lacks what the dialect requires, said for the client.
     fn read_request(&self, body: Bytes) -> Result<ChatRequest, Error>;
-    /// The request for `model` with `patch` laid over it (RFC 7396).
+    /// The request for `model` with `patch` (RFC 7396) laid over it.
     ///
     /// Without a patch every byte but the model's name stays as it came.
     ///
@@ -100,12 +100,14 @@ pub trait Dialect: Send + Sync {
         &self,
         request: &ChatRequest,
         model: &str,
-        patch: &Map<String, Value>,
+        patch: Option<&Map<String, Value>>,
     ) -> Result<Bytes, Error>;
     /// A request of our own.
     fn write_prompt(&self, prompt: &Prompt) -> Bytes;
     /// The conversation as text.
     fn turns(&self, body: &[u8]) -> Vec<Turn>;
+    /// What tells one conversation from another: a name the application gave, else its first turns.
+    fn conversation(&self, body: &[u8]) -> String;
     /// Decodes a stream of server-sent events, one payload at a time.
     fn decoder(&self) -> Box<dyn Decode>;
     /// Decodes a whole body.

@@ -67,11 +67,9 @@ impl Dialect for OpenAi {
         &self,
         request: &ChatRequest,
         model: &str,
-        patch: &Map<String, Value>,
+        patch: Option<&Map<String, Value>>,
     ) -> Result<Bytes> {
-        if patch.is_empty() {
-            return Ok(rename(request, model));
-        }
+        let Some(patch) = patch else { return Ok(rename(request, model)) };
         let mut body: Value =
             serde_json::from_slice(&request.body).map_err(|error| not_readable(&error))?;
         merge_patch(&mut body, patch);
@@ -102,6 +100,17 @@ impl Dialect for OpenAi {
         let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         let messages = body.get("messages").and_then(Value::as_array);
         messages.into_iter().flatten().map(turn).collect()
+    }
+
+    fn conversation(&self, body: &[u8]) -> String {
+        #[derive(Deserialize)]
+        struct User {
+            user: Option<String>,
+        }
+        match serde_json::from_slice::<User>(body) {
+            Ok(User { user: Some(user) }) if !user.is_empty() => format!("user:{user}"),
+            _ => first_turns(&self.turns(body)),
+        }
     }
 
     fn decoder(&self) -> Box<dyn Decode> {
@@ -302,6 +311,14 @@ fn turn(message: &Value) -> Turn {
         text.push_str(&format!("[calls {}({})]", word("name"), word("arguments")));
     }
     Turn { role, text }
+}
+
+/// Everything up to the first thing the user said, which stays when the conversation grows.
+fn first_turns(turns: &[Turn]) -> String {
+    let first_user = turns.iter().position(|turn| turn.role == "user");
+    let end = first_user.map_or(turns.len(), |at| at + 1);
+    let opening = turns[..end].iter();
+    opening.map(|turn| format!("{}:{}:{}\n", turn.role, turn.text.len(), turn.text)).collect()
 }
 
 fn push_part(part: &Value, text: &mut String) {

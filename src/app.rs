@@ -1,0 +1,174 @@
+//! Builds everything, runs it, and drains it.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::board::Board;
+use crate::cache::Cache;
+use crate::config::Config;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::exchange::Front;
+use crate::http;
+use crate::http::admin::Admin;
+use crate::judge::Judge;
+use crate::metrics::Metrics;
+use crate::recorder;
+use crate::recorder::Record;
+use crate::recorder::Recorder;
+use crate::shadow::Shadow;
+use crate::store::Store;
+use crate::upstream::Upstream;
+
+/// Pairs that may wait for the judge in memory; all of them wait on disk too.
+const JUDGE_QUEUE: usize = 1 << 17;
+
+/// How long the recorder may take to write what is queued when the process ends.
+const LAST_WRITE: Duration = Duration::from_secs(10);
+
+/// A running process.
+pub struct App {
+    /// Where applications connect.
+    pub data: SocketAddr,
+    /// Where people and probes connect.
+    pub admin: SocketAddr,
+    /// Live experiments.
+    pub board: Arc<Board>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    recorder: Recorder,
+    stop: CancellationToken,
+    servers: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    writer: thread::JoinHandle<()>,
+}
+
+impl App {
+    /// Binds the ports, opens the store, goes on with what a former process left, and serves.
+    ///
+    /// # Errors
+    /// A port is taken, the data directory cannot be used, or TLS cannot start.
+    pub async fn start(config: Config) -> Result<Self> {
+        let data = bind("listen", config.listen).await?;
+        let admin = bind("admin", config.admin).await?;
+        let (data_addr, admin_addr) = (address(&data)?, address(&admin)?);
+        let store = open(&config)?;
+        let config = Arc::new(config);
+        let metrics = Arc::new(Metrics::new());
+        let board = Arc::new(Board::load(&config.experiments, &store)?);
+        let upstream = Arc::new(Upstream::new(&config)?);
+        let limits = config.limits;
+        // Room for all that one process can have had under way when it was killed.
+        let shadow_queue = limits.shadow_queue + limits.shadow_concurrency;
+        let (shadow, shadow_jobs) = mpsc::channel(shadow_queue);
+        let (judge, judge_jobs) = mpsc::channel(JUDGE_QUEUE);
+        let (recorder, writer) = recorder::recorder(recorder::Parts {
+            store: store.clone(),
+            board: board.clone(),
+            metrics: metrics.clone(),
+            policy: config.cache,
+            queue: limits.recorder_queue,
+            shadow,
+            judge,
+        })?;
+        let writer = thread::Builder::new().name("recorder".into()).spawn(move || writer.run());
+        let writer = writer
+            .map_err(|e| Error::new(Kind::Internal, format!("starting the recorder: {e}")))?;
+        let shadow = Arc::new(Shadow {
+            config: config.clone(),
+            upstream: upstream.clone(),
+            store: store.clone(),
+            recorder: recorder.clone(),
+        });
+        let judge = Arc::new(Judge {
+            config: config.clone(),
+            upstream: upstream.clone(),
+            store: store.clone(),
+            recorder: recorder.clone(),
+            board: board.clone(),
+            metrics: metrics.clone(),
+            without_logprobs: Mutex::new(HashSet::new()),
+        });
+        let workers =
+            vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
+        let front = Arc::new(Front {
+            cache: Cache::new(store, &config.cache),
+            upstream,
+            recorder: recorder.clone(),
+            board: board.clone(),
+            metrics: metrics.clone(),
+            config,
+        });
+        let stop = CancellationToken::new();
+        let shown = Admin { board: board.clone(), metrics: metrics.clone(), stop: stop.clone() };
+        let planes = [(data, http::data::router(front)), (admin, http::admin::router(shown))];
+        let servers = planes
+            .into_iter()
+            .map(|(on, router)| tokio::spawn(http::serve(on, router, stop.clone(), limits.drain)))
+            .collect();
+        let (data, admin) = (data_addr, admin_addr);
+        Ok(Self { data, admin, board, metrics, recorder, stop, servers, workers, writer })
+    }
+
+    /// Returns once everything recorded so far is on disk.
+    pub async fn flush(&self) {
+        self.recorder.flush().await;
+    }
+
+    /// Takes no new requests, lets open answers finish within the drain limit, writes, ends.
+    ///
+    /// Shadow and judge calls under way are dropped: they are made again after the next start.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        for server in self.servers {
+            let _ = server.await;
+        }
+        self.workers.iter().for_each(JoinHandle::abort);
+        self.recorder.deliver(Record::Stop).await;
+        let written = tokio::task::spawn_blocking(move || self.writer.join());
+        match tokio::time::timeout(LAST_WRITE, written).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(_) => tracing::error!("the recorder panicked"),
+            Err(_) => tracing::error!("the recorder could not write everything in time"),
+        }
+    }
+}
+
+fn open(config: &Config) -> Result<Store> {
+    let opened = Store::open(&config.data_dir)?;
+    if let Some((aside, why)) = opened.quarantined {
+        tracing::error!(
+            moved_to = %aside.display(), why,
+            "the data directory was damaged; it is kept aside and an empty one is used"
+        );
+    }
+    Ok(opened.store)
+}
+
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                ": another program has this port; stop it or choose another one"
+            }
+            std::io::ErrorKind::PermissionDenied => ": choose a port above 1023",
+            _ => "",
+        };
+        let what = format!("cannot listen on {address} (`{key}`): {error}{remedy}");
+        Error::new(Kind::Config, what)
+    })
+}
+
+fn address(listener: &TcpListener) -> Result<SocketAddr> {
+    listener.local_addr().map_err(|e| Error::new(Kind::Internal, format!("no local address: {e}")))
+}

@@ -1,0 +1,180 @@
+//! What happens when an answer has ended: it is counted, cached, and becomes half of a pair.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytes::BytesMut;
+use tokio::time::Instant;
+
+use crate::chat::Frame;
+use crate::exchange::Front;
+use crate::experiment::Target;
+use crate::key::CacheKey;
+use crate::metrics::Metrics;
+use crate::metrics::RequestLabels;
+use crate::pair::Half;
+use crate::pair::Origin;
+use crate::pair::PairId;
+use crate::plan::Plan;
+use crate::recorder::Record;
+use crate::store::answer::Exchange;
+use crate::store::answer::Head;
+use crate::upstream::pump::Account;
+use crate::upstream::pump::Ended;
+use crate::wire;
+use crate::wire::DialectName;
+
+/// Everything that is known of an exchange before its answer ends.
+pub struct Ending {
+    /// Cache, recorder, counters.
+    pub front: Arc<Front>,
+    /// The key of the target that answered.
+    pub key: CacheKey,
+    /// The answer may be stored if it is whole.
+    pub is_stored: bool,
+    /// It is a stream of server-sent events.
+    pub is_stream: bool,
+    /// HTTP status.
+    pub status: u16,
+    /// Who answered.
+    pub target: Target,
+    /// The answer's `content-type`.
+    pub content_type: String,
+    /// Of request and answer.
+    pub dialect: DialectName,
+    /// The request's body.
+    pub request: Bytes,
+    /// `experiment=variant`.
+    pub assigned: Option<String>,
+    /// The pair it is half of.
+    pub pair: Option<PairEnding>,
+    /// The request's id.
+    pub request_id: String,
+    /// When the request arrived.
+    pub arrived: Instant,
+}
+
+/// The pair that the application's own answer is half of.
+#[derive(Clone, Debug)]
+pub struct PairEnding {
+    id: PairId,
+    variant: String,
+    target: Target,
+}
+
+impl Ending {
+    /// Takes the account of the answer; nobody waits for this.
+    pub fn end(self, account: Account) {
+        let metrics = &self.front.metrics;
+        metrics.request_seconds.observe(self.arrived.elapsed().as_secs_f64());
+        let labels = RequestLabels { dialect: self.dialect.as_str(), status: self.status };
+        metrics.requests.get_or_create(&labels).inc();
+        let broken = match &account.ended {
+            Ended::Whole => None,
+            Ended::Unfinished => Some("unfinished"),
+            Ended::Cut(error) => {
+                tracing::warn!(request_id = self.request_id, target = %self.target, %error, "cut");
+                Some("cut")
+            }
+            Ended::TooLarge => Some("too_large"),
+            Ended::ClientLeft => Some("client_left"),
+        };
+        if let Some(broken) = broken {
+            Metrics::count(&metrics.broken, broken);
+        }
+        let is_good = account.ended == Ended::Whole && self.status == 200;
+        if let Some(pair) = &self.pair {
+            let record = match is_good && pair.target == self.target {
+                true => pair.half(&account),
+                false => pair.nothing(live_reason(&account.ended, self.status)),
+            };
+            self.front.recorder.record(record);
+        }
+        if is_good && self.is_stored {
+            self.store(account);
+        }
+    }
+
+    fn store(self, account: Account) {
+        let head = Head {
+            request_id: self.request_id,
+            key: self.key.to_string(),
+            target: self.target.to_string(),
+            dialect: self.dialect.as_str().to_owned(),
+            assigned: self.assigned,
+            is_stream: self.is_stream,
+            status: self.status,
+            content_type: self.content_type,
+            answered_ms: jiff::Timestamp::now().as_millisecond(),
+            took_us: account.took_us,
+            ..Head::default()
+        };
+        let frames = compact(account.pieces);
+        let exchange = Arc::new(Exchange { head, request: self.request, frames });
+        self.front.cache.insert(self.key, exchange.clone());
+        self.front.recorder.record(Record::Answer { key: self.key, exchange });
+    }
+}
+
+impl PairEnding {
+    /// The pair of a plan, if it makes one.
+    pub fn of(plan: &Plan<'_>) -> Option<Self> {
+        let (_, variant) = plan.enrolled?;
+        let (variant, target) = (variant.name.clone(), variant.target.clone());
+        Some(Self { id: plan.pair?, variant, target })
+    }
+
+    /// No whole answer came of it.
+    pub fn nothing(&self, reason: &'static str) -> Record {
+        Record::NoHalf { id: self.id, reason }
+    }
+
+    /// A stored answer as half of the pair.
+    pub fn from_cache(&self, hit: &Exchange) -> Record {
+        let dialect = DialectName::parse(&hit.head.dialect).unwrap_or(DialectName::OpenAi);
+        let pieces = hit.frames.iter().map(|frame| &frame.bytes[..]);
+        let answer = wire::fold(dialect.dialect(), hit.head.is_stream, pieces);
+        let half = Half {
+            variant: self.variant.clone(),
+            target: hit.head.target.clone(),
+            origin: Origin::Cached,
+            first_us: hit.frames.first().map_or(0, |frame| frame.at_us),
+            took_us: hit.head.took_us,
+            answer,
+        };
+        Record::Half { id: self.id, half: Box::new(half) }
+    }
+
+    fn half(&self, account: &Account) -> Record {
+        let half = Half {
+            variant: self.variant.clone(),
+            target: self.target.to_string(),
+            origin: Origin::Live,
+            first_us: account.pieces.first().map_or(account.took_us, |piece| piece.at_us),
+            took_us: account.took_us,
+            answer: account.answer.clone(),
+        };
+        Record::Half { id: self.id, half: Box::new(half) }
+    }
+}
+
+fn live_reason(ended: &Ended, status: u16) -> &'static str {
+    match ended {
+        _ if status != 200 => "live_status",
+        Ended::Whole => "live_failed_over",
+        Ended::Unfinished => "live_unfinished",
+        Ended::Cut(_) => "live_cut",
+        Ended::TooLarge => "live_too_large",
+        Ended::ClientLeft => "client_left",
+    }
+}
+
+/// Copies the pieces into one allocation, so that an entry does not pin whole network buffers.
+fn compact(pieces: Vec<Frame>) -> Vec<Frame> {
+    let mut whole = BytesMut::with_capacity(pieces.iter().map(|piece| piece.bytes.len()).sum());
+    pieces.iter().for_each(|piece| whole.extend_from_slice(&piece.bytes));
+    let mut whole = whole.freeze();
+    let slice =
+        |piece: Frame| Frame { at_us: piece.at_us, bytes: whole.split_to(piece.bytes.len()) };
+    pieces.into_iter().map(slice).collect()
+}

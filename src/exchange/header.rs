@@ -1,0 +1,114 @@
+//! Headers of requests and replies: what is read, what is added, what must not travel.
+
+use http::HeaderMap;
+use http::HeaderName;
+use http::HeaderValue;
+use http::header;
+use tokio::time::Instant;
+
+use crate::exchange::Incoming;
+use crate::experiment::Target;
+use crate::key::CacheKey;
+use crate::plan;
+use crate::plan::Plan;
+use crate::store::answer::Exchange;
+
+const AGE: HeaderName = header::AGE;
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const COST: HeaderName = HeaderName::from_static("x-understudy-cost-usd");
+const EXPERIMENT: HeaderName = HeaderName::from_static("x-understudy-experiment");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const TARGET: HeaderName = HeaderName::from_static("x-understudy-target");
+const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
+
+/// The headers of an answer from the cache.
+pub fn of_hit(
+    plan: &Plan<'_>,
+    incoming: &Incoming,
+    key: &CacheKey,
+    hit: &Exchange,
+    now_ms: i64,
+) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    set(&mut headers, header::CONTENT_TYPE, &hit.head.content_type);
+    set(&mut headers, CACHE_STATUS, &format!("understudy; hit; key=\"{key}\""));
+    let age = u64::try_from(now_ms - hit.head.answered_ms).unwrap_or(0) / 1000;
+    set(&mut headers, AGE, &age.to_string());
+    set(&mut headers, TARGET, &hit.head.target);
+    if let Some(assigned) = plan.assigned() {
+        set(&mut headers, EXPERIMENT, &assigned);
+    }
+    set(&mut headers, REQUEST_ID, &incoming.request_id);
+    set(&mut headers, COST, "0");
+    let own = incoming.arrived.elapsed().as_secs_f64() * 1e3;
+    set(&mut headers, SERVER_TIMING, &format!("understudy;dur={own:.3}"));
+    headers
+}
+
+/// Who answered, and the variant that was assigned.
+pub fn add_target(headers: &mut HeaderMap, target: &Target, assigned: Option<&str>) {
+    set(headers, TARGET, &target.to_string());
+    if let Some(assigned) = assigned {
+        set(headers, EXPERIMENT, assigned);
+    }
+}
+
+/// RFC 9211: how the cache handled the request.
+pub fn add_cache_status(headers: &mut HeaderMap, key: &CacheKey, looked: bool, is_stored: bool) {
+    let why = if looked { "miss" } else { "bypass" };
+    let status = match is_stored {
+        true => format!("understudy; fwd={why}; stored; key=\"{key}\""),
+        false => format!("understudy; fwd={why}"),
+    };
+    set(headers, CACHE_STATUS, &status);
+}
+
+/// The request's id and where the time went; the provider's own id moves aside.
+pub fn add_common(headers: &mut HeaderMap, request_id: &str, sent: Instant, arrived: Instant) {
+    if let Some(theirs) = headers.remove(REQUEST_ID) {
+        headers.insert(UPSTREAM_REQUEST_ID, theirs);
+    }
+    set(headers, REQUEST_ID, request_id);
+    let upstream = sent.elapsed().as_secs_f64() * 1e3;
+    let own = (arrived.elapsed().as_secs_f64() * 1e3 - upstream).max(0.0);
+    let timing = format!("upstream;dur={upstream:.3}, understudy;dur={own:.3}");
+    if let Ok(timing) = HeaderValue::from_str(&timing) {
+        headers.append(SERVER_TIMING, timing);
+    }
+}
+
+/// What the answer cost, in dollars, when its price is known.
+pub fn add_cost(headers: &mut HeaderMap, nano_usd: Option<u64>) {
+    if let Some(nano_usd) = nano_usd {
+        let (dollars, rest) = (nano_usd / 1_000_000_000, nano_usd % 1_000_000_000);
+        set(headers, COST, &format!("{dollars}.{rest:09}"));
+    }
+}
+
+/// The client's headers for a provider that its credential is not meant for.
+pub fn without_credential(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    for name in plan::CREDENTIAL_HEADERS.iter().chain(&["cookie"]) {
+        headers.remove(*name);
+    }
+    headers
+}
+
+/// Whether the body is a stream of server-sent events.
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    content_type(headers).starts_with("text/event-stream")
+}
+
+/// The `content-type`, or nothing.
+pub fn content_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().to_owned()
+}
+
+/// A value that no header can hold is left out.
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

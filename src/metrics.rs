@@ -1,0 +1,164 @@
+//! Every metric's name, in one place.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use prometheus_client::registry::Unit;
+
+/// One label of a closed set of words.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Word {
+    /// The word.
+    pub what: &'static str,
+}
+
+/// How a request of the data plane ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The caller's dialect.
+    pub dialect: &'static str,
+    /// HTTP status.
+    pub status: u16,
+}
+
+/// A configured provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProviderLabel {
+    /// Its name in the configuration.
+    pub provider: String,
+}
+
+/// A step of an experiment's funnel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FunnelLabels {
+    /// The experiment's name.
+    pub experiment: String,
+    /// The step.
+    pub step: &'static str,
+}
+
+/// All metrics of a process; every label value comes from the configuration or a closed list.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Requests answered on the data plane.
+    pub requests: Family<RequestLabels, Counter>,
+    /// Requests open on the data plane.
+    pub open: Gauge,
+    /// What the cache did: hit, miss, bypass, refresh.
+    pub cache: Family<Word, Counter>,
+    /// From a request's arrival to the last byte of its answer.
+    pub request_seconds: Histogram,
+    /// From sending a request upstream to its answer's head, by provider.
+    pub upstream_seconds: Family<ProviderLabel, Histogram, fn() -> Histogram>,
+    /// Our own part of the time to the answer's head.
+    pub own_seconds: Histogram,
+    /// Answers that broke off: upstream, client_left, too_large.
+    pub broken: Family<Word, Counter>,
+    /// Steps of the funnel from matched requests to judged pairs.
+    pub funnel: Family<FunnelLabels, Counter>,
+    /// Pairs that wait for the judge.
+    pub judge_queue: Gauge,
+    /// Judge calls: verdict, unparsed, failed.
+    pub judge_calls: Family<Word, Counter>,
+    /// Records dropped because the disk could not follow: queue_full, store_failed.
+    pub dropped: Family<Word, Counter>,
+    /// Records that wait for the disk.
+    pub recorder_queue: Gauge,
+    /// Answers stored.
+    pub stored_answers: Gauge,
+    /// Their size on disk before sled's own overhead, bytes.
+    pub stored_bytes: Gauge,
+    registry: Registry,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let upstream_seconds = Family::new_with_constructor(latency as fn() -> Histogram);
+        let mut metrics = Self {
+            requests: Family::default(),
+            open: Gauge::default(),
+            cache: Family::default(),
+            request_seconds: latency(),
+            upstream_seconds,
+            own_seconds: Histogram::new(OWN_BUCKETS),
+            broken: Family::default(),
+            funnel: Family::default(),
+            judge_queue: Gauge::default(),
+            judge_calls: Family::default(),
+            dropped: Family::default(),
+            recorder_queue: Gauge::default(),
+            stored_answers: Gauge::default(),
+            stored_bytes: Gauge::default(),
+            registry: Registry::with_prefix("understudy"),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("requests", "Requests answered on the data plane", self.requests.clone());
+        r.register("open_requests", "Requests open on the data plane", self.open.clone());
+        r.register("cache", "What the cache did", self.cache.clone());
+        let mut seconds = |name: &str, help: &str, histogram: &Histogram| {
+            r.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+        };
+        seconds("request", "From arrival to the last byte", &self.request_seconds);
+        seconds("own", "Our part of the time to the answer's head", &self.own_seconds);
+        r.register_with_unit(
+            "upstream",
+            "From sending a request upstream to its answer's head",
+            Unit::Seconds,
+            self.upstream_seconds.clone(),
+        );
+        r.register("broken_answers", "Answers that broke off", self.broken.clone());
+        r.register("experiment_funnel", "From matched to judged", self.funnel.clone());
+        r.register("judge_queue", "Pairs that wait for the judge", self.judge_queue.clone());
+        r.register("judge_calls", "Judge calls by result", self.judge_calls.clone());
+        r.register("recorder_dropped", "Records the disk could not take", self.dropped.clone());
+        r.register("recorder_queue", "Records that wait", self.recorder_queue.clone());
+        r.register("stored_answers", "Answers stored", self.stored_answers.clone());
+        r.register("stored_bytes", "Size of the stored answers", self.stored_bytes.clone());
+    }
+
+    /// Counts one of a closed list of words.
+    pub fn count(family: &Family<Word, Counter>, what: &'static str) {
+        family.get_or_create(&Word { what }).inc();
+    }
+
+    /// Counts a step of an experiment's funnel.
+    pub fn step(&self, experiment: &str, step: &'static str) {
+        let labels = FunnelLabels { experiment: experiment.to_owned(), step };
+        self.funnel.get_or_create(&labels).inc();
+    }
+
+    /// In the text format of Prometheus and OpenMetrics.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const OWN_BUCKETS: [f64; 10] =
+    [20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 20e-3, 100e-3];
+
+/// From a cache hit to a long generation.
+const LATENCY_BUCKETS: [f64; 14] =
+    [0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+fn latency() -> Histogram {
+    Histogram::new(LATENCY_BUCKETS)
+}

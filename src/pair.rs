@@ -1,0 +1,147 @@
+//! Two or more answers to one request, and how they were scored against each other.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::chat::Answer;
+use crate::key::Parts;
+use crate::key::PromptDigest;
+use crate::key::Tenant;
+use crate::stats::winrate::Score;
+
+/// Names a pair: one per experiment, prompt and tenant, however often the prompt is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PairId(pub [u8; 16]);
+
+impl PairId {
+    /// The id that every pod computes for the same request.
+    pub fn of(experiment: &str, prompt: &PromptDigest, tenant: &Tenant) -> Self {
+        let mut parts = Parts::new("pair");
+        parts.part(experiment.as_bytes());
+        parts.part(&prompt.0);
+        parts.part(&tenant.0);
+        let [digest @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = parts.finish();
+        Self(digest)
+    }
+
+    /// A fair coin from the id: which answer is shown first when the judge is asked only once.
+    pub fn shows_control_first(self) -> bool {
+        self.0[0] & 1 == 0
+    }
+}
+
+impl fmt::Display for PairId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for PairId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The promise to make a pair: enough to ask every variant again after a crash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// The facts.
+    pub head: IntentHead,
+    /// The request as the application sent it.
+    pub request: Bytes,
+}
+
+/// The facts of an intent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntentHead {
+    /// Which experiment.
+    pub experiment: String,
+    /// The request's dialect.
+    pub dialect: String,
+    /// Everyone who is to answer, `control` first.
+    pub variants: Vec<String>,
+    /// The request's id.
+    pub request_id: String,
+    /// Unix milliseconds.
+    pub created_ms: i64,
+}
+
+/// One variant's answer to the request of a pair.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Half {
+    /// Whose it is.
+    pub variant: String,
+    /// Who answered, `provider/model`.
+    pub target: String,
+    /// How it came about.
+    pub origin: Origin,
+    /// What was answered.
+    pub answer: Answer,
+    /// Until the first piece of the body, microseconds.
+    pub first_us: u64,
+    /// Until the end, microseconds.
+    pub took_us: u64,
+}
+
+/// How a half came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The application saw it.
+    Live,
+    /// The application saw it, from the cache.
+    Cached,
+    /// Asked out of the application's sight.
+    Shadow,
+}
+
+/// What became of a pair.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scored {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Judge calls that were made for it.
+    pub calls: u32,
+    /// What they cost, billionths of a dollar; `None` when a price is unknown.
+    pub cost_nano_usd: Option<u64>,
+    /// Unix milliseconds.
+    pub scored_ms: i64,
+}
+
+/// A score, or why there is none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// A comparator found the two equal: a tie without a judge.
+    Equal {
+        /// Which one.
+        comparator: String,
+    },
+    /// The judge's verdicts, candidate's view: 0 control better, 1 candidate better.
+    Judged {
+        /// With the control's answer shown first; absent when not asked.
+        control_first: Option<Score>,
+        /// With the candidate's answer shown first; absent when not asked.
+        candidate_first: Option<Score>,
+    },
+    /// The judge gave no usable verdict; counted, never a tie.
+    Unjudged {
+        /// A short stable word.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// The pair's score: the mean over the orders asked.
+    pub fn score(&self) -> Option<Score> {
+        match self {
+            Self::Equal { .. } => Some(Score::TIE),
+            Self::Judged { control_first: Some(a), candidate_first: Some(b) } => Some(a.mean(*b)),
+            Self::Judged { control_first, candidate_first } => control_first.or(*candidate_first),
+            Self::Unjudged { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Everything decided about a request before any IO.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header;
+use serde_json::Map;
+use serde_json::Value;
+
+use crate::config::CacheMode;
+use crate::config::Config;
+use crate::config::Route;
+use crate::config::Timeouts;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::experiment::Experiment;
+use crate::experiment::Target;
+use crate::experiment::Unit;
+use crate::experiment::Variant;
+use crate::experiment::assign::position;
+use crate::key::CacheKey;
+use crate::key::PromptDigest;
+use crate::key::Tenant;
+use crate::pair::PairId;
+use crate::wire::ChatRequest;
+use crate::wire::Dialect;
+
+/// Who sent the request, as far as it matters.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// The provider whose path prefix was used, if any.
+    pub provider: Option<&'a str>,
+    /// The request's headers.
+    pub headers: &'a HeaderMap,
+}
+
+/// What will happen to a request.
+#[derive(Clone, Debug)]
+pub struct Plan<'c> {
+    /// Who is asked, in order.
+    pub targets: Vec<Target>,
+    /// The only provider that may see the client's own credential.
+    pub credential_for: String,
+    /// How long each stage may take.
+    pub timeouts: Timeouts,
+    /// The experiment the request takes part in, and its variant.
+    pub enrolled: Option<(&'c Experiment, &'c Variant)>,
+    /// The pair it makes, if it is sampled.
+    pub pair: Option<PairId>,
+    /// What the cache may do.
+    pub cache: CacheRules,
+    /// What is asked, whoever answers.
+    pub prompt: PromptDigest,
+    /// For whom.
+    pub tenant: Tenant,
+}
+
+/// What the cache may do for one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheRules {
+    /// A stored answer may be served.
+    pub read: bool,
+    /// The answer may be stored.
+    pub write: bool,
+    /// A miss is an error instead of a call.
+    pub only_if_cached: bool,
+    /// Stored answers older than this do not count.
+    pub max_age: Option<Duration>,
+}
+
+/// Headers that carry a credential, in any dialect.
+pub const CREDENTIAL_HEADERS: [&str; 4] =
+    ["authorization", "api-key", "x-api-key", "x-goog-api-key"];
+
+/// Decides everything about a request.
+///
+/// # Errors
+/// The request asks for nothing that exists, in words for the client.
+pub fn plan<'c>(
+    config: &'c Config,
+    dialect: &dyn Dialect,
+    request: &ChatRequest,
+    caller: &Caller<'_>,
+) -> Result<Plan<'c>> {
+    let prompt = PromptDigest::of(dialect.name(), &request.body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let what = format!("the body is not valid JSON (line {line}, column {column})");
+        Error::new(Kind::BadRequest, what)
+    })?;
+    let tenant = tenant(caller.headers);
+    let (asked, timeouts) = resolve(config, dialect, &request.model, caller.provider, &prompt)?;
+    let credential_for = match (caller.provider, asked.first()) {
+        (Some(provider), _) => provider.to_owned(),
+        (None, first) => first.map(|target| target.provider.clone()).unwrap_or_default(),
+    };
+    let mut experiments = config.experiments.iter();
+    let experiment = experiments.find(|e| e.matches.accepts(&request.model, caller.headers));
+    let enrolled = experiment.map(|experiment| {
+        (experiment, experiment.assign(unit(experiment, dialect, request, caller).as_bytes()))
+    });
+    let pair = experiment
+        .filter(|experiment| experiment.is_shadowed(&prompt.0))
+        .map(|experiment| PairId::of(&experiment.name, &prompt, &tenant));
+    let mut targets = asked;
+    if let Some((_, variant)) = enrolled {
+        targets.retain(|target| *target != variant.target);
+        targets.insert(0, variant.target.clone());
+    }
+    let cache = cache_rules(config.cache.mode, caller.headers);
+    Ok(Plan { targets, credential_for, timeouts, enrolled, pair, cache, prompt, tenant })
+}
+
+impl Plan<'_> {
+    /// The key of the answer that `target` gives.
+    ///
+    /// The variant counts, and so does what it changes: two variants never share an answer.
+    pub fn key(&self, target: &Target) -> CacheKey {
+        let Some((experiment, variant)) = self.enrolled else {
+            return CacheKey::of(&self.prompt, target, &self.tenant, &[]);
+        };
+        let patch = self.patch(target).map(|patch| Value::Object(patch.clone()).to_string());
+        let patch = patch.as_deref().unwrap_or_default();
+        let parts = [experiment.name.as_str(), variant.name.as_str(), patch];
+        CacheKey::of(&self.prompt, target, &self.tenant, &parts)
+    }
+
+    /// What is laid over the request for `target`: the variant's changes, for its own target only.
+    pub fn patch(&self, target: &Target) -> Option<&Map<String, Value>> {
+        let (_, variant) = self.enrolled?;
+        (variant.target == *target && !variant.patch.is_empty()).then_some(&variant.patch)
+    }
+
+    /// `experiment=variant`, if the request takes part in one.
+    pub fn assigned(&self) -> Option<String> {
+        self.enrolled.map(|(experiment, variant)| format!("{}={}", experiment.name, variant.name))
+    }
+}
+
+/// Whose credentials these are.
+pub fn tenant(headers: &HeaderMap) -> Tenant {
+    Tenant::of(CREDENTIAL_HEADERS.iter().flat_map(|name| {
+        headers.get_all(*name).iter().flat_map(|value| [name.as_bytes(), value.as_bytes()])
+    }))
+}
+
+/// A route of that name, else `provider/model`, else a model of the prefix's or dialect's provider.
+fn resolve(
+    config: &Config,
+    dialect: &dyn Dialect,
+    model: &str,
+    prefix: Option<&str>,
+    prompt: &PromptDigest,
+) -> Result<(Vec<Target>, Timeouts)> {
+    if let Some(route) = config.routes.get(model) {
+        return Ok((ordered(route, model, prompt), route.timeouts));
+    }
+    if let Some(provider) = prefix {
+        let target = Target { provider: provider.to_owned(), model: model.to_owned() };
+        return Ok((vec![target], config.timeouts));
+    }
+    match Target::parse(model).filter(|target| config.providers.contains_key(&target.provider)) {
+        Some(target) => Ok((vec![target], config.timeouts)),
+        None => {
+            let provider = dialect.name().as_str();
+            if !config.providers.contains_key(provider) {
+                let what = format!("no route or provider answers to the model \"{model}\"");
+                return Err(Error::new(Kind::NotFound, what));
+            }
+            let target = Target { provider: provider.to_owned(), model: model.to_owned() };
+            Ok((vec![target], config.timeouts))
+        }
+    }
+}
+
+/// A weighted route begins with a target drawn by the prompt's hash and keeps the rest in order.
+fn ordered(route: &Route, name: &str, prompt: &PromptDigest) -> Vec<Target> {
+    let mut targets: Vec<Target> = route.targets.iter().map(|t| t.target.clone()).collect();
+    let total: u64 = route.targets.iter().map(|t| u64::from(t.weight.unwrap_or(0))).sum();
+    if total > 0 {
+        let drawn = u64::from(position("route", name, &prompt.0)) * total / 1_000_000;
+        let mut end = 0;
+        let first = route.targets.iter().position(|target| {
+            end += u64::from(target.weight.unwrap_or(0));
+            drawn < end
+        });
+        targets[..=first.unwrap_or(0)].rotate_right(1);
+    }
+    targets
+}
+
+/// The value that stays on its variant; a missing header or field falls back to the conversation.
+fn unit(
+    experiment: &Experiment,
+    dialect: &dyn Dialect,
+    request: &ChatRequest,
+    caller: &Caller<'_>,
+) -> String {
+    let named = match &experiment.unit {
+        Unit::Conversation => None,
+        Unit::Header(name) => {
+            let value = caller.headers.get(name);
+            value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        }
+        Unit::Field(pointer) => {
+            let body: Option<Value> = serde_json::from_slice(&request.body).ok();
+            body.and_then(|body| body.pointer(pointer).map(unit_text))
+        }
+    };
+    named.unwrap_or_else(|| dialect.conversation(&request.body))
+}
+
+fn unit_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The configured mode, narrowed by the request's `Cache-Control` (RFC 9111, section 5.2.1).
+fn cache_rules(mode: CacheMode, headers: &HeaderMap) -> CacheRules {
+    let (read, write, only_if_cached) = match mode {
+        CacheMode::On => (true, true, false),
+        CacheMode::Off => (false, false, false),
+        CacheMode::Record => (false, true, false),
+        CacheMode::Replay => (true, false, true),
+    };
+    let mut rules = CacheRules { read, write, only_if_cached, max_age: None };
+    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|v| v.to_str().ok());
+    for directive in values.flat_map(|value| value.split(',')) {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        match name.trim().to_ascii_lowercase().as_str() {
+            "no-cache" => rules.read = false,
+            "no-store" => (rules.read, rules.write) = (false, false),
+            "only-if-cached" => rules.only_if_cached = true,
+            "max-age" => {
+                let seconds = value.trim().trim_matches('"').parse().ok();
+                rules.max_age = seconds.map(Duration::from_secs).or(rules.max_age);
+            }
+            _ => {}
+        }
+    }
+    rules
+}

@@ -1,0 +1,26 @@
+//! The goal `non_inferior`: the candidate does not fall short by the margin.
+
+use super::{Decision, Reason, Rule, Spec, Verdict, because, decide};
+use crate::stats::WinRate;
+
+/// Ships when the whole interval is above 1/2 less the margin, refuses when it is below.
+pub(super) struct NonInferior;
+
+impl Rule for NonInferior {
+    fn name(&self) -> &'static str {
+        "non_inferior"
+    }
+
+    fn decide(&self, summary: &WinRate, spec: &Spec) -> Decision {
+        let least = 0.5 - spec.margin;
+        decide(summary, spec, |seen| {
+            if seen.upper < least {
+                Some(because(Verdict::DoNotShip, Reason::CandidateWorse))
+            } else if seen.lower > least {
+                Some(because(Verdict::Ship, Reason::NotWorse))
+            } else {
+                None
+            }
+        })
+    }
+}

@@ -1,0 +1,212 @@
+//! Pairs on disk: what was promised, which halves are there, and the scores.
+//!
+//! A pair is *open* from its intent until each of its candidates is scored or given up; open pairs
+//! are all that a restart has to look at. Everything here is idempotent: writing twice changes
+//! nothing, so doing again what a crash interrupted is safe.
+
+use std::collections::HashSet;
+
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::pair::Half;
+use crate::pair::Intent;
+use crate::pair::IntentHead;
+use crate::pair::PairId;
+use crate::pair::Scored;
+use crate::store::Store;
+use crate::store::failed;
+use crate::store::get;
+use crate::store::put;
+use crate::store::remove;
+use crate::store::seal;
+
+/// A pair that waits for answers or for the judge.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// Which one.
+    pub id: PairId,
+    /// What was promised.
+    pub head: IntentHead,
+    /// Variants whose answer is stored.
+    pub answered: Vec<String>,
+}
+
+impl Store {
+    /// Every pair ever begun, so that a prompt sent again makes no second one.
+    ///
+    /// # Errors
+    /// The disk is gone.
+    pub fn pair_ids(&self) -> Result<HashSet<PairId>> {
+        let mut ids = HashSet::new();
+        for key in self.inner.pairs.iter().keys() {
+            let key = key.map_err(|e| failed(&e))?;
+            if let Some(id) = key.first_chunk::<16>() {
+                ids.insert(PairId(*id));
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Stores the promise and marks the pair open.
+    ///
+    /// # Errors
+    /// The disk is full or gone.
+    pub fn put_intent(&self, id: PairId, intent: &Intent) -> Result<()> {
+        let record = seal::seal(&intent.head, &[&intent.request]).ok_or_else(unwritable)?;
+        let mut batch = sled::Batch::default();
+        put(&mut batch, &part(id, "intent", ""), &record);
+        self.inner.pairs.apply_batch(batch).map_err(|e| failed(&e))?;
+        let head = serde_json::to_vec(&intent.head).map_err(|_| unwritable())?;
+        self.inner.open.insert(id.0, head).map(drop).map_err(|e| failed(&e))
+    }
+
+    /// The promise of a pair.
+    pub fn intent(&self, id: PairId) -> Option<Intent> {
+        let record = get(&self.inner.pairs, &part(id, "intent", "")).ok()??;
+        let (head, request) = seal::unseal(&record)?;
+        Some(Intent { head, request })
+    }
+
+    /// Stores one variant's answer.
+    ///
+    /// # Errors
+    /// The disk is full or gone.
+    pub fn put_half(&self, id: PairId, half: &Half) -> Result<()> {
+        let record = seal::seal(half, &[]).ok_or_else(unwritable)?;
+        let mut batch = sled::Batch::default();
+        put(&mut batch, &part(id, "half", &half.variant), &record);
+        self.inner.pairs.apply_batch(batch).map_err(|e| failed(&e))
+    }
+
+    /// One variant's answer.
+    pub fn half(&self, id: PairId, variant: &str) -> Option<Half> {
+        let record = get(&self.inner.pairs, &part(id, "half", variant)).ok()??;
+        seal::unseal::<Half>(&record).map(|(half, _)| half)
+    }
+
+    /// Every open pair; unreadable ones are closed, because nothing can be done for them.
+    ///
+    /// # Errors
+    /// The disk is gone.
+    pub fn open_pairs(&self) -> Result<Vec<Open>> {
+        let mut open = Vec::new();
+        for entry in self.inner.open.iter() {
+            let (key, value) = entry.map_err(|e| failed(&e))?;
+            let head = serde_json::from_slice::<IntentHead>(&value).ok();
+            match (<[u8; 16]>::try_from(&*key), head) {
+                (Ok(id), Some(head)) if self.intent(PairId(id)).is_some() => {
+                    let id = PairId(id);
+                    let variants = head.variants.iter();
+                    let answered = variants.filter(|variant| self.half(id, variant).is_some());
+                    let answered = answered.cloned().collect();
+                    open.push(Open { id, head, answered });
+                }
+                _ => self.inner.open.remove(&key).map(drop).map_err(|e| failed(&e))?,
+            }
+        }
+        Ok(open)
+    }
+
+    /// Nothing is left to do for this pair.
+    ///
+    /// # Errors
+    /// The disk is gone.
+    pub fn close_pair(&self, id: PairId) -> Result<()> {
+        self.inner.open.remove(id.0).map(drop).map_err(|e| failed(&e))
+    }
+
+    /// Forgets a pair that came to nothing, so that the same prompt may make one later.
+    ///
+    /// # Errors
+    /// The disk is gone.
+    pub fn forget_pair(&self, id: PairId) -> Result<()> {
+        let mut batch = sled::Batch::default();
+        remove(&self.inner.pairs, &mut batch, &id.0).map_err(|e| failed(&e))?;
+        self.inner.pairs.apply_batch(batch).map_err(|e| failed(&e))?;
+        self.close_pair(id)
+    }
+
+    /// Stores what became of a pair; false if it was scored before, and then nothing changes.
+    ///
+    /// # Errors
+    /// The disk is full or gone.
+    pub fn put_score(
+        &self,
+        experiment: &str,
+        candidate: &str,
+        id: PairId,
+        scored: &Scored,
+    ) -> Result<bool> {
+        let value = serde_json::to_vec(scored).map_err(|_| unwritable())?;
+        let key = [&score_prefix(experiment, candidate)[..], &id.0].concat();
+        let swapped = self.inner.scores.compare_and_swap(key, None::<&[u8]>, Some(value));
+        Ok(swapped.map_err(|e| failed(&e))?.is_ok())
+    }
+
+    /// Whether this candidate's pair is scored.
+    pub fn has_score(&self, experiment: &str, candidate: &str, id: PairId) -> bool {
+        let key = [&score_prefix(experiment, candidate)[..], &id.0].concat();
+        self.inner.scores.contains_key(key).unwrap_or(false)
+    }
+
+    /// Every score of one candidate.
+    ///
+    /// # Errors
+    /// The disk is gone or a score is damaged.
+    pub fn scores(&self, experiment: &str, candidate: &str) -> Result<Vec<(PairId, Scored)>> {
+        let prefix = score_prefix(experiment, candidate);
+        let mut scores = Vec::new();
+        for entry in self.inner.scores.scan_prefix(&prefix) {
+            let (key, value) = entry.map_err(|e| failed(&e))?;
+            let id = key.get(prefix.len()..).and_then(|id| <[u8; 16]>::try_from(id).ok());
+            let scored = serde_json::from_slice(&value).ok();
+            let (Some(id), Some(scored)) = (id, scored) else {
+                return Err(Error::new(
+                    Kind::Store,
+                    format!("a score of {experiment}/{candidate} is damaged"),
+                ));
+            };
+            scores.push((PairId(id), scored));
+        }
+        Ok(scores)
+    }
+
+    /// The counters of an experiment's funnel, as the recorder last wrote them.
+    pub fn funnel(&self, experiment: &str) -> Option<Vec<u8>> {
+        Some(self.inner.funnel.get(experiment).ok()??.to_vec())
+    }
+
+    /// Stores the counters of an experiment's funnel.
+    ///
+    /// # Errors
+    /// The disk is full or gone.
+    pub fn put_funnel(&self, experiment: &str, counters: &[u8]) -> Result<()> {
+        self.inner.funnel.insert(experiment, counters).map(drop).map_err(|e| failed(&e))
+    }
+
+    /// Names of the experiments that have scores or a funnel here.
+    ///
+    /// # Errors
+    /// The disk is gone.
+    pub fn experiments(&self) -> Result<Vec<String>> {
+        let keys = self.inner.funnel.iter().keys();
+        keys.map(|key| Ok(String::from_utf8_lossy(&key.map_err(|e| failed(&e))?).into_owned()))
+            .collect()
+    }
+}
+
+/// Names end with a byte that no name contains, so that none is another's prefix.
+const END: u8 = 0;
+
+fn part(id: PairId, what: &str, variant: &str) -> Vec<u8> {
+    [&id.0[..], what.as_bytes(), &[END], variant.as_bytes(), &[END]].concat()
+}
+
+fn score_prefix(experiment: &str, candidate: &str) -> Vec<u8> {
+    [experiment.as_bytes(), &[END], candidate.as_bytes(), &[END]].concat()
+}
+
+fn unwritable() -> Error {
+    Error::new(Kind::Internal, "a pair could not be written as JSON")
+}

@@ -1,0 +1,105 @@
+//! What is counted of an experiment: the funnel from requests to scores, and the scores themselves.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::pair::Outcome;
+use crate::pair::Scored;
+use crate::stats::WinRate;
+
+/// From matched requests to judged pairs; what is lost on the way is counted by reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Funnel {
+    /// Requests that took part.
+    pub matched: u64,
+    /// Requests that were to make a pair.
+    pub sampled: u64,
+    /// Of those, prompts that had made one before.
+    pub repeated: u64,
+    /// Copies sent to other variants.
+    pub sent: u64,
+    /// Pairs of which both answers are whole, one for each candidate.
+    pub whole: u64,
+    /// Pairs scored, ties without a judge included.
+    pub scored: u64,
+    /// Work given up, by reason.
+    pub lost: BTreeMap<String, u64>,
+}
+
+/// Everything known about one candidate's pairs; merging and order never matter.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// Scores in the candidate's view.
+    pub win_rate: WinRate,
+    /// Ties found without a judge.
+    pub equal: u64,
+    /// Pairs without a usable verdict, by reason.
+    pub unjudged: BTreeMap<String, u64>,
+    /// The judge, seen through its verdicts.
+    pub judge: JudgeTally,
+}
+
+/// How the judge behaved.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct JudgeTally {
+    /// Pairs it scored.
+    pub pairs: u64,
+    /// Calls made.
+    pub calls: u64,
+    /// Pairs asked in both orders.
+    pub both_orders: u64,
+    /// Of those, pairs where the two verdicts name different winners.
+    pub contradictions: u64,
+    /// Mean probability given to whatever was shown first; 0.5 is fair.
+    pub first_shown: Option<f64>,
+    /// Cost of the calls whose price is known, billionths of a dollar.
+    pub cost_nano_usd: u64,
+    /// Pairs whose calls have no known price.
+    pub unpriced: u64,
+    #[serde(skip)]
+    first_sum: u128,
+    #[serde(skip)]
+    first_n: u64,
+}
+
+impl Tally {
+    /// Takes one pair in.
+    pub fn add(&mut self, scored: &Scored) {
+        self.judge.calls += u64::from(scored.calls);
+        match scored.cost_nano_usd {
+            Some(cost) => self.judge.cost_nano_usd = self.judge.cost_nano_usd.saturating_add(cost),
+            None => self.judge.unpriced += 1,
+        }
+        if let Some(score) = scored.outcome.score() {
+            self.win_rate.add(score);
+        }
+        match &scored.outcome {
+            Outcome::Equal { .. } => self.equal += 1,
+            Outcome::Unjudged { reason } => *self.unjudged.entry(reason.clone()).or_default() += 1,
+            Outcome::Judged { control_first, candidate_first } => {
+                self.judge.pairs += 1;
+                let first = control_first.map(|score| 1_000_000_000 - score.units());
+                self.judge.see_first(first);
+                self.judge.see_first(candidate_first.map(|score| score.units()));
+                if let (Some(a), Some(b)) = (control_first, candidate_first) {
+                    self.judge.both_orders += 1;
+                    let (a, b) = (a.value() - 0.5, b.value() - 0.5);
+                    self.judge.contradictions += u64::from(a * b < 0.0);
+                }
+            }
+        }
+    }
+}
+
+impl JudgeTally {
+    /// Notes the probability given to the answer that was shown first, in units of 1e-9.
+    fn see_first(&mut self, units: Option<u32>) {
+        let Some(units) = units else { return };
+        self.first_sum += u128::from(units);
+        self.first_n += 1;
+        self.first_shown = Some(self.first_sum as f64 / 1e9 / self.first_n as f64);
+    }
+}

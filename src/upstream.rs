@@ -1,0 +1,298 @@
+//! Sends requests to providers and gives back their answers, one open body at a time.
+
+pub mod pump;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use bytes::BytesMut;
+use http::HeaderMap;
+use http::HeaderValue;
+use http::Method;
+use http::StatusCode;
+use http::header;
+use http_body_util::BodyExt;
+use reqwest::Client;
+use reqwest::Url;
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
+
+use crate::config::Config;
+use crate::config::Provider;
+use crate::config::Timeouts;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::experiment::Target;
+use crate::provider::Auth;
+
+/// The connections to every configured provider.
+pub struct Upstream {
+    client: Client,
+    endpoints: BTreeMap<String, Endpoint>,
+}
+
+struct Endpoint {
+    provider: Provider,
+    /// Parsed once: reqwest would parse it three times a request.
+    chat: Url,
+}
+
+/// One request to one target.
+pub struct Call<'a> {
+    /// Who is asked.
+    pub target: &'a Target,
+    /// The body in the target's dialect.
+    pub body: Bytes,
+    /// The client's headers, or none for requests of our own.
+    pub headers: &'a HeaderMap,
+    /// How long each stage may take.
+    pub timeouts: Timeouts,
+    /// Whether the answer comes as a stream, so that its first byte comes early.
+    pub is_stream: bool,
+}
+
+/// An answer whose body is still to come.
+pub struct Opened {
+    /// Who answers.
+    pub target: Target,
+    /// Whatever the provider said, errors included.
+    pub status: StatusCode,
+    /// The provider's headers, without those of the connection.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: reqwest::Body,
+    /// When the request was sent.
+    pub sent: Instant,
+    /// How long the rest may take.
+    pub timeouts: Timeouts,
+}
+
+impl Opened {
+    /// The whole body, for requests of our own.
+    ///
+    /// # Errors
+    /// It breaks off, takes too long, or is larger than `limit` bytes.
+    pub async fn collect(mut self, limit: usize) -> Result<Bytes> {
+        let mut bytes = BytesMut::new();
+        let until = self.sent + self.timeouts.total;
+        loop {
+            let next = timeout_at(until, self.body.frame()).await;
+            let frame = match next {
+                Err(_) => return Err(Error::new(Kind::Timeout, "the answer took too long")),
+                Ok(None) => return Ok(bytes.freeze()),
+                Ok(Some(Err(_))) => return Err(Error::new(Kind::Broken, "the answer broke off")),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            let Ok(piece) = frame.into_data() else { continue };
+            if bytes.len() + piece.len() > limit {
+                let what = format!("the answer is larger than {limit} bytes");
+                return Err(Error::new(Kind::TooLarge, what));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+    }
+}
+
+impl Upstream {
+    /// Prepares the connections; opens none.
+    ///
+    /// # Errors
+    /// The TLS backend cannot start.
+    pub fn new(config: &Config) -> Result<Self> {
+        // A second installation in one process, as in tests, changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(config.timeouts.connect)
+            .tcp_nodelay(true)
+            .pool_idle_timeout(Duration::from_secs(90))
+            .build()
+            .map_err(|e| Error::new(Kind::Internal, format!("starting the HTTP client: {e}")))?;
+        let endpoints = config.providers.values().map(|provider| {
+            let url = format!("{}{}", base(provider), provider.dialect.dialect().chat_path());
+            let chat = Url::parse(&url)
+                .map_err(|e| Error::new(Kind::Config, format!("{}: {url}: {e}", provider.name)))?;
+            Ok((provider.name.clone(), Endpoint { provider: provider.clone(), chat }))
+        });
+        Ok(Self { client, endpoints: endpoints.collect::<Result<_>>()? })
+    }
+
+    /// Asks the targets in turn until one answers with something that is not its own failure.
+    ///
+    /// `body` writes the request for a target, `headers` chooses its headers. The last target's failure is the answer.
+    ///
+    /// # Errors
+    /// No target could be reached in time, or the request cannot be written.
+    pub async fn send<'h>(
+        &self,
+        targets: &[Target],
+        body: impl Fn(&Target) -> Result<Bytes>,
+        headers: impl Fn(&Target) -> &'h HeaderMap,
+        timeouts: Timeouts,
+        is_stream: bool,
+    ) -> Result<Opened> {
+        let mut last = Err(Error::new(Kind::NotFound, "the route has no targets"));
+        for (at, target) in targets.iter().enumerate() {
+            let (body, headers) = (body(target)?, headers(target));
+            last = self.send_once(Call { target, body, headers, timeouts, is_stream }).await;
+            let is_last = at + 1 == targets.len();
+            match &last {
+                Ok(opened) if is_last || !fails_over(opened.status) => return last,
+                Err(error) if is_last || !error.may_retry() => return last,
+                Ok(opened) => tracing::info!(%target, status = opened.status.as_u16(), "failover"),
+                Err(error) => tracing::info!(%target, %error, "failover"),
+            }
+        }
+        last
+    }
+
+    /// Sends one request to one target's chat endpoint.
+    ///
+    /// # Errors
+    /// The provider is unknown, unreachable or too slow; there is no credential.
+    pub async fn send_once(&self, call: Call<'_>) -> Result<Opened> {
+        let endpoint = self.endpoint(&call.target.provider)?;
+        let headers = request_headers(&endpoint.provider, call.headers)?;
+        let mut request = reqwest::Request::new(Method::POST, endpoint.chat.clone());
+        *request.headers_mut() = headers;
+        *request.body_mut() = Some(call.body.into());
+        self.execute(request, call.target.clone(), call.timeouts, call.is_stream).await
+    }
+
+    /// Sends a request untouched to a path below a provider's base URL.
+    ///
+    /// # Errors
+    /// As [`Self::send_once`].
+    pub async fn pass(
+        &self,
+        provider: &str,
+        method: Method,
+        path_and_query: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+        timeouts: Timeouts,
+    ) -> Result<Opened> {
+        let endpoint = self.endpoint(provider)?;
+        let url = format!("{}{path_and_query}", base(&endpoint.provider));
+        let url = Url::parse(&url)
+            .map_err(|e| Error::new(Kind::BadRequest, format!("not a path: {e}")))?;
+        let mut request = reqwest::Request::new(method, url);
+        *request.headers_mut() = request_headers(&endpoint.provider, headers)?;
+        if !body.is_empty() {
+            *request.body_mut() = Some(body.into());
+        }
+        let target = Target { provider: provider.to_owned(), model: String::new() };
+        self.execute(request, target, timeouts, false).await
+    }
+
+    async fn execute(
+        &self,
+        request: reqwest::Request,
+        target: Target,
+        timeouts: Timeouts,
+        is_stream: bool,
+    ) -> Result<Opened> {
+        let sent = Instant::now();
+        // A whole answer's first byte comes when it is finished, so only streams have a first token.
+        let limit =
+            if is_stream { timeouts.first_token.min(timeouts.total) } else { timeouts.total };
+        let answered = timeout_at(sent + limit, self.client.execute(request)).await;
+        let response = match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(transport_error(&target, &error)),
+            Err(_) => {
+                let what = format!("{} did not begin to answer within {limit:?}", target.provider);
+                return Err(Error::new(Kind::Timeout, what));
+            }
+        };
+        let (parts, body) = http::Response::from(response).into_parts();
+        let mut headers = parts.headers;
+        CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
+        Ok(Opened { target, status: parts.status, headers, body, sent, timeouts })
+    }
+
+    fn endpoint(&self, provider: &str) -> Result<&Endpoint> {
+        self.endpoints.get(provider).ok_or_else(|| {
+            let known: Vec<&str> = self.endpoints.keys().map(String::as_str).collect();
+            let known = known.join(", ");
+            Error::new(Kind::NotFound, format!("no provider \"{provider}\": there is {known}"))
+        })
+    }
+}
+
+/// Statuses that another provider may do better on.
+fn fails_over(status: StatusCode) -> bool {
+    Error::new(Kind::Status(status.as_u16()), "").may_retry()
+}
+
+/// Headers of one connection, which never travel further, and those the other side sets itself.
+const CONNECTION_HEADERS: [&str; 11] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The client's headers with the provider's credential.
+///
+/// Keys from the file replace the client's; the key from the usual environment variable is sent
+/// only when the client brought none. Compression is not asked for, because what passes is read.
+fn request_headers(provider: &Provider, client: &HeaderMap) -> Result<HeaderMap> {
+    let mut headers = client.clone();
+    CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
+    headers.remove(header::ACCEPT_ENCODING);
+    headers.remove(header::EXPECT);
+    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    let name = match provider.auth {
+        Auth::Bearer => header::AUTHORIZATION,
+        Auth::Header(name) => http::HeaderName::from_static(name),
+    };
+    let key = match provider.api_keys.first() {
+        Some(key) => Some(key),
+        None if headers.contains_key(&name) => None,
+        None => provider.fallback_key.as_ref(),
+    };
+    if let Some(key) = key {
+        let value = match provider.auth {
+            Auth::Bearer => format!("Bearer {}", key.expose_secret()),
+            Auth::Header(_) => key.expose_secret().to_owned(),
+        };
+        let mut value = HeaderValue::from_str(&value).map_err(|_| {
+            let what = format!("the key of {} holds characters no header can", provider.name);
+            Error::new(Kind::Config, what)
+        })?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+fn base(provider: &Provider) -> String {
+    provider.base_url.to_string().trim_end_matches('/').to_owned()
+}
+
+/// Without the URL, whose query may hold a key.
+fn transport_error(target: &Target, error: &reqwest::Error) -> Error {
+    let provider = &target.provider;
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    if error.is_connect() {
+        return Error::new(Kind::Connect, format!("cannot connect to {provider}: {cause}"));
+    }
+    if error.is_timeout() {
+        return Error::new(Kind::Timeout, format!("{provider} did not answer in time"));
+    }
+    Error::new(Kind::Broken, format!("the connection to {provider} broke: {cause}"))
+}

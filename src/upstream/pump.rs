@@ -1,0 +1,355 @@
+//! The one pump: provider bytes go out as they come in, and exactly one account of them is given.
+
+use std::pin::Pin;
+use std::task::Context;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http_body::Body;
+use http_body::Frame as BodyFrame;
+use tokio::time::Instant;
+use tokio::time::Sleep;
+use tokio::time::sleep_until;
+
+use crate::chat::Answer;
+use crate::chat::ChatEvent;
+use crate::chat::Frame;
+use crate::chat::Usage;
+use crate::chat::fold::Fold;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::experiment::Target;
+use crate::price;
+use crate::upstream::Opened;
+use crate::wire::Decode;
+use crate::wire::Dialect;
+use crate::wire::sse;
+
+/// How an answer ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The provider ended it and it reads as an answer.
+    Whole,
+    /// The provider ended it, but it is an error or lacks its end.
+    Unfinished,
+    /// The connection broke or a time limit passed.
+    Cut(Error),
+    /// It is larger than what may be kept; it went through whole.
+    TooLarge,
+    /// The application left first.
+    ClientLeft,
+}
+
+/// The one account of an answer.
+#[derive(Debug)]
+pub struct Account {
+    /// How it ended.
+    pub ended: Ended,
+    /// What it said; empty when too large.
+    pub answer: Answer,
+    /// Its bytes; empty when too large.
+    pub pieces: Vec<Frame>,
+    /// Until the end, microseconds from sending.
+    pub took_us: u64,
+}
+
+/// Receives the account.
+pub type OnEnd = Box<dyn FnOnce(Account) + Send + Sync>;
+
+/// What the pump must know besides the answer itself.
+pub struct Terms {
+    /// The answer's dialect.
+    pub dialect: &'static dyn Dialect,
+    /// Whether the body is a stream of server-sent events.
+    pub is_stream: bool,
+    /// The most that is kept, bytes.
+    pub max_kept_bytes: usize,
+    /// Someone else waits for this answer too: finish it even when the application leaves.
+    pub must_finish: bool,
+}
+
+/// A body on its way from the provider to the application.
+///
+/// What passed is decoded when the next piece is asked for, so the application never waits for it.
+pub struct Flow {
+    target: Target,
+    usage: Option<Usage>,
+    body: reqwest::Body,
+    sent: Instant,
+    idle: std::time::Duration,
+    deadline: Instant,
+    timer: Pin<Box<Sleep>>,
+    terms: Terms,
+    pieces: Vec<Frame>,
+    kept_bytes: usize,
+    too_large: bool,
+    observed: usize,
+    reader: Reader,
+    last: [u8; 2],
+    ended: Option<Ended>,
+    on_end: Option<OnEnd>,
+}
+
+struct Reader {
+    frames: sse::Parser,
+    decoder: Box<dyn Decode>,
+    events: Vec<ChatEvent>,
+    fold: Fold,
+}
+
+impl Flow {
+    /// Takes over an opened answer; `on_end` is called once, whatever happens.
+    pub fn new(opened: Opened, terms: Terms, on_end: OnEnd) -> Self {
+        let deadline = opened.sent + opened.timeouts.total;
+        // What is no stream comes in one piece, when it is finished.
+        let (idle, first) = match terms.is_stream {
+            true => (opened.timeouts.idle, opened.timeouts.first_token.max(opened.timeouts.idle)),
+            false => (opened.timeouts.total, opened.timeouts.total),
+        };
+        let first = Instant::now() + first;
+        Self {
+            target: opened.target,
+            usage: None,
+            body: opened.body,
+            sent: opened.sent,
+            idle,
+            deadline,
+            timer: Box::pin(sleep_until(first.min(deadline))),
+            reader: Reader {
+                frames: sse::Parser::new(),
+                decoder: terms.dialect.decoder(),
+                events: Vec::new(),
+                fold: Fold::new(),
+            },
+            terms,
+            pieces: Vec::new(),
+            kept_bytes: 0,
+            too_large: false,
+            observed: 0,
+            last: [0; 2],
+            ended: None,
+            on_end: Some(on_end),
+        }
+    }
+
+    /// The next piece for the application; `None` at the end.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Polls for the next piece for the application.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.ended.is_some() {
+            return Poll::Ready(None);
+        }
+        self.observe();
+        loop {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(bytes) = frame.into_data() else { continue };
+                    if bytes.is_empty() {
+                        continue;
+                    }
+                    self.keep(&bytes);
+                    return Poll::Ready(Some(bytes));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let mut cause: &dyn std::error::Error = &error;
+                    while let Some(source) = cause.source() {
+                        cause = source;
+                    }
+                    let detail = format!("the provider's answer broke off: {cause}");
+                    return Poll::Ready(self.break_off(Error::new(Kind::Broken, detail)));
+                }
+                Poll::Ready(None) => return Poll::Ready(self.end()),
+                Poll::Pending => {
+                    return match self.timer.as_mut().poll(cx) {
+                        Poll::Pending => Poll::Pending,
+                        Poll::Ready(()) => Poll::Ready(self.time_out()),
+                    };
+                }
+            }
+        }
+    }
+
+    /// How it ended, once it has.
+    pub fn ended(&self) -> Option<&Ended> {
+        self.ended.as_ref()
+    }
+
+    /// What the answer cost, billionths of a dollar, once it has ended and if its price is known.
+    pub fn cost_nano_usd(&self) -> Option<u64> {
+        price::cost_nano_usd(&self.target, self.usage.as_ref()?)
+    }
+
+    /// Whether the body outgrew what may be kept.
+    pub fn is_too_large(&self) -> bool {
+        self.too_large
+    }
+
+    fn keep(&mut self, bytes: &Bytes) {
+        let now = Instant::now();
+        self.timer.as_mut().reset((now + self.idle).min(self.deadline));
+        if let [.., a, b] = bytes[..] {
+            self.last = [a, b];
+        } else if let [b] = bytes[..] {
+            self.last = [self.last[1], b];
+        }
+        if self.too_large {
+            return;
+        }
+        self.kept_bytes += bytes.len();
+        if self.kept_bytes > self.terms.max_kept_bytes {
+            self.too_large = true;
+            self.pieces = Vec::new();
+            return;
+        }
+        let at_us = micros(now - self.sent);
+        self.pieces.push(Frame { at_us, bytes: bytes.clone() });
+    }
+
+    /// Decodes what has gone out since the last time.
+    fn observe(&mut self) {
+        if !self.terms.is_stream || self.too_large {
+            return;
+        }
+        let Reader { frames, decoder, events, fold } = &mut self.reader;
+        for piece in &self.pieces[self.observed..] {
+            frames.push(&piece.bytes, |event| decoder.decode(event, events));
+            events.drain(..).for_each(|event| fold.push(event));
+        }
+        self.observed = self.pieces.len();
+    }
+
+    /// The provider ended the body; a stream without its end mark must not look complete.
+    fn end(&mut self) -> Option<Bytes> {
+        self.observe();
+        let answer = self.take_answer();
+        if self.too_large {
+            self.report(Ended::TooLarge, answer);
+            return None;
+        }
+        if answer.is_whole() {
+            self.report(Ended::Whole, answer);
+            return None;
+        }
+        let told = answer.error.is_some() || !self.terms.is_stream;
+        self.report(Ended::Unfinished, answer);
+        if told {
+            return None;
+        }
+        let detail = "the provider ended the stream before the answer was complete";
+        Some(self.error_frame(&Error::new(Kind::Broken, detail)))
+    }
+
+    fn time_out(&mut self) -> Option<Bytes> {
+        let waited = if Instant::now() >= self.deadline {
+            "the provider's answer took longer than its total limit".to_owned()
+        } else {
+            format!("the provider sent nothing for {:?}", self.idle)
+        };
+        self.break_off(Error::new(Kind::Timeout, waited))
+    }
+
+    fn break_off(&mut self, error: Error) -> Option<Bytes> {
+        self.observe();
+        let answer = self.take_answer();
+        let frame = self.terms.is_stream.then(|| self.error_frame(&error));
+        self.report(Ended::Cut(error), answer);
+        frame
+    }
+
+    fn error_frame(&self, error: &Error) -> Bytes {
+        let frame = self.terms.dialect.error_frame(error);
+        if matches!(self.last, [b'\n' | b'\r', b'\n' | b'\r'] | [_, 0]) {
+            return frame;
+        }
+        Bytes::from([&b"\n\n"[..], &frame].concat())
+    }
+
+    fn take_answer(&mut self) -> Answer {
+        if self.too_large {
+            return Answer::default();
+        }
+        let reader = std::mem::replace(&mut self.reader.fold, Fold::new());
+        if self.terms.is_stream {
+            let mut fold = reader;
+            let frames = std::mem::take(&mut self.reader.frames);
+            let Reader { decoder, events, .. } = &mut self.reader;
+            frames.finish(|event| decoder.decode(event, events));
+            events.drain(..).for_each(|event| fold.push(event));
+            return fold.finish();
+        }
+        let pieces = self.pieces.iter().map(|piece| &piece.bytes[..]);
+        crate::wire::fold(self.terms.dialect, false, pieces)
+    }
+
+    fn report(&mut self, ended: Ended, answer: Answer) {
+        self.ended = Some(ended.clone());
+        self.usage = answer.usage;
+        if let Some(on_end) = self.on_end.take() {
+            let took_us = micros(self.sent.elapsed());
+            on_end(Account { ended, answer, pieces: std::mem::take(&mut self.pieces), took_us });
+        }
+    }
+}
+
+/// A [`Flow`] as the body of a response; finishes or reports when the application leaves.
+pub struct Pump {
+    flow: Option<Flow>,
+    /// Pieces that were read before the head went out.
+    held: std::collections::VecDeque<Bytes>,
+}
+
+impl Pump {
+    /// `held` goes out first.
+    pub fn new(flow: Flow, held: Vec<Bytes>) -> Self {
+        Self { flow: Some(flow), held: held.into() }
+    }
+}
+
+impl Body for Pump {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<BodyFrame<Bytes>, Error>>> {
+        if let Some(bytes) = self.held.pop_front() {
+            return Poll::Ready(Some(Ok(BodyFrame::data(bytes))));
+        }
+        let Some(flow) = &mut self.flow else { return Poll::Ready(None) };
+        match std::task::ready!(flow.poll_next(cx)) {
+            Some(bytes) => Poll::Ready(Some(Ok(BodyFrame::data(bytes)))),
+            None => {
+                // A body that is no stream has no way to say that it broke, except by breaking.
+                let cut = match (flow.ended(), flow.terms.is_stream) {
+                    (Some(Ended::Cut(error)), false) => Some(error.clone()),
+                    _ => None,
+                };
+                self.flow = None;
+                Poll::Ready(cut.map(Err))
+            }
+        }
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        let Some(mut flow) = self.flow.take().filter(|flow| flow.ended.is_none()) else { return };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if flow.terms.must_finish => {
+                runtime.spawn(async move { while flow.next().await.is_some() {} });
+            }
+            _ => {
+                let answer = flow.take_answer();
+                flow.report(Ended::ClientLeft, answer);
+            }
+        }
+    }
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
