@@ -1,5 +1,17 @@
 //! What the program runs on: checked values with every default filled in.
 
+pub mod problem;
+mod tree;
+mod nearest;
+mod read;
+mod value;
+mod credential;
+mod endpoint;
+mod settings;
+mod evaluation;
+mod definition;
+mod load;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +23,12 @@ use crate::experiment::Experiment;
 use crate::experiment::Target;
 use crate::provider::Auth;
 use crate::wire::DialectName;
+
+pub use load::is_experiment;
+pub use load::load;
+pub use problem::Problem;
+
+use load::Known;
 
 /// Everything a process needs to know, checked.
 #[derive(Clone, Debug)]

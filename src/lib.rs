@@ -30,5 +30,7 @@ pub mod shadow;
 pub mod judge;
 pub mod exchange;
 // Edge.
+pub mod simulate;
 pub mod http;
 pub mod app;
+pub mod cli;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde::Serialize;
 
 use crate::experiment::Experiment;
@@ -16,7 +17,7 @@ use crate::tally::JudgeTally;
 use crate::tally::Tally;
 
 /// One experiment, now.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Its name.
     pub experiment: String,
@@ -45,10 +46,10 @@ pub struct Report {
 }
 
 /// The goal in numbers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GoalView {
     /// What decides.
-    pub metric: &'static str,
+    pub metric: String,
     /// `superior`, `non_inferior` or `equivalent`.
     pub goal: rule::Goal,
     /// As a difference of win rates.
@@ -62,7 +63,7 @@ pub struct GoalView {
 }
 
 /// One candidate's evidence.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CandidateView {
     /// Who it is.
     pub target: String,
@@ -89,7 +90,7 @@ pub struct CandidateView {
 }
 
 /// An estimate with its interval.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Rate {
     /// `null` before the first pair.
     pub estimate: Option<f64>,
@@ -102,7 +103,7 @@ pub struct Rate {
 }
 
 /// Pairs still expected.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Remaining {
     /// In half of such experiments.
     pub n50: u64,
@@ -111,7 +112,7 @@ pub struct Remaining {
 }
 
 /// The evaluator and how it behaves.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JudgeView {
     /// Who judges.
     pub target: String,
@@ -155,7 +156,7 @@ pub fn report(
             best.and_then(|name| candidates.get_key_value(name)),
         ),
         goal: GoalView {
-            metric: "win_rate",
+            metric: "win_rate".to_owned(),
             goal: experiment.decide.goal,
             margin: experiment.decide.margin,
             alpha: experiment.decide.alpha,

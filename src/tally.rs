@@ -43,7 +43,7 @@ pub struct Tally {
 }
 
 /// How the judge behaved.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct JudgeTally {
     /// Pairs it scored.
     pub pairs: u64,

@@ -28,6 +28,9 @@ use crate::error::Result;
 use crate::experiment::Target;
 use crate::provider::Auth;
 
+/// How long a process on this machine may take to answer.
+const LOCAL_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The connections to every configured provider.
 pub struct Upstream {
     client: Client,
@@ -221,6 +224,22 @@ impl Upstream {
             Error::new(Kind::NotFound, format!("no provider \"{provider}\": there is {known}"))
         })
     }
+}
+
+/// Asks a process on this machine, such as a running sidecar's admin plane.
+///
+/// # Errors
+/// [`Kind::Connect`] when nobody listens there; otherwise it does not answer properly.
+pub async fn get_local(address: std::net::SocketAddr, path: &str) -> Result<(u16, Bytes)> {
+    // A second installation in one process, as in tests, changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let target = Target { provider: address.to_string(), model: String::new() };
+    let client = Client::builder().no_proxy().timeout(LOCAL_TIMEOUT).build();
+    let client = client.map_err(|error| transport_error(&target, &error))?;
+    let sent = client.get(format!("http://{address}{path}")).send().await;
+    let response = sent.map_err(|error| transport_error(&target, &error))?;
+    let status = response.status().as_u16();
+    Ok((status, response.bytes().await.map_err(|error| transport_error(&target, &error))?))
 }
 
 /// Statuses that another provider may do better on.

@@ -1,0 +1,119 @@
+//! The commands, one file each, and what they share: files in, messages out, exit codes.
+
+mod check;
+mod demo;
+mod experiment;
+mod files;
+mod serve;
+mod simulate;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::Subcommand;
+
+use crate::error::Error;
+use crate::error::Result;
+
+/// Something is wrong with the files or flags given.
+const EXIT_INVALID: u8 = 2;
+
+/// The program could not do what it was asked.
+const EXIT_FAILED: u8 = 1;
+
+/// Can we move from model A to model B? A sidecar for LLM traffic that answers with evidence.
+#[derive(Debug, Parser)]
+#[command(name = "understudy", version, arg_required_else_help = true, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Worker threads; one is enough for a sidecar and spends the least CPU [default: 1 per core,
+    /// at most 4]
+    #[arg(long, global = true, value_name = "N", env = "UNDERSTUDY_THREADS")]
+    threads: Option<usize>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the sidecar
+    Serve(serve::Args),
+    /// Watch a whole experiment, without keys or network
+    Demo(demo::Args),
+    /// Validate configuration and experiments, reporting every problem at once
+    Check(check::Args),
+    /// List experiments and read their reports
+    #[command(subcommand)]
+    Experiment(experiment::Command),
+    /// Run a simulated provider, with chosen latency and faults
+    Simulate(crate::simulate::Args),
+}
+
+impl Cli {
+    /// Runs the command; the exit code is 0 for success, 1 for failure, 2 for invalid input.
+    pub fn run(self) -> ExitCode {
+        let threads = self.threads.unwrap_or_else(default_threads);
+        let runtime = match runtime(threads) {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                complain(&format!("cannot start {threads} worker threads: {error}"));
+                return ExitCode::from(EXIT_FAILED);
+            }
+        };
+        let result = runtime.block_on(async {
+            match self.command {
+                Command::Serve(args) => serve::run(args).await,
+                Command::Demo(args) => demo::run(args).await,
+                Command::Check(args) => Ok(check::run(&args)),
+                Command::Experiment(command) => experiment::run(command).await,
+                Command::Simulate(args) => simulate::run(&args).await,
+            }
+        });
+        // Blocking reads that are still under way must not hold the process up.
+        runtime.shutdown_background();
+        result.unwrap_or_else(|error| {
+            complain(&error.to_string());
+            ExitCode::from(exit_code(&error))
+        })
+    }
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(4)
+}
+
+fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    match threads {
+        0 | 1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        n => tokio::runtime::Builder::new_multi_thread().worker_threads(n).enable_all().build(),
+    }
+}
+
+fn exit_code(error: &Error) -> u8 {
+    match error.kind {
+        crate::error::Kind::BadRequest | crate::error::Kind::NotFound => EXIT_INVALID,
+        _ => EXIT_FAILED,
+    }
+}
+
+/// Prints to standard output; a closed pipe ends the output, not the program.
+#[allow(clippy::print_stdout, reason = "the command line is where printing belongs")]
+fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints an error for a person.
+fn complain(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "error: {text}");
+}
+
+/// Prints JSON for a script.
+fn say_json(value: &impl serde::Serialize) -> Result<()> {
+    let json = serde_json::to_string_pretty(value).map_err(|error| {
+        Error::new(crate::error::Kind::Internal, format!("cannot write JSON: {error}"))
+    })?;
+    say(&json);
+    Ok(())
+}

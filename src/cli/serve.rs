@@ -1,0 +1,88 @@
+//! `understudy serve`: the sidecar, until a signal.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tracing_subscriber::EnvFilter;
+
+use crate::app::App;
+use crate::cli::files::Files;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+
+/// Options of `understudy serve`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    files: Files,
+    /// Data plane address; wins over the file
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Admin plane address; wins over the file
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+    /// Where answers and pairs are kept; wins over the file
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Logs for people or for machines [default: text on a terminal, else json]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// What is logged: error, warn, info, debug, or a filter such as understudy=debug
+    #[arg(long, value_name = "FILTER", env = "UNDERSTUDY_LOG", default_value = "info")]
+    log: String,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Serves until SIGTERM or SIGINT, then drains.
+///
+/// # Errors
+/// The files are wrong, a port is taken, or the data directory cannot be used.
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let mut config = args.files.load()?;
+    config.listen = args.listen.unwrap_or(config.listen);
+    config.admin = args.admin.unwrap_or(config.admin);
+    config.data_dir = args.data_dir.unwrap_or(config.data_dir);
+    start_logs(&args.log, args.log_format)?;
+    let experiments = config.experiments.len();
+    let failed = |error| Error::new(Kind::Internal, format!("cannot wait for signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let app = App::start(config).await?;
+    tracing::info!(listen = %app.data, admin = %app.admin, experiments, "serving");
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(signal = name, "stopping: open answers may finish; a second signal ends at once");
+    tokio::select! {
+        () = app.stop() => {}
+        _ = terminate.recv() => return Ok(ExitCode::FAILURE),
+        _ = interrupt.recv() => return Ok(ExitCode::FAILURE),
+    }
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_logs(filter: &str, format: Option<LogFormat>) -> Result<()> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        Error::new(Kind::BadRequest, format!("--log {filter}: {error}; write for example info"))
+    })?;
+    let is_terminal = std::io::stderr().is_terminal();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        Some(LogFormat::Json) => logs.json().flatten_event(true).try_init(),
+        None if !is_terminal => logs.json().flatten_event(true).try_init(),
+        _ => logs.with_ansi(is_terminal && std::env::var_os("NO_COLOR").is_none()).try_init(),
+    };
+    started.map_err(|error| Error::new(Kind::Internal, format!("cannot log: {error}")))
+}

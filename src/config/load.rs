@@ -1,0 +1,138 @@
+//! Loads the files of a process: pure, with texts, variables and key files passed in.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::io;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+
+use super::CachePolicy;
+use super::Config;
+use super::Limits;
+use super::Timeouts;
+use super::credential;
+use super::credential::Outside;
+use super::definition;
+use super::endpoint;
+use super::nearest;
+use super::problem::Problem;
+use super::read::Reader;
+use super::read::Wrong;
+use super::read::quote;
+use super::settings;
+use super::tree;
+use crate::provider;
+
+/// Reads the configuration, if there is one, and the experiments, each as a name and a text.
+///
+/// On success the problems are warnings.
+///
+/// # Errors
+/// Everything wrong in all files, in the order of the files and the lines in them, with the
+/// warnings among them.
+pub fn load(
+    config: Option<(&str, &str)>,
+    experiments: &[(String, String)],
+    env: &dyn Fn(&str) -> Option<String>,
+    read_file: &dyn Fn(&Path) -> io::Result<String>,
+) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let outside = Outside { env, read_file };
+    let mut checked = from_env(env);
+    let mut known = Known::default();
+    known.providers.extend(checked.providers.keys().cloned());
+    let mut problems = Vec::new();
+    if let Some((name, text)) = config {
+        let (mut reader, root) = Reader::open(name, text);
+        match &root {
+            Some(root) => settings::read(&mut reader, root, outside, &mut checked, &mut known),
+            None => known.is_partial = true,
+        }
+        problems.extend(reader.finish());
+    }
+    for (name, text) in experiments {
+        let (mut reader, root) = Reader::open(name, text);
+        let experiment = root.and_then(|root| definition::read(&mut reader, &root, &mut known));
+        checked.experiments.extend(experiment);
+        problems.extend(reader.finish());
+    }
+    if problems.iter().all(|problem| problem.is_warning) {
+        Ok((checked, problems))
+    } else {
+        Err(problems)
+    }
+}
+
+/// Whether a text is an experiment, broken or not, rather than a configuration.
+pub fn is_experiment(text: &str) -> bool {
+    match tree::parse(text).root {
+        Some(root) => root.get("experiment").is_some(),
+        None => text.lines().any(|line| {
+            let line = line.trim_start_matches(['{', ' ', '"']);
+            line.strip_prefix("experiment")
+                .is_some_and(|rest| rest.trim_start_matches(['"', ' ']).starts_with(':'))
+        }),
+    }
+}
+
+impl Default for Config {
+    /// What runs without any file, variable or key: the known providers.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4100)),
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 4101)),
+            data_dir: PathBuf::from("./understudy-data"),
+            providers: endpoint::known(),
+            routes: BTreeMap::new(),
+            timeouts: Timeouts::default(),
+            cache: CachePolicy::default(),
+            limits: Limits::default(),
+            experiments: Vec::new(),
+        }
+    }
+}
+
+/// The defaults with the keys that providers' own SDKs would find.
+///
+/// Their base URL variables are left alone: in a pod they point at this very process.
+fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Config {
+    let mut config = Config::default();
+    for row in provider::PROVIDERS {
+        if let Some(provider) = config.providers.get_mut(row.name) {
+            provider.fallback_key = env(row.key_env).and_then(|key| credential::checked(&key));
+        }
+    }
+    config
+}
+
+/// Names that files define and other places use.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Every provider.
+    pub providers: BTreeSet<String>,
+    /// Every route.
+    pub routes: BTreeSet<String>,
+    /// Where each experiment is defined, as `file:line`.
+    pub experiments: BTreeMap<String, String>,
+    /// Whether the configuration could not be read, so that any name may be right.
+    pub is_partial: bool,
+}
+
+impl Known {
+    /// Why there is no provider of this name, unless there may be one.
+    pub fn missing_provider(&self, name: &str) -> Option<Wrong> {
+        if self.is_partial || self.providers.contains(name) {
+            return None;
+        }
+        let help = nearest::suggest(name, self.providers.iter().map(String::as_str));
+        Some(Wrong::new(format!("names the unknown provider {}", quote(name)), help))
+    }
+
+    /// Whether `asked` reads as `provider/model`.
+    pub fn is_target(&self, asked: &str) -> bool {
+        asked.split_once('/').is_some_and(|(provider, model)| {
+            !model.is_empty() && (self.is_partial || self.providers.contains(provider))
+        })
+    }
+}

@@ -1,0 +1,224 @@
+//! Reads understudy.yaml into a checked configuration.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::CacheMode;
+use super::Config;
+use super::Known;
+use super::Limits;
+use super::Route;
+use super::Timeouts;
+use super::Weighted;
+use super::credential::Outside;
+use super::endpoint;
+use super::problem::Pos;
+use super::read::Reader;
+use super::read::Section;
+use super::read::Wrong;
+use super::read::join;
+use super::tree::Kind;
+use super::tree::Node;
+use super::value;
+use crate::experiment::Target;
+
+const CACHE_MODES: &[(&str, CacheMode)] = &[
+    ("on", CacheMode::On),
+    ("off", CacheMode::Off),
+    ("record", CacheMode::Record),
+    ("replay", CacheMode::Replay),
+];
+
+/// Overwrites the defaults in `config` with what the file says and notes the names it defines.
+pub fn read(
+    reader: &mut Reader<'_>,
+    root: &Node,
+    outside: Outside<'_>,
+    config: &mut Config,
+    known: &mut Known,
+) {
+    if let Some(node) = root.get("experiment") {
+        let help = "pass it with --experiments, or put it in the directory of experiments";
+        reader.problem(node.start, "this is an experiment, not a configuration", help);
+        return;
+    }
+    reader.section(root, "", |s| {
+        addresses(s, config);
+        s.set("data_dir", &mut config.data_dir, directory);
+        if let Some(node) = s.find("providers") {
+            endpoint::read(s.reader, node, outside, &mut config.providers);
+            // Even a broken provider is a name that targets may use.
+            known.providers.extend(node.keys().map(|key| key.name.clone()));
+        }
+        known.providers.extend(config.providers.keys().cloned());
+        timeouts(s, &mut config.timeouts);
+        s.section("cache", |s| {
+            s.set("mode", &mut config.cache.mode, cache_mode);
+            s.set("ttl", &mut config.cache.ttl, value::duration);
+            s.set("max_bytes", &mut config.cache.max_bytes, value::size);
+        });
+        limits(s, &mut config.limits);
+        if let Some(node) = s.find("routes") {
+            routes(s.reader, node, config.timeouts, known, &mut config.routes);
+        }
+        known.routes.extend(config.routes.keys().cloned());
+    });
+}
+
+fn addresses(s: &mut Section<'_, '_, '_>, config: &mut Config) {
+    s.set("listen", &mut config.listen, address);
+    s.set("admin", &mut config.admin, address);
+    let (listen, admin) = (config.listen, config.admin);
+    let at = s.key_at("admin").or_else(|| s.key_at("listen"));
+    let Some(at) = at else { return };
+    let overlap =
+        listen.ip() == admin.ip() || (listen.ip().is_unspecified() || admin.ip().is_unspecified());
+    // Port 0 asks for any free port, which differs each time.
+    if overlap && listen.port() == admin.port() && listen.port() != 0 {
+        let what = format!("`listen` ({listen}) and `admin` ({admin}) are the same address");
+        s.reader.problem(at, what, "give them different ports");
+    }
+    if !admin.ip().is_loopback() {
+        let what =
+            format!("the admin plane on {admin} shows prompts and answers to other machines");
+        s.reader.warn(at, what, "listen on 127.0.0.1 unless something else protects it");
+    }
+}
+
+fn address(node: &Node) -> Result<SocketAddr, Wrong> {
+    let help = "write an IP address and a port, for example 127.0.0.1:4100";
+    let text = value::any_text(node)?;
+    text.parse().map_err(|_| value::expected("an address", node, help))
+}
+
+fn directory(node: &Node) -> Result<PathBuf, Wrong> {
+    let text = value::text(node)?;
+    if text.starts_with('~') {
+        return Err(value::expected(
+            "a plain path",
+            node,
+            "write the path in full; ~ is not expanded",
+        ));
+    }
+    Ok(PathBuf::from(text))
+}
+
+/// Other YAML readers take a bare `on` for true, so true and false are understood as well.
+fn cache_mode(node: &Node) -> Result<CacheMode, Wrong> {
+    match node.as_bool() {
+        Some(true) => Ok(CacheMode::On),
+        Some(false) => Ok(CacheMode::Off),
+        None => value::choice(CACHE_MODES)(node),
+    }
+}
+
+fn timeouts(s: &mut Section<'_, '_, '_>, into: &mut Timeouts) {
+    s.section("timeouts", |s| {
+        s.set("connect", &mut into.connect, value::duration);
+        s.set("first_token", &mut into.first_token, value::duration);
+        s.set("idle", &mut into.idle, value::duration);
+        s.set("total", &mut into.total, value::duration);
+    });
+}
+
+fn limits(s: &mut Section<'_, '_, '_>, into: &mut Limits) {
+    s.section("limits", |s| {
+        s.set("max_request_bytes", &mut into.max_request_bytes, value::memory);
+        s.set("max_answer_bytes", &mut into.max_answer_bytes, value::memory);
+        s.set("max_concurrency", &mut into.max_concurrency, value::places);
+        s.set("shadow_concurrency", &mut into.shadow_concurrency, value::places);
+        s.set("shadow_queue", &mut into.shadow_queue, value::places);
+        s.set("judge_concurrency", &mut into.judge_concurrency, value::places);
+        s.set("recorder_queue", &mut into.recorder_queue, value::places);
+        s.set("drain", &mut into.drain, value::drain);
+    });
+}
+
+fn routes(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    inherited: Timeouts,
+    known: &Known,
+    into: &mut BTreeMap<String, Route>,
+) {
+    for (key, node) in reader.entries(node, "routes").unwrap_or_default() {
+        let path = join("routes", &key.name);
+        if key.name.trim().is_empty() {
+            reader.problem(key.start, "a route needs a name", "write the model name it answers");
+        }
+        let mut route = Route { targets: Vec::new(), timeouts: inherited };
+        reader.section(node, &path, |s| {
+            let help = "write for example targets: [openai/gpt-4o]";
+            if let Some(node) = s.need("targets", help) {
+                let path = s.path("targets");
+                route.targets = targets(s.reader, node, &path, known);
+            }
+            timeouts(s, &mut route.timeouts);
+        });
+        // Even a broken route is a name that experiments may use.
+        into.insert(key.name.clone(), route);
+    }
+}
+
+fn targets(reader: &mut Reader<'_>, node: &Node, path: &str, known: &Known) -> Vec<Weighted> {
+    let Some(nodes) = reader.items(node, path) else { return Vec::new() };
+    if nodes.is_empty() {
+        reader.problem(
+            node.start,
+            format!("`{path}` is empty"),
+            "write at least one provider/model",
+        );
+    }
+    let mut found = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        let weighted = match &node.kind {
+            Kind::Map(_) => reader.section(node, &path, |s| {
+                let weight = s.take("weight", value::count(0, 1_000_000)).map(|n| n as u32);
+                let is_weighted = s.key_at("weight").is_some();
+                let node = s.need("target", "write for example target: openai/gpt-4o")?;
+                let path = s.path("target");
+                let target = target(s.reader, node, &path, known)?;
+                (!is_weighted || weight.is_some()).then_some(Weighted { target, weight })
+            }),
+            _ => Some(
+                target(reader, node, &path, known).map(|t| Weighted { target: t, weight: None }),
+            ),
+        };
+        found.extend(weighted.flatten().map(|weighted| (node.start, weighted)));
+    }
+    check_weights(reader, node.start, path, &found);
+    found.into_iter().map(|(_, weighted)| weighted).collect()
+}
+
+fn check_weights(reader: &mut Reader<'_>, at: Pos, path: &str, targets: &[(Pos, Weighted)]) {
+    let weights: Vec<u32> = targets.iter().filter_map(|(_, w)| w.weight).collect();
+    let bare = targets.iter().find(|(_, w)| w.weight.is_none());
+    match bare {
+        Some((at, weighted)) if !weights.is_empty() => {
+            let what = format!("`{}` has no weight but others of `{path}` do", weighted.target);
+            reader.problem(*at, what, "give every target a weight, or none");
+        }
+        None if !weights.is_empty() && weights.iter().all(|weight| *weight == 0) => {
+            let what = format!("every weight of `{path}` is 0");
+            reader.problem(at, what, "give at least one target a weight above 0");
+        }
+        _ => {}
+    }
+}
+
+/// A target whose provider exists.
+pub fn target(reader: &mut Reader<'_>, node: &Node, path: &str, known: &Known) -> Option<Target> {
+    reader.value(node, path, |node| {
+        let help = "write provider/model, for example openai/gpt-4o";
+        let text = value::any_text(node)?;
+        let is_one_word = !text.contains(|c: char| c.is_whitespace() || c.is_control());
+        let target = Target::parse(text).filter(|_| is_one_word);
+        let target = target.ok_or_else(|| value::expected("a target", node, help))?;
+        match known.missing_provider(&target.provider) {
+            None => Ok(target),
+            Some(wrong) => Err(wrong),
+        }
+    })
+}
