@@ -90,7 +90,7 @@ pub enum ReplyBody {
     /// All of it.
     Whole(Bytes),
     /// As the provider sends it.
-    Live(Pump),
+    Live(Box<Pump>),
 }
 
 /// Everything that asking upstream needs, so that it can outlive the client's connection.
@@ -183,7 +183,11 @@ impl Front {
             must_finish: false,
         };
         let flow = Flow::new(opened, terms, Box::new(|_| {}));
-        Ok(Reply { status, headers: head, body: ReplyBody::Live(Pump::new(flow, Vec::new())) })
+        Ok(Reply {
+            status,
+            headers: head,
+            body: ReplyBody::Live(Box::new(Pump::new(flow, Vec::new()))),
+        })
     }
 
     /// The path below the base URL: what both have in common, such as `/v1`, counts once.
@@ -204,10 +208,10 @@ impl Front {
         hit: &Exchange,
         now_ms: i64,
     ) -> Reply {
-        if self.promise_pair(plan, request, incoming) {
-            if let Some(ending) = PairEnding::of(plan) {
-                self.recorder.record(ending.from_cache(hit));
-            }
+        if self.promise_pair(plan, request, incoming)
+            && let Some(ending) = PairEnding::of(plan)
+        {
+            self.recorder.record(ending.from_cache(hit));
         }
         let headers = header::of_hit(plan, incoming, key, hit, now_ms);
         let status = StatusCode::from_u16(hit.head.status).unwrap_or(StatusCode::OK);
@@ -330,14 +334,14 @@ impl Front {
         };
         let mut flow = Flow::new(opened, terms, Box::new(move |account| ending.end(account)));
         if is_stream {
-            let body = ReplyBody::Live(Pump::new(flow, Vec::new()));
+            let body = ReplyBody::Live(Box::new(Pump::new(flow, Vec::new())));
             return Ok(Reply { status, headers, body });
         }
         let mut pieces = Vec::new();
         while let Some(piece) = flow.next().await {
             pieces.push(piece);
             if flow.is_too_large() {
-                let body = ReplyBody::Live(Pump::new(flow, pieces));
+                let body = ReplyBody::Live(Box::new(Pump::new(flow, pieces)));
                 return Ok(Reply { status, headers, body });
             }
         }

@@ -148,8 +148,9 @@ impl Judge {
         } else if silent {
             Outcome::Unjudged { reason: "no_verdict".into() }
         } else {
-            let score =
-                |reply: Option<Result<Reply>>| reply.and_then(|r| r.ok()).and_then(|r| r.score);
+            let score = |reply: Option<Result<Reply>>| {
+                reply.and_then(std::result::Result::ok).and_then(|r| r.score)
+            };
             Outcome::Judged {
                 control_first: score(first),
                 // What was shown first lost by as much as the second won.

@@ -304,7 +304,7 @@ impl Writer {
                 self.store.put_answer(key, Uuid::now_v7().into_bytes(), &exchange)
             }
             Record::Intent { id, intent, live, credential } => {
-                self.intent(id, &intent, &live, credential)
+                self.intent(id, &intent, &live, credential.as_ref())
             }
             Record::Half { id, half } => self.half(id, &half),
             Record::NoHalf { id, reason } => self.no_half(id, reason),
@@ -330,7 +330,7 @@ impl Writer {
         id: PairId,
         intent: &Intent,
         live: &str,
-        credential: Option<Credential>,
+        credential: Option<&Credential>,
     ) -> Result<()> {
         let name = &intent.head.experiment;
         let Some(experiment) = self.board.experiment(name) else { return Ok(()) };
@@ -355,7 +355,7 @@ impl Writer {
         self.dirty = true;
         for variant in intent.head.variants.iter().filter(|variant| *variant != live) {
             let (head, variant) = (intent.head.clone(), variant.clone());
-            let job = ShadowJob { id, head, variant, credential: credential.clone() };
+            let job = ShadowJob { id, head, variant, credential: credential.cloned() };
             self.after.push(Effect::Shadow(job));
         }
         let head = intent.head.clone();
@@ -428,10 +428,10 @@ impl Writer {
         if self.last_housekeeping.elapsed() >= HOUSEKEEPING {
             self.housekeep();
         }
-        if std::mem::take(&mut self.dirty) {
-            if let Err(error) = self.store.flush() {
-                tracing::error!(%error, "nothing can be stored");
-            }
+        if std::mem::take(&mut self.dirty)
+            && let Err(error) = self.store.flush()
+        {
+            tracing::error!(%error, "nothing can be stored");
         }
         self.follow();
     }

@@ -83,7 +83,7 @@ impl Tally {
                 self.judge.pairs += 1;
                 let first = control_first.map(|score| 1_000_000_000 - score.units());
                 self.judge.see_first(first);
-                self.judge.see_first(candidate_first.map(|score| score.units()));
+                self.judge.see_first(candidate_first.map(super::stats::winrate::Score::units));
                 if let (Some(a), Some(b)) = (control_first, candidate_first) {
                     self.judge.both_orders += 1;
                     let (a, b) = (a.value() - 0.5, b.value() - 0.5);

@@ -62,7 +62,7 @@ pub async fn run(command: Command) -> Result<ExitCode> {
         Command::Ls(args) => (None, args),
         Command::Report(ReportArgs { name, args }) => (Some(name), args),
     };
-    let mut config = args.files.load()?;
+    let mut config = args.files.load(false)?;
     config.admin = args.admin.unwrap_or(config.admin);
     config.data_dir = args.data_dir.clone().unwrap_or(config.data_dir);
     let reports = match running(&config, name.as_deref()).await? {
@@ -126,7 +126,9 @@ fn stored(config: &Config, name: Option<&str>) -> Result<Vec<Report>> {
     if let Some(name) = name.filter(|name| !defined.contains(name)) {
         let what = match defined.is_empty() {
             true => "no experiment is defined: name their folder with --experiments".to_owned(),
-            false => format!("no experiment \"{name}\" is defined; there is: {}", defined.join(", ")),
+            false => {
+                format!("no experiment \"{name}\" is defined; there is: {}", defined.join(", "))
+            }
         };
         return Err(Error::new(Kind::NotFound, what));
     }

@@ -28,17 +28,19 @@ pub struct Files {
 pub type Source = (String, String);
 
 impl Files {
-    /// Loads everything; problems are printed, and all of them are.
+    /// Loads everything and prints all problems; warnings only if `warn`.
     ///
     /// # Errors
     /// A file cannot be read, or something in one is wrong.
-    pub fn load(&self) -> Result<Config> {
+    pub fn load(&self, warn: bool) -> Result<Config> {
         let config = self.config()?;
         let experiments = self.experiments()?;
         let config = config.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
         match config::load(config, &experiments, &variable, &|path| fs::read_to_string(path)) {
             Ok((config, warnings)) => {
-                print(&warnings);
+                if warn {
+                    print(&warnings);
+                }
                 Ok(config)
             }
             Err(problems) => {
@@ -53,7 +55,10 @@ impl Files {
     fn config(&self) -> Result<Option<Source>> {
         match &self.config {
             Some(path) => read(path).map(Some),
-            None => Path::new("understudy.yaml").exists().then(|| read(Path::new("understudy.yaml"))).transpose(),
+            None => Path::new("understudy.yaml")
+                .exists()
+                .then(|| read(Path::new("understudy.yaml")))
+                .transpose(),
         }
     }
 

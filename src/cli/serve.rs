@@ -48,7 +48,7 @@ enum LogFormat {
 /// # Errors
 /// The files are wrong, a port is taken, or the data directory cannot be used.
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let mut config = args.files.load()?;
+    let mut config = args.files.load(true)?;
     config.listen = args.listen.unwrap_or(config.listen);
     config.admin = args.admin.unwrap_or(config.admin);
     config.data_dir = args.data_dir.unwrap_or(config.data_dir);
@@ -63,7 +63,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     };
-    tracing::info!(signal = name, "stopping: open answers may finish; a second signal ends at once");
+    tracing::info!(
+        signal = name,
+        "stopping: open answers may finish; a second signal ends at once"
+    );
     tokio::select! {
         () = app.stop() => {}
         _ = terminate.recv() => return Ok(ExitCode::FAILURE),

@@ -15,7 +15,8 @@ use crate::simulate;
 /// # Errors
 /// An option is wrong or the port is taken.
 pub async fn run(args: &simulate::Args) -> Result<ExitCode> {
-    let setup = args.read().map_err(|problems| Error::new(Kind::BadRequest, problems.to_string()))?;
+    let setup =
+        args.read().map_err(|problems| Error::new(Kind::BadRequest, problems.to_string()))?;
     let listener = TcpListener::bind(setup.listen).await.map_err(|error| {
         let what = format!("cannot listen on {}: {error}; choose another --listen", setup.listen);
         Error::new(Kind::Config, what)

@@ -28,7 +28,9 @@ pub fn report(report: &Report) -> String {
     for (name, view) in &report.candidates {
         out.push_str(&format!("\n{name:<12}{}", bar(view)));
     }
-    out.push_str("\n            0 %            25 %           50 %           75 %          100 %\n");
+    out.push_str(
+        "\n            0 %            25 %           50 %           75 %          100 %\n",
+    );
     out.push_str(&format!("\n{}\n{}", funnel(report), judge(report)));
     out
 }
@@ -52,7 +54,15 @@ pub fn list(reports: &[Report]) -> String {
 
 fn candidates(report: &Report) -> String {
     let mut table = table(&[
-        "candidate", "target", "verdict", "pairs", "win rate", "interval", "wins", "ties", "losses",
+        "candidate",
+        "target",
+        "verdict",
+        "pairs",
+        "win rate",
+        "interval",
+        "wins",
+        "ties",
+        "losses",
     ]);
     for column in table.column_iter_mut().skip(3) {
         column.set_cell_alignment(CellAlignment::Right);

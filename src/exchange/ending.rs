@@ -11,7 +11,6 @@ use crate::exchange::Front;
 use crate::experiment::Target;
 use crate::key::CacheKey;
 use crate::metrics::Metrics;
-use crate::metrics::RequestLabels;
 use crate::pair::Half;
 use crate::pair::Origin;
 use crate::pair::PairId;
@@ -67,8 +66,6 @@ impl Ending {
     pub fn end(self, account: Account) {
         let metrics = &self.front.metrics;
         metrics.request_seconds.observe(self.arrived.elapsed().as_secs_f64());
-        let labels = RequestLabels { dialect: self.dialect.as_str(), status: self.status };
-        metrics.requests.get_or_create(&labels).inc();
         let broken = match &account.ended {
             Ended::Whole => None,
             Ended::Unfinished => Some("unfinished"),

@@ -62,20 +62,19 @@ async fn handle(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     let arrived = Instant::now();
     let dialect = DialectName::OpenAi.dialect();
     let request_id = request_id(request.headers());
-    match edge.answer(dialect, request, request_id.clone(), arrived).await {
-        Ok(response) => response,
-        Err(error) => {
-            let (code, detail) = (error.code(), &error.detail);
-            match error.blame() {
-                Blame::Client => tracing::debug!(request_id, code, detail, "refused"),
-                _ => tracing::warn!(request_id, code, detail, "failed"),
-            }
-            let status = error.status();
-            let labels = RequestLabels { dialect: dialect.name().as_str(), status };
-            edge.front.metrics.requests.get_or_create(&labels).inc();
-            error_response(dialect, &error, &request_id)
+    let answered = edge.answer(dialect, request, request_id.clone(), arrived).await;
+    let response = answered.unwrap_or_else(|error| {
+        let (code, detail) = (error.code(), &error.detail);
+        match error.blame() {
+            Blame::Client => tracing::debug!(request_id, code, detail, "refused"),
+            _ => tracing::warn!(request_id, code, detail, "failed"),
         }
-    }
+        error_response(dialect, &error, &request_id)
+    });
+    let labels =
+        RequestLabels { dialect: dialect.name().as_str(), status: response.status().as_u16() };
+    edge.front.metrics.requests.get_or_create(&labels).inc();
+    response
 }
 
 impl Edge {
@@ -188,7 +187,7 @@ fn respond(reply: Reply, slot: OwnedSemaphorePermit) -> Response {
 
 /// A body that holds its place among the open requests until it has ended.
 struct Held {
-    pump: Pump,
+    pump: Box<Pump>,
     _slot: OwnedSemaphorePermit,
 }
 

@@ -168,7 +168,11 @@ mod tests {
             ("", None),
             ("{\"winner\": \"A\"}", None),
         ] {
-            assert_eq!(read(&reply(text, &[])).map(|s| s.value()), score, "{text:?}");
+            assert_eq!(
+                read(&reply(text, &[])).map(crate::stats::winrate::Score::value),
+                score,
+                "{text:?}"
+            );
         }
     }
 

@@ -163,7 +163,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit: u64 = match text.get(digits.len()..).map(str::trim) {
-        Some("") | Some("B") => 1,
+        Some("" | "B") => 1,
         Some("KB") => 1_000,
         Some("KiB") => 1 << 10,
         Some("MB") => 1_000_000,

@@ -26,7 +26,7 @@ pub struct Fault {
 }
 
 /// What goes wrong. `after` counts chunks of a stream that arrive before.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FaultKind {
     /// An error status with an error body.
     Status {
@@ -147,7 +147,7 @@ impl Fault {
                 }
             }
         }
-        let mut kind = kind.ok_or_else(|| format!("no kind of fault is named, use {}", Kinds))?;
+        let mut kind = kind.ok_or_else(|| format!("no kind of fault is named, use {Kinds}"))?;
         match (&mut kind, retry_after_s) {
             (_, None) => {}
             (FaultKind::Status { retry_after_s: wait, .. }, given) => *wait = given,

@@ -107,7 +107,7 @@ impl Answers {
     pub(super) fn preference(&self, judge: &str, text: &str) -> Option<Preference> {
         let annotator = self.annotators.iter().position(|name| name == judge);
         for (group, places) in self.groups_in(text) {
-            let shown = Shown::find(text, group, places);
+            let shown = Shown::find(text, group, &places);
             let wanted = |pair: &&Pair| annotator.is_none_or(|wanted| pair.annotator == wanted);
             let best = group
                 .pairs
@@ -183,7 +183,7 @@ struct Weight {
 }
 
 impl<'a> Shown<'a> {
-    fn find(text: &'a str, group: &Group, instruction: Vec<Range<usize>>) -> Self {
+    fn find(text: &'a str, group: &Group, instruction: &[Range<usize>]) -> Self {
         let places = group.outputs.iter().map(|output| {
             let output = output.trim();
             // An empty output fits everywhere, so all its places must be weighed.

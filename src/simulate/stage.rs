@@ -194,7 +194,7 @@ impl Stage {
             if fault.when.concerns(&ask.model) {
                 let count = seen.fetch_add(1, Relaxed) + 1;
                 if struck.is_none() && fault.when.strikes(count, draw, number) {
-                    struck = Some(fault.kind.clone());
+                    struck = Some(fault.kind);
                 }
             }
         }

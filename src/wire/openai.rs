@@ -164,19 +164,19 @@ impl Encode for Encoder {
             ChatEvent::Start { id, model } => {
                 self.id = id.clone().unwrap_or_default();
                 self.model = model.clone().unwrap_or_default();
-                self.choice(0, json!({"role": "assistant", "content": ""}), Value::Null)
+                self.choice(0, &json!({"role": "assistant", "content": ""}), &Value::Null)
             }
             ChatEvent::Text { choice, text } => {
-                self.choice(*choice, json!({"content": text}), Value::Null)
+                self.choice(*choice, &json!({"content": text}), &Value::Null)
             }
             ChatEvent::Reasoning { choice, text } => {
-                self.choice(*choice, json!({"reasoning_content": text}), Value::Null)
+                self.choice(*choice, &json!({"reasoning_content": text}), &Value::Null)
             }
             ChatEvent::Refusal { choice, text } => {
-                self.choice(*choice, json!({"refusal": text}), Value::Null)
+                self.choice(*choice, &json!({"refusal": text}), &Value::Null)
             }
             ChatEvent::Transcript { choice, text } => {
-                self.choice(*choice, json!({"audio": {"transcript": text}}), Value::Null)
+                self.choice(*choice, &json!({"audio": {"transcript": text}}), &Value::Null)
             }
             ChatEvent::ToolCall { choice, index, id, name, arguments } => {
                 let mut call = json!({"index": index, "function": {"arguments": arguments}});
@@ -187,19 +187,19 @@ impl Encode for Encoder {
                 if let Some(name) = name {
                     call["function"]["name"] = Value::from(name.as_str());
                 }
-                self.choice(*choice, json!({"tool_calls": [call]}), Value::Null)
+                self.choice(*choice, &json!({"tool_calls": [call]}), &Value::Null)
             }
             ChatEvent::Logprobs { choice, tokens } => {
                 let tokens: Vec<Value> = tokens.iter().map(logprob_json).collect();
-                let mut chunk = self.choice(*choice, json!({}), Value::Null);
+                let mut chunk = self.choice(*choice, &json!({}), &Value::Null);
                 chunk["choices"][0]["logprobs"] = json!({"content": tokens});
                 chunk
             }
             ChatEvent::Finish { choice, reason } => {
-                self.choice(*choice, json!({}), Value::from(reason.as_str()))
+                self.choice(*choice, &json!({}), &Value::from(reason.as_str()))
             }
             ChatEvent::Usage(usage) => {
-                let mut chunk = self.choice(0, json!({}), Value::Null);
+                let mut chunk = self.choice(0, &json!({}), &Value::Null);
                 chunk["choices"] = json!([]);
                 chunk["usage"] = usage_json(usage);
                 chunk
@@ -218,7 +218,7 @@ impl Encode for Encoder {
 }
 
 impl Encoder {
-    fn choice(&self, index: u32, delta: Value, finish: Value) -> Value {
+    fn choice(&self, index: u32, delta: &Value, finish: &Value) -> Value {
         json!({
             "id": self.id, "object": "chat.completion.chunk", "model": self.model,
             "choices": [{"index": index, "delta": delta, "finish_reason": finish}],

@@ -1,5 +1,17 @@
 //! Everything that is tested from outside the modules.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::needless_pass_by_value,
+    clippy::string_slice,
+    reason = "a test fails by panicking and tells what it skips"
+)]
 
+mod config;
 mod recordings;
 mod shared;
+mod simulate;
+mod stats;
+mod tidy;
