@@ -36,36 +36,22 @@ struct Counts {
 }
 
 impl Board {
+    /// Nothing counted yet.
+    pub fn new(experiments: &[Experiment]) -> Self {
+        let entry = |e: &Experiment| (e.name.clone(), Entry::new(e, Counts::default()));
+        Self { entries: experiments.iter().map(entry).collect() }
+    }
+
     /// What the store holds of these experiments.
     ///
     /// # Errors
     /// The store cannot be read.
     pub fn load(experiments: &[Experiment], store: &Store) -> Result<Self> {
-        let mut entries = BTreeMap::new();
-        for experiment in experiments {
-            let counters = store.funnel(&experiment.name);
-            let mut funnel: Funnel =
-                counters.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
-            let mut tallies = BTreeMap::new();
-            for candidate in &experiment.candidates {
-                let name = &candidate.variant.name;
-                let mut tally = Tally::default();
-                for (_, scored) in store.scores(&experiment.name, name)? {
-                    tally.add(&scored);
-                }
-                tallies.insert(name.clone(), tally);
-            }
-            // Scores are the truth; the counters may lag behind them after a crash.
-            funnel.scored = tallies.values().map(|tally: &Tally| tally.win_rate.pairs()).sum();
-            funnel.whole = funnel.whole.max(funnel.scored);
-            let entry = Entry {
-                experiment: experiment.clone(),
-                matched: AtomicU64::new(funnel.matched),
-                counts: Mutex::new(Counts { funnel, tallies }),
-            };
-            entries.insert(experiment.name.clone(), entry);
-        }
-        Ok(Self { entries })
+        let entry = |experiment: &Experiment| {
+            let counts = Counts::load(experiment, store)?;
+            Ok((experiment.name.clone(), Entry::new(experiment, counts)))
+        };
+        Ok(Self { entries: experiments.iter().map(entry).collect::<Result<_>>()? })
     }
 
     /// The experiments' definitions, by name.
@@ -131,7 +117,36 @@ impl Board {
     }
 }
 
+impl Counts {
+    fn load(experiment: &Experiment, store: &Store) -> Result<Self> {
+        let counters = store.funnel(&experiment.name);
+        let mut funnel: Funnel =
+            counters.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
+        let mut tallies = BTreeMap::new();
+        for candidate in &experiment.candidates {
+            let name = &candidate.variant.name;
+            let mut tally = Tally::default();
+            for (_, scored) in store.scores(&experiment.name, name)? {
+                tally.add(&scored);
+            }
+            tallies.insert(name.clone(), tally);
+        }
+        // Scores are the truth; the counters may lag behind them after a crash.
+        funnel.scored = tallies.values().map(|tally| tally.win_rate.pairs()).sum();
+        funnel.whole = funnel.whole.max(funnel.scored);
+        Ok(Self { funnel, tallies })
+    }
+}
+
 impl Entry {
+    fn new(experiment: &Experiment, counts: Counts) -> Self {
+        Self {
+            experiment: experiment.clone(),
+            matched: AtomicU64::new(counts.funnel.matched),
+            counts: Mutex::new(counts),
+        }
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -97,7 +97,6 @@ fn exit_code(error: &Error) -> u8 {
 }
 
 /// Prints to standard output; a closed pipe ends the output, not the program.
-#[allow(clippy::print_stdout, reason = "the command line is where printing belongs")]
 fn say(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout(), "{text}");
@@ -107,6 +106,12 @@ fn say(text: &str) {
 fn complain(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "error: {text}");
+}
+
+/// Tells a person something beside the output.
+fn remark(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "note: {text}");
 }
 
 /// Prints JSON for a script.

@@ -26,11 +26,13 @@ pub struct Row {
     pub key_env: &'static str,
 }
 
-/// Every known provider that speaks a dialect we have, sorted by name.
+/// Every known provider, sorted by name; Anthropic and Gemini at their OpenAI-compatible endpoints.
 pub static PROVIDERS: &[Row] = &[
+    row("anthropic", "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY"),
     row("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),
     row("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
     row("fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),
+    row("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY"),
     row("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
     row("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
     row("moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY"),

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::board::Board;
 use crate::cli::files::Files;
+use crate::cli::remark;
 use crate::cli::say;
 use crate::cli::say_json;
 use crate::cli::table;
@@ -132,16 +133,14 @@ fn stored(config: &Config, name: Option<&str>) -> Result<Vec<Report>> {
         };
         return Err(Error::new(Kind::NotFound, what));
     }
-    if !config.data_dir.is_dir() {
-        let what = format!(
-            "no sidecar answers on {} and there is no data in {}",
-            config.admin,
-            config.data_dir.display()
-        );
-        return Err(Error::new(Kind::Store, what));
-    }
-    let store = Store::open(&config.data_dir)?.store;
-    let board = Board::load(&config.experiments, &store)?;
+    let board = if config.data_dir.is_dir() {
+        let store = Store::open(&config.data_dir)?.store;
+        Board::load(&config.experiments, &store)?
+    } else {
+        let (admin, dir) = (config.admin, config.data_dir.display());
+        remark(&format!("no sidecar answers on {admin} and there is no data in {dir} yet"));
+        Board::new(&config.experiments)
+    };
     let wanted = defined.into_iter().filter(|defined| name.is_none_or(|name| name == *defined));
     Ok(wanted.filter_map(|name| board.report(name)).collect())
 }

@@ -275,6 +275,7 @@ fn split(reader: &mut Reader<'_>, node: &Node, candidates: &[Found], splits: &mu
             }
             None => {
                 let names = candidates.iter().map(|found| found.name.as_str());
+                let names = names.filter(|name| *name != CONTROL);
                 let what = format!("{} is not a candidate", quote(&key.name));
                 reader.problem(key.start, what, nearest::suggest(&key.name, names));
             }
@@ -282,7 +283,7 @@ fn split(reader: &mut Reader<'_>, node: &Node, candidates: &[Found], splits: &mu
     }
     let total: u64 = splits.iter().map(|share| u64::from(share.ppm())).sum();
     if total > u64::from(Share::WHOLE) {
-        let percent = total as f64 / f64::from(Share::WHOLE) * 100.0;
+        let percent = total as f64 / (f64::from(Share::WHOLE) / 100.0);
         let what = format!("`traffic.split` adds up to {percent}%");
         reader.problem(node.start, what, "give the candidates 100% at most");
     }

@@ -93,8 +93,8 @@ fn endpoint(
     }
     if let Some(node) = s.find("base_url") {
         let path = s.path("base_url");
-        // It may hold a password, which is refused but must not be shown either.
-        if value::any_text(node).is_ok_and(|text| text.contains('@')) {
+        // What is refused may hold a password or a key and must not be shown either.
+        if !value::any_text(node).is_ok_and(|text| !text.contains(['@', '?', '#'])) {
             s.reader.hide(node);
         }
         if let Some(uri) = s.reader.value(node, &path, base_url) {
@@ -119,7 +119,7 @@ fn base_url(node: &Node) -> Result<Uri, Wrong> {
         return Err(Wrong::new(what, "put the key into api_keys"));
     }
     if text.contains(['?', '#']) {
-        return Err(value::expected("a URL without ? and #", node, example));
+        return Err(Wrong::new("cannot hold ? or #", example));
     }
     let trimmed = text.trim_end_matches('/');
     if let Some(base) = trimmed.strip_suffix("/chat/completions") {

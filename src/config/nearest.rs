@@ -3,6 +3,12 @@
 /// Longer words are not compared, so that a hostile file cannot make this slow.
 const LONGEST: usize = 64;
 
+/// The most known words that are compared, for the same reason.
+const MOST: usize = 200;
+
+/// The most known words that are listed.
+const LISTED: usize = 20;
+
 /// The known word with the fewest edits to `word`, if few enough to be a slip of the pen.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > LONGEST {
@@ -11,6 +17,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let limit = 1 + word.chars().count() / 4;
     known
         .into_iter()
+        .take(MOST)
         .filter(|candidate| candidate.len() <= LONGEST)
         .map(|candidate| (edits(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.len())
@@ -22,7 +29,11 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 pub fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(word, known.clone()) {
         Some(candidate) => format!("did you mean `{candidate}`?"),
-        None => format!("known here: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+        None => {
+            let more = if known.clone().into_iter().nth(LISTED).is_some() { ", …" } else { "" };
+            let listed: Vec<&str> = known.into_iter().take(LISTED).collect();
+            format!("known here: {}{more}", listed.join(", "))
+        }
     }
 }
 
@@ -65,7 +76,7 @@ mod tests {
             ("ttl", "tll", 1),
             ("routes", "ruotes", 1),
             ("kitten", "sitting", 3),
-            ("größe", "grosse", 2),
+            ("größe", "grosse", 3),
         ] {
             assert_eq!(edits(a, b), distance, "{a} {b}");
         }

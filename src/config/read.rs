@@ -9,6 +9,9 @@ use super::tree::Key;
 use super::tree::Kind;
 use super::tree::Node;
 
+/// The most problems of one file that are reported one by one.
+const MAX_PROBLEMS: usize = 100;
+
 /// Why a value cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
@@ -141,8 +144,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Everything found, in the order of the file.
+    /// What was found, in the order of the file, errors first when there are too many.
     pub fn finish(mut self) -> Vec<Problem> {
+        let rest = self.notes.len().saturating_sub(MAX_PROBLEMS);
+        if rest > 0 {
+            self.notes.sort_by_key(|note| (note.is_warning, note.at));
+            self.notes.truncate(MAX_PROBLEMS);
+            let at = self.notes.iter().map(|note| note.at).max().unwrap_or(Pos::START);
+            let is_warning = self.notes.iter().all(|note| note.is_warning);
+            self.note(at, None, is_warning, format!("{rest} more problems are not shown"), None);
+        }
         self.notes.sort_by_key(|note| note.at);
         let lines: Vec<&str> = self.text.lines().collect();
         let problem = |note: Note| Problem {
@@ -223,8 +234,7 @@ impl<'a, 'n> Section<'_, 'a, 'n> {
     pub fn need(&mut self, key: &'static str, help: &str) -> Option<&'n Node> {
         let node = self.find(key);
         if node.is_none() {
-            let whole = if self.path.is_empty() { "the file" } else { &self.path };
-            let what = format!("`{key}` is missing in {whole}");
+            let what = format!("`{key}` is missing{}", self.inside());
             self.reader.problem(self.at, what, help);
         }
         node
@@ -246,6 +256,10 @@ impl<'a, 'n> Section<'_, 'a, 'n> {
         self.entries.iter().find(|(k, _)| k.name == key)
     }
 
+    fn inside(&self) -> String {
+        if self.path.is_empty() { String::new() } else { format!(" in `{}`", self.path) }
+    }
+
     fn report_unknown(&mut self) {
         self.known.sort_unstable();
         self.known.dedup();
@@ -255,9 +269,7 @@ impl<'a, 'n> Section<'_, 'a, 'n> {
             }
             // A misspelt `api_keys` has keys below it.
             self.reader.hide(node);
-            let whole =
-                if self.path.is_empty() { String::new() } else { format!(" in `{}`", self.path) };
-            let what = format!("unknown key {}{whole}", quote(&key.name));
+            let what = format!("unknown key {}{}", quote(&key.name), self.inside());
             let help = nearest::suggest(&key.name, self.known.iter().copied());
             self.reader.note(key.start, Some(key.end), false, what, Some(help));
         }

@@ -212,9 +212,9 @@ fn check_weights(reader: &mut Reader<'_>, at: Pos, path: &str, targets: &[(Pos, 
 pub fn target(reader: &mut Reader<'_>, node: &Node, path: &str, known: &Known) -> Option<Target> {
     reader.value(node, path, |node| {
         let help = "write provider/model, for example openai/gpt-4o";
-        let text = value::any_text(node)?;
-        let is_one_word = !text.contains(|c: char| c.is_whitespace() || c.is_control());
-        let target = Target::parse(text).filter(|_| is_one_word);
+        let is_gap = |c: char| c.is_whitespace() || c.is_control();
+        let text = value::any_text(node).ok().filter(|text| !text.contains(is_gap));
+        let target = text.and_then(Target::parse);
         let target = target.ok_or_else(|| value::expected("a target", node, help))?;
         match known.missing_provider(&target.provider) {
             None => Ok(target),

@@ -17,7 +17,7 @@ use serde_saphyr::granit_parser::options;
 use super::problem::Pos;
 
 /// The largest file read, bytes; a tree takes about a hundred times as much at worst.
-const MAX_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 256 << 10;
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]

@@ -46,7 +46,10 @@ const MAX_NAME: usize = 64;
 pub fn any_text(node: &Node) -> Result<&str, Wrong> {
     match &node.kind {
         Kind::Scalar { text, .. } if !node.is_null() => Ok(text),
-        _ => Err(Wrong::new(format!("has to be text, not {}", node.describe()), "write \"text\"")),
+        _ => {
+            let what = format!("has to be text, not {}", node.describe());
+            Err(Wrong::new(what, "write one word, or text in quotes"))
+        }
     }
 }
 
@@ -216,7 +219,10 @@ pub fn choice<T: Copy>(table: &[(&'static str, T)]) -> impl Fn(&Node) -> Result<
         let found = table.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
         found.ok_or_else(|| {
             let names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
-            let help = nearest::suggest(text, names.iter().copied());
+            let help = match nearest::nearest(text, names.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "write one of these names".to_owned(),
+            };
             expected(&format!("one of {}", names.join(", ")), node, &help)
         })
     }

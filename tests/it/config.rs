@@ -1,38 +1,544 @@
-//! scratch
+//! Loading of understudy.yaml and experiments: what is accepted, and every problem at its place.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::Strategy;
+use proptest::prelude::any;
+use proptest::prop_assert;
+use proptest::proptest;
+use secrecy::ExposeSecret;
+use serde_json::json;
+use understudy::compare::Comparator;
 use understudy::config;
+use understudy::config::CacheMode;
+use understudy::config::Config;
+use understudy::config::Problem;
+use understudy::experiment::Experiment;
+use understudy::experiment::Share;
+use understudy::experiment::Target;
+use understudy::experiment::Unit;
+use understudy::stats::rule::Goal;
+
+/// Every key there is, once, in a configuration without mistakes.
+const CONFIG: &str = r#"
+listen: 127.0.0.1:5100
+admin: 127.0.0.1:5101
+data_dir: ./somewhere
+providers:
+  openai:
+    api_keys: [{ env: SET }, { file: key.txt }, { value: third }]
+  anthropic:
+    dialect: openai
+    base_url: https://api.anthropic.com/v1/
+  local-vllm:
+    base_url: http://vllm.models.svc:8000/v1
+routes:
+  helpdesk:
+    targets: [openai/gpt-4o, anthropic/claude-sonnet-4-5]
+    timeouts: { idle: 500ms }
+  weighted:
+    targets: [{ target: openai/a, weight: 3 }, { target: local-vllm/meta/llama, weight: 1 }]
+timeouts: { connect: 2s, first_token: 1.5m, idle: 20s, total: 1h }
+cache: { mode: on, ttl: 7d, max_bytes: 512MiB }
+limits:
+  max_request_bytes: 1000000
+  max_answer_bytes: 8MiB
+  max_concurrency: 10
+  shadow_concurrency: 11
+  shadow_queue: 12
+  judge_concurrency: 13
+  recorder_queue: 14
+  drain: 0s
+"#;
+
+/// Every key there is, once, in an experiment without mistakes.
+const EXPERIMENT: &str = r#"
+experiment: helpdesk-upgrade
+question: Is the new model as good for the help desk?
+match: { route: helpdesk, headers: { X-App: support, x-tier: 2 } }
+unit: { header: X-User-Id }
+control: { target: openai/gpt-4o }
+candidates:
+  sonnet:
+    target: anthropic/claude-sonnet-4-5
+    patch: { temperature: 0.2, stop: null, max_tokens: 500, metadata: { a: [true, "1", x] } }
+  llama: { target: local-vllm/meta/llama }
+traffic:
+  split: { llama: 0.5%, sonnet: 0.25 }
+  ramp: [1%, 5%, 25%, 50%]
+  shadow: 20%
+evaluate:
+  comparators: [exact, json, tool_calls, refusal]
+  judge: { target: openai/gpt-4o-mini, criteria: "Correct, polite.", both_orders: false }
+  budget_usd: 25
+decide: { metric: win_rate, goal: superior, margin: 2%, alpha: 1%, min_pairs: 80, max_pairs: 20000 }
+guardrails:
+  error_rate: { max_increase: 1% }
+  ttft_p95: { max_ratio: 1.25 }
+  cost_per_request: { max_ratio: 1.5 }
+"#;
+
+/// The five valid lines that cases of kind `part` go on from.
+const BASE: &str = "\
+experiment: e
+match: { model: m }
+control: { target: openai/a }
+candidates: { b: { target: openai/b } }
+traffic: { shadow: 20% }
+";
+
+type Loaded = Result<(Config, Vec<Problem>), Vec<Problem>>;
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "SET" => Some("from-env".to_owned()),
+        "BROKEN" => Some("two\nlines".to_owned()),
+        "GROQ_API_KEY" => Some(" groq-key\n".to_owned()),
+        "XAI_API_KEY" => Some("  ".to_owned()),
+        _ => None,
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
+    match path.to_str() {
+        Some("key.txt") => Ok("from-file\n".to_owned()),
+        Some("empty.txt") => Ok("\n".to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+fn load(config: Option<&str>, experiments: &[&str]) -> Loaded {
+    let experiments: Vec<(String, String)> = experiments
+        .iter()
+        .enumerate()
+        .map(|(index, text)| (format!("experiments/{index}.yaml"), (*text).to_owned()))
+        .collect();
+    config::load(config.map(|text| ("understudy.yaml", text)), &experiments, &env, &read_file)
+}
+
+fn problems(loaded: Loaded) -> Vec<Problem> {
+    loaded.map_or_else(|problems| problems, |(_, warnings)| warnings)
+}
+
+/// The one experiment of a text that loads, and its warnings.
+fn experiment(text: &str) -> (Experiment, Vec<Problem>) {
+    let (mut config, warnings) = load(None, &[text]).unwrap();
+    (config.experiments.remove(0), warnings)
+}
+
+fn target(text: &str) -> Target {
+    Target::parse(text).unwrap()
+}
+
 #[test]
-fn probe() {
-    let dir = std::env::var("PROBE").unwrap();
-    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
-    files.sort();
-    for path in files {
-        let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let began = std::time::Instant::now();
-        let exp = config::is_experiment(&text);
-        let r = if exp {
-            config::load(None, &[(name.clone(), text)], &|_| None, &|_| {
-                Err(std::io::ErrorKind::NotFound.into())
-            })
-        } else {
-            config::load(Some((&name, &text)), &[], &|_| None, &|_| {
-                Err(std::io::ErrorKind::NotFound.into())
-            })
+fn each_mistake_is_reported_at_its_place_with_a_remedy_and_nothing_else_is() {
+    let cases = include_str!("config/mistakes.txt");
+    let mut count = 0;
+    for case in cases.split("\n=== ").skip(1) {
+        let (kind, rest) = case.split_once('\n').unwrap();
+        let (text, expected) = rest.split_once(">>>\n").unwrap();
+        let loaded = match kind {
+            "config" => load(Some(text), &[]),
+            "experiment" => load(None, &[text]),
+            "part" => load(None, &[&format!("{BASE}{text}")]),
+            other => panic!("no such kind of case: {other}"),
         };
-        println!("=== {name} exp={exp} {:?}", began.elapsed());
-        match r {
-            Ok((c, w)) => {
-                println!("OK {:?}", c.experiments.len());
-                for p in w.iter().take(20) {
-                    print!("{}", p.render());
-                }
-            }
-            Err(ps) => {
-                println!("{} problems", ps.len());
-                for p in ps.iter().take(30) {
-                    print!("{}", p.render());
-                }
-            }
+        let expected: Vec<&str> =
+            expected.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        assert_eq!(told(&problems(loaded)), expected, "\n{text}");
+        count += 1;
+    }
+    assert!(count > 90, "only {count} cases were found");
+}
+
+/// Problems as the file of cases writes them.
+fn told(problems: &[Problem]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for problem in problems {
+        let kind = if problem.is_warning { "warning: " } else { "" };
+        lines.push(format!("{}:{} {kind}{}", problem.line, problem.column, problem.what));
+        lines.extend(problem.help.iter().map(|help| format!("  = {help}")));
+    }
+    lines
+}
+
+#[test]
+fn every_key_of_the_configuration_arrives() {
+    let (config, warnings) = load(Some(CONFIG), &[]).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(config.listen.to_string(), "127.0.0.1:5100");
+    assert_eq!(config.admin.to_string(), "127.0.0.1:5101");
+    assert_eq!(config.data_dir, Path::new("./somewhere"));
+    let keys: Vec<&str> =
+        config.providers["openai"].api_keys.iter().map(ExposeSecret::expose_secret).collect();
+    assert_eq!(keys, ["from-env", "from-file", "third"]);
+    let url = |name: &str| config.providers[name].base_url.to_string();
+    assert_eq!(url("anthropic"), "https://api.anthropic.com/v1");
+    assert_eq!(url("local-vllm"), "http://vllm.models.svc:8000/v1");
+    assert_eq!(url("openai"), "https://api.openai.com/v1");
+    assert_eq!(config.timeouts.connect, Duration::from_secs(2));
+    assert_eq!(config.timeouts.first_token, Duration::from_secs(90));
+    assert_eq!(config.timeouts.total, Duration::from_secs(3600));
+    assert_eq!(config.cache.mode, CacheMode::On);
+    assert_eq!(config.cache.ttl, Duration::from_secs(7 * 86_400));
+    assert_eq!(config.cache.max_bytes, 512 << 20);
+    let limits = config.limits;
+    assert_eq!((limits.max_request_bytes, limits.max_answer_bytes), (1_000_000, 8 << 20));
+    assert_eq!((limits.max_concurrency, limits.shadow_concurrency), (10, 11));
+    assert_eq!((limits.shadow_queue, limits.judge_concurrency), (12, 13));
+    assert_eq!((limits.recorder_queue, limits.drain), (14, Duration::ZERO));
+}
+
+#[test]
+fn a_route_inherits_the_limits_it_does_not_set() {
+    let (config, _) = load(Some(CONFIG), &[]).unwrap();
+    let route = &config.routes["helpdesk"];
+    assert_eq!(route.timeouts.idle, Duration::from_millis(500));
+    assert_eq!(route.timeouts.total, Duration::from_secs(3600));
+    let targets: Vec<String> = route.targets.iter().map(|w| w.target.to_string()).collect();
+    assert_eq!(targets, ["openai/gpt-4o", "anthropic/claude-sonnet-4-5"]);
+    let weighted = &config.routes["weighted"].targets;
+    assert_eq!(weighted[1].target, target("local-vllm/meta/llama"));
+    assert_eq!(weighted.iter().map(|w| w.weight).collect::<Vec<_>>(), [Some(3), Some(1)]);
+}
+
+#[test]
+fn every_key_of_an_experiment_arrives() {
+    let (config, warnings) = load(Some(CONFIG), &[EXPERIMENT]).unwrap();
+    let found = &config.experiments[0];
+    assert_eq!(found.name, "helpdesk-upgrade");
+    assert_eq!(found.question, "Is the new model as good for the help desk?");
+    assert_eq!(found.matches.route.as_deref(), Some("helpdesk"));
+    let headers: Vec<(&str, &str)> =
+        found.matches.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(headers, [("x-app", "support"), ("x-tier", "2")]);
+    assert_eq!(found.unit, Unit::Header("x-user-id".parse().unwrap()));
+    assert_eq!(found.control.name, "control");
+    assert_eq!(found.control.target, target("openai/gpt-4o"));
+    let names: Vec<&str> = found.candidates.iter().map(|c| c.variant.name.as_str()).collect();
+    assert_eq!(names, ["sonnet", "llama"], "in the order of the file");
+    let splits: Vec<u32> = found.candidates.iter().map(|c| c.split.ppm()).collect();
+    assert_eq!(splits, [250_000, 5_000]);
+    assert_eq!(
+        serde_json::Value::Object(found.candidates[0].variant.patch.clone()),
+        json!({"temperature": 0.2, "stop": null, "max_tokens": 500,
+            "metadata": {"a": [true, "1", "x"]}})
+    );
+    assert_eq!(found.shadow.ppm(), 200_000);
+    let kinds = [Comparator::Exact, Comparator::Json, Comparator::ToolCalls, Comparator::Refusal];
+    assert_eq!(found.evaluate.comparators, kinds);
+    let judge = found.evaluate.judge.as_ref().unwrap();
+    assert_eq!(judge.target, target("openai/gpt-4o-mini"));
+    assert_eq!((judge.criteria.as_str(), judge.both_orders), ("Correct, polite.", false));
+    assert_eq!(found.evaluate.budget_usd, Some(25.0));
+    let decide = &found.decide;
+    assert_eq!((decide.goal, decide.margin, decide.alpha), (Goal::Superior, 0.02, 0.01));
+    assert_eq!((decide.min_pairs, decide.max_pairs), (80, 20_000));
+    let whats: Vec<&str> = warnings.iter().map(|warning| warning.what.as_str()).collect();
+    assert_eq!(
+        whats,
+        [
+            "`traffic.ramp` is not acted on by this version: the split stays as it is",
+            "`guardrails` are not enforced by this version: nothing stops a candidate",
+        ]
+    );
+}
+
+#[test]
+fn what_an_experiment_leaves_out_has_its_documented_default() {
+    let text =
+        "experiment: e\ncontrol: { target: openai/a }\ncandidates: { b: { target: groq/b } }\n";
+    let (found, _) = experiment(text);
+    assert_eq!(found.question, "");
+    assert_eq!(found.unit, Unit::Conversation);
+    assert_eq!((found.shadow, found.candidates[0].split), (Share::NONE, Share::NONE));
+    assert!(found.control.patch.is_empty());
+    assert_eq!(found.evaluate.comparators, [Comparator::Exact]);
+    assert_eq!((found.evaluate.judge, found.evaluate.budget_usd), (None, None));
+    let decide = found.decide;
+    assert_eq!((decide.goal, decide.margin, decide.alpha), (Goal::NonInferior, 0.03, 0.05));
+    assert_eq!((decide.min_pairs, decide.max_pairs), (50, 10_000));
+    let judge = "evaluate: { judge: { target: openai/j, criteria: good } }\n";
+    let (found, _) = experiment(&format!("{BASE}{judge}"));
+    assert!(found.evaluate.judge.unwrap().both_orders);
+}
+
+#[test]
+fn without_any_file_the_known_providers_work_with_the_keys_of_the_environment() {
+    let (config, warnings) = load(None, &[]).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(config.listen.to_string(), "127.0.0.1:4100");
+    assert_eq!(config.admin.to_string(), "127.0.0.1:4101");
+    let fallback = |name: &str| {
+        let provider = &config.providers[name];
+        assert!(provider.api_keys.is_empty());
+        provider.fallback_key.as_ref().map(|key| key.expose_secret().to_owned())
+    };
+    assert_eq!(fallback("groq").as_deref(), Some("groq-key"), "without surrounding space");
+    assert_eq!(fallback("openai"), None);
+    assert_eq!(fallback("xai"), None, "a blank variable is an unset one");
+    assert_eq!(config.providers.len(), Config::default().providers.len());
+    for empty in ["", "# nothing\n", "null", "{}", "---\n"] {
+        assert_eq!(problems(load(Some(empty), &[])), [], "{empty:?}");
+    }
+}
+
+#[test]
+fn cache_mode_may_be_written_as_a_bare_word_or_quoted() {
+    for (text, mode) in [
+        ("on", CacheMode::On),
+        ("\"on\"", CacheMode::On),
+        ("true", CacheMode::On),
+        ("off", CacheMode::Off),
+        ("'off'", CacheMode::Off),
+        ("false", CacheMode::Off),
+        ("record", CacheMode::Record),
+        ("replay", CacheMode::Replay),
+    ] {
+        let (config, _) = load(Some(&format!("cache: {{ mode: {text} }}")), &[]).unwrap();
+        assert_eq!(config.cache.mode, mode, "{text}");
+    }
+}
+
+#[test]
+fn durations_sizes_and_shares_keep_their_exact_value() {
+    let duration = |text: &str| {
+        load(Some(&format!("cache: {{ ttl: {text} }}")), &[]).unwrap().0.cache.ttl.as_millis()
+    };
+    for (text, millis) in
+        [("1ms", 1), ("5s", 5_000), ("5 s", 5_000), ("10m", 600_000), ("24h", 86_400_000)]
+    {
+        assert_eq!(duration(text), millis, "{text}");
+    }
+    let size = |text: &str| {
+        load(Some(&format!("cache: {{ max_bytes: {text} }}")), &[]).unwrap().0.cache.max_bytes
+    };
+    for (text, bytes) in [
+        ("1", 1),
+        ("512B", 512),
+        ("100kB", 100_000),
+        ("100MB", 100_000_000),
+        ("1KiB", 1024),
+        ("1.5GiB", 3 << 29),
+        ("1024TiB", 1 << 50),
+    ] {
+        assert_eq!(size(text), bytes, "{text}");
+    }
+    let share = |text: &str| experiment(&BASE.replace("20%", text)).0.shadow.ppm();
+    for (text, ppm) in [
+        ("0.0001%", 1),
+        ("0.5%", 5_000),
+        ("0.29", 290_000),
+        ("33.3333%", 333_333),
+        ("1", 1_000_000),
+        ("100%", 1_000_000),
+        ("'7 %'", 70_000),
+    ] {
+        assert_eq!(share(text), ppm, "{text}");
+    }
+}
+
+#[test]
+fn json_is_read_like_yaml_and_keeps_its_places() {
+    let json = "{\n\t\"listen\": \"127.0.0.1:5000\",\n\t\"cache\": {\"mode\":\"off\",\"ttl\":\"1h\"},\n\
+                \t\"routes\": {\"a\\/\\ud83d\\ude00\": {\"targets\": [\"openai\\/x\"]}}\n}\n";
+    let (config, warnings) = load(Some(json), &[]).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(config.cache.mode, CacheMode::Off);
+    assert_eq!(config.routes["a/\u{1f600}"].targets[0].target, target("openai/x"));
+    let found = problems(load(Some(&json.replace("1h", "1x")), &[]));
+    assert_eq!((found.len(), found[0].line, found[0].column), (1, 3, 31));
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends_do_no_harm() {
+    let text = "\u{feff}cache:\r\n  ttl: 1h\r\n  mode: fast\r\n";
+    let found = problems(load(Some(text), &[]));
+    assert_eq!(told(&found)[0].split(' ').next(), Some("3:9"));
+    assert_eq!(found.len(), 1);
+}
+
+#[test]
+fn problems_of_all_files_come_in_one_pass_in_the_order_of_the_files() {
+    let second = BASE.replace("openai/b", "nobody/b");
+    let found = problems(load(Some("cash: {}\nlisten: here\n"), &[BASE, &second, BASE]));
+    let places: Vec<String> =
+        found.iter().map(|p| format!("{}:{}:{}", p.file, p.line, p.column)).collect();
+    assert_eq!(
+        places,
+        [
+            "understudy.yaml:1:1",
+            "understudy.yaml:2:9",
+            "experiments/1.yaml:1:13",
+            "experiments/1.yaml:4:28",
+            "experiments/2.yaml:1:13",
+        ]
+    );
+    assert_eq!(
+        found[4].to_string(),
+        "experiments/2.yaml:1:13: there are two experiments called `e`\n  \
+         = help: the first is in experiments/0.yaml:1; rename one"
+    );
+}
+
+#[test]
+fn an_experiment_may_use_providers_and_routes_of_the_configuration_even_if_these_are_broken() {
+    let text = BASE.replace("openai/b", "mine/b").replace("model: m", "route: r");
+    let config = "providers: { mine: { base_url: nonsense } }\nroutes: { r: { targets: [] } }\n";
+    let found = problems(load(Some(config), &[&text]));
+    assert!(found.iter().all(|problem| problem.file == "understudy.yaml"), "{found:#?}");
+    assert_eq!(found.len(), 2);
+    let found = problems(load(Some("providers: ["), &[&text]));
+    assert_eq!(found.len(), 1, "an unreadable configuration may hold any name: {found:#?}");
+}
+
+#[test]
+fn a_misspelt_route_is_a_warning_that_names_the_right_one() {
+    let text = BASE.replace("model: m", "route: helpdeks");
+    let (_, warnings) = load(Some(CONFIG), &[&text]).unwrap();
+    assert_eq!(
+        told(&warnings),
+        ["2:10 warning: no route is called `helpdeks`", "  = did you mean `helpdesk`?"]
+    );
+}
+
+#[test]
+fn a_problem_can_be_shown_with_its_line_and_a_caret() {
+    let found = problems(load(Some("cache:\n\u{20}\u{20}größe: 1\n  mode: fast # why\n"), &[]));
+    let shown: Vec<String> = found.iter().map(Problem::render).collect();
+    assert_eq!(
+        shown,
+        [
+            "understudy.yaml:2:3: unknown key `größe` in `cache`\n\
+             2 |   größe\n  |   ^\n\
+             \u{20} = help: known here: max_bytes, mode, ttl\n",
+            "understudy.yaml:3:9: `cache.mode` has to be one of on, off, record, replay, not `fast`\n\
+             3 |   mode: fast # why\n  |         ^\n\
+             \u{20} = help: write one of these names\n",
+        ]
+    );
+}
+
+#[test]
+fn no_message_and_no_shown_line_holds_a_key() {
+    for config in [
+        "providers: { openai: { api_keys: [{ value: SECRET }], dialct: x }, y: {} }\n",
+        "providers: { openai: { api_key: [{ value: SECRET }], dialct: x } }\nlisen: 1\n",
+        "{\"providers\": {\"openai\": {\"api_keys\": [{\"value\": \"SECRET\"}]}}, \"lisen\": 1}",
+        "{\"providrs\": {\"openai\": {\"api_keys\": [{\"value\": \"SECRET\"}]}}, \"lisen\": 1}",
+        "providers:\n  openai:\n    api_keys: [{ value: \"SECRET\n",
+        "providers:\n  openai:\n    api_keys: [{ env: SECRET-x }, SECRET, { value: *SECRET }]\n",
+        "providers:\n  openai: { api_keys: [], api_keys: [{ value: SECRET }], zzz: 1 }\n",
+        "providers:\n  openai: { api_keys: !secret [{ value: SECRET }], zzz: 1 }\n",
+        "providers:\n  x: { base_url: \"https://me:SECRET@host/v1\", zzz: 1 }\n",
+        "providers:\n  x: { base_url: \"https://host/v1?key=SECRET\", zzz: 1 }\n",
+        "providers:\n  x: { base_url: [\"https://me:SECRET@host/v1\"], zzz: 1 }\n",
+    ] {
+        let found = problems(load(Some(config), &[]));
+        assert!(!found.is_empty(), "{config}");
+        for problem in found {
+            assert!(!problem.render().contains("SECRET"), "{config}\n{}", problem.render());
+            assert!(!problem.to_string().contains("SECRET"), "{problem}");
         }
+    }
+}
+
+#[test]
+fn a_flood_of_problems_is_cut_and_counted() {
+    let text: String = (0..500).map(|i| format!("k{i}: 1\n")).collect();
+    let found = problems(load(Some(&text), &[]));
+    assert_eq!(found.len(), 101);
+    assert_eq!(found[100].what, "400 more problems are not shown");
+    let text = "#".repeat(300_000);
+    let what = "the file has 300000 bytes; at most 262144 are read";
+    assert_eq!(problems(load(Some(&text), &[]))[0].what, what);
+}
+
+#[test]
+fn an_experiment_is_told_from_a_configuration_even_when_broken() {
+    for text in
+        ["experiment: x\n", "{\"experiment\": \"x\"}", "a: [\nexperiment: x", "{ \"experiment\": ["]
+    {
+        assert!(config::is_experiment(text), "{text}");
+    }
+    for text in ["", "listen: x\n", "routes: { experiment: x }\n", "experiments: [", "[experiment]"]
+    {
+        assert!(!config::is_experiment(text), "{text}");
+    }
+}
+
+/// The examples load with nothing else, as their README promises.
+#[test]
+fn the_examples_load_without_a_warning() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+    let mut texts = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            texts.push(std::fs::read_to_string(path).unwrap());
+        }
+    }
+    assert!(texts.len() >= 3);
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let (config, warnings) = load(None, &texts).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(config.experiments.len(), texts.len());
+    assert!(texts.iter().all(|text| config::is_experiment(text)));
+}
+
+/// A valid file with a few characters cut out, put in or doubled.
+fn mutated(text: &'static str) -> impl Strategy<Value = String> {
+    let edit = (
+        any::<proptest::sample::Index>(),
+        0..8_usize,
+        "[\\PC\\n\\t]{0,4}|[:{}\\[\\],&*!|>\"'#%@` -]{1,3}",
+    );
+    proptest::collection::vec(edit, 1..6).prop_map(move |edits| {
+        let mut chars: Vec<char> = text.chars().collect();
+        for (at, cut, put) in edits {
+            let start = at.index(chars.len() + 1);
+            let end = (start + cut).min(chars.len());
+            chars.splice(start..end, put.chars());
+        }
+        chars.into_iter().collect()
+    })
+}
+
+/// Every problem stands inside its file and names it.
+fn all_stand_in(text: &str, loaded: Loaded) -> bool {
+    let lines = text.lines().count().max(1);
+    problems(loaded).iter().all(|problem| {
+        !problem.render().is_empty()
+            && problem.column >= 1
+            && (1..=lines + 1).contains(&problem.line)
+            && !problem.what.is_empty()
+    })
+}
+
+proptest! {
+    #[test]
+    fn bytes_from_anywhere_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let text = String::from_utf8_lossy(&bytes);
+        prop_assert!(all_stand_in(&text, load(Some(&text), &[])));
+        prop_assert!(all_stand_in(&text, load(None, &[&text])));
+        config::is_experiment(&text);
+    }
+
+    #[test]
+    fn a_damaged_configuration_never_panics(text in mutated(CONFIG)) {
+        prop_assert!(all_stand_in(&text, load(Some(&text), &[])));
+    }
+
+    #[test]
+    fn a_damaged_experiment_never_panics(text in mutated(EXPERIMENT)) {
+        prop_assert!(all_stand_in(&text, load(None, &[&text])));
+        config::is_experiment(&text);
+    }
+
+    #[test]
+    fn punctuation_never_panics(text in "[a-c:{}\\[\\],&*!|>\"'#%@` \\n\\t-]{0,200}") {
+        prop_assert!(all_stand_in(&text, load(Some(&text), &[])));
     }
 }

@@ -115,7 +115,7 @@ impl Line {
     }
 
     async fn ask(&self, text: &str, at: usize) -> Result<bool> {
-        let is_stream = at % 3 != 0;
+        let is_stream = !at.is_multiple_of(3);
         let body = json!({
             "model": self.target.model,
             "messages": [
