@@ -62,6 +62,10 @@ impl App {
         let data = bind("listen", config.listen).await?;
         let admin = bind("admin", config.admin).await?;
         let (data_addr, admin_addr) = (address(&data)?, address(&admin)?);
+        let health = match config.health {
+            Some(address) => Some(bind("health", address).await?),
+            None => None,
+        };
         let store = open(&config)?;
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
@@ -111,9 +115,11 @@ impl App {
         });
         let stop = CancellationToken::new();
         let shown = Admin { board: board.clone(), metrics: metrics.clone(), stop: stop.clone() };
+        let health = health.map(|on| (on, http::admin::health(shown.clone())));
         let planes = [(data, http::data::router(front)), (admin, http::admin::router(shown))];
         let servers = planes
             .into_iter()
+            .chain(health)
             .map(|(on, router)| tokio::spawn(http::serve(on, router, stop.clone(), limits.drain)))
             .collect();
         let (data, admin) = (data_addr, admin_addr);

@@ -37,6 +37,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Admin plane address.
     pub admin: SocketAddr,
+    /// Address of probes and metrics alone, which may be seen from outside; off by default.
+    pub health: Option<SocketAddr>,
     /// Where sled lives; made if absent.
     pub data_dir: PathBuf,
     /// Every known provider and those of the file, by name.

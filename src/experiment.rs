@@ -139,7 +139,7 @@ pub struct Evaluate {
 pub struct Judge {
     /// Who judges; never a target under test.
     pub target: Target,
-    /// What makes an answer good, in the words of the people who know.
+    /// What makes an answer good, in the words of the people who know; empty for a general rule.
     pub criteria: String,
     /// Ask twice, with the answers swapped, so that position bias cancels.
     pub both_orders: bool,

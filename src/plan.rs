@@ -90,12 +90,12 @@ pub fn plan<'c>(
     })?;
     let tenant = tenant(caller.headers);
     let (asked, timeouts) = resolve(config, dialect, &request.model, caller.provider, &prompt)?;
-    let credential_for = match (caller.provider, asked.first()) {
-        (Some(provider), _) => provider.to_owned(),
-        (None, first) => first.map(|target| target.provider.clone()).unwrap_or_default(),
-    };
+    let first = asked.first().ok_or_else(|| {
+        Error::new(Kind::Config, format!("the route \"{}\" has no targets", request.model))
+    })?;
+    let credential_for = caller.provider.unwrap_or(&first.provider).to_owned();
     let mut experiments = config.experiments.iter();
-    let experiment = experiments.find(|e| e.matches.accepts(&request.model, caller.headers));
+    let experiment = experiments.find(|e| e.matches.accepts(&request.model, first, caller.headers));
     let enrolled = experiment.map(|experiment| {
         (experiment, experiment.assign(unit(experiment, dialect, request, caller).as_bytes()))
     });

@@ -99,12 +99,10 @@ fn judge(s: &mut Section<'_, '_, '_>, known: &Known, tested: &[&Variant]) -> Opt
             }
             Some(target)
         });
-        let help = "say what makes an answer good, for example criteria: \"Correct and polite.\"";
-        s.need("criteria", help);
-        let criteria = s.take("criteria", value::text);
+        let criteria = s.take("criteria", value::text).unwrap_or_default();
         let mut both_orders = true;
         s.set("both_orders", &mut both_orders, value::boolean);
-        Some(Judge { target: target?, criteria: criteria?, both_orders })
+        Some(Judge { target: target?, criteria, both_orders })
     });
     judge.flatten()
 }

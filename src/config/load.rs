@@ -82,6 +82,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4100)),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 4101)),
+            health: None,
             data_dir: PathBuf::from("./understudy-data"),
             providers: endpoint::known(),
             routes: BTreeMap::new(),

@@ -69,20 +69,30 @@ pub fn read(
 fn addresses(s: &mut Section<'_, '_, '_>, config: &mut Config) {
     s.set("listen", &mut config.listen, address);
     s.set("admin", &mut config.admin, address);
-    let (listen, admin) = (config.listen, config.admin);
-    let at = s.key_at("admin").or_else(|| s.key_at("listen"));
-    let Some(at) = at else { return };
-    let overlap =
-        listen.ip() == admin.ip() || (listen.ip().is_unspecified() || admin.ip().is_unspecified());
-    // Port 0 asks for any free port, which differs each time.
-    if overlap && listen.port() == admin.port() && listen.port() != 0 {
-        let what = format!("`listen` ({listen}) and `admin` ({admin}) are the same address");
-        s.reader.problem(at, what, "give them different ports");
+    config.health = s.take("health", address);
+    let (listen, admin) = (("listen", config.listen), ("admin", config.admin));
+    differ(s, listen, admin);
+    if let Some(health) = config.health {
+        differ(s, listen, ("health", health));
+        differ(s, admin, ("health", health));
     }
+    let (_, admin) = admin;
+    let Some(at) = s.key_at("admin") else { return };
     if !admin.ip().is_loopback() {
         let what =
             format!("the admin plane on {admin} shows prompts and answers to other machines");
         s.reader.warn(at, what, "listen on 127.0.0.1 unless something else protects it");
+    }
+}
+
+/// Two listeners cannot share a port; port 0 asks for any free one, which differs each time.
+fn differ(s: &mut Section<'_, '_, '_>, a: (&str, SocketAddr), b: (&str, SocketAddr)) {
+    let Some(at) = s.key_at(b.0).or_else(|| s.key_at(a.0)) else { return };
+    let ((first, a), (second, b)) = (a, b);
+    let overlap = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    if overlap && a.port() == b.port() && a.port() != 0 {
+        let what = format!("`{first}` ({a}) and `{second}` ({b}) are the same address");
+        s.reader.problem(at, what, "give them different ports");
     }
 }
 

@@ -66,6 +66,14 @@ impl Ending {
     pub fn end(self, account: Account) {
         let metrics = &self.front.metrics;
         metrics.request_seconds.observe(self.arrived.elapsed().as_secs_f64());
+        tracing::debug!(
+            request_id = self.request_id,
+            target = %self.target,
+            assigned = self.assigned,
+            status = self.status,
+            took_us = account.took_us,
+            "answered"
+        );
         let broken = match &account.ended {
             Ended::Whole => None,
             Ended::Unfinished => Some("unfinished"),

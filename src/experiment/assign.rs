@@ -9,6 +9,7 @@ use http::HeaderMap;
 use crate::experiment::Experiment;
 use crate::experiment::Match;
 use crate::experiment::Share;
+use crate::experiment::Target;
 use crate::experiment::Variant;
 
 /// Where a subject stands between 0 and 999,999 for one purpose of one experiment.
@@ -48,12 +49,13 @@ impl Experiment {
 }
 
 impl Match {
-    /// Whether a request for the model name `asked` takes part.
-    pub fn accepts(&self, asked: &str, headers: &HeaderMap) -> bool {
-        self.route.as_deref().is_none_or(|route| route == asked)
-            && self.headers.iter().all(|(name, value)| {
-                headers.get_all(name).iter().any(|sent| sent.as_bytes() == value.as_bytes())
-            })
+    /// Whether a request takes part that asks for the model name `asked`, which means `target`.
+    pub fn accepts(&self, asked: &str, target: &Target, headers: &HeaderMap) -> bool {
+        self.route.as_deref().is_none_or(|route| {
+            route == asked || Target::parse(route).is_some_and(|named| named == *target)
+        }) && self.headers.iter().all(|(name, value)| {
+            headers.get_all(name).iter().any(|sent| sent.as_bytes() == value.as_bytes())
+        })
     }
 }
 

@@ -28,13 +28,22 @@ pub struct Admin {
     pub stop: CancellationToken,
 }
 
-/// The admin plane's service.
-pub fn router(admin: Admin) -> Router {
+/// What probes may see: nothing that an application sent or got.
+pub fn health(admin: Admin) -> Router {
+    probes().with_state(admin)
+}
+
+fn probes() -> Router<Admin> {
     Router::new()
-        .route("/", get(index))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+}
+
+/// The admin plane's service.
+pub fn router(admin: Admin) -> Router {
+    probes()
+        .route("/", get(index))
         .route("/api/v1/experiments", get(experiments))
         .route("/api/v1/experiments/{name}", get(experiment))
         .fallback(async || not_found("no such path; / lists what is here"))
