@@ -1,15 +1,18 @@
 //! Reports as tables for people: aligned, and coloured only on a terminal.
 
+use std::io::IsTerminal;
+
 use comfy_table::CellAlignment;
 use comfy_table::Table;
 use comfy_table::presets;
 
 use crate::report::CandidateView;
 use crate::report::Report;
+use crate::stats::Verdict;
 
 /// The verdict in one sentence, then the numbers.
 pub fn report(report: &Report) -> String {
-    let mut out = format!("{}\n\n", report.summary);
+    let mut out = format!("{}\n\n", paint(report.verdict, &report.summary));
     out.push_str(&format!("experiment  {}\n", report.experiment));
     if !report.question.is_empty() {
         out.push_str(&format!("question    {}\n", report.question));
@@ -18,7 +21,7 @@ pub fn report(report: &Report) -> String {
     let goal = &report.goal;
     out.push_str(&format!(
         "goal        {} by {:.1} points, alpha {:.1} %, {} to {} pairs\n",
-        serde_json::to_string(&goal.goal).unwrap_or_default().trim_matches('"'),
+        goal.goal,
         goal.margin * 100.0,
         goal.alpha * 100.0,
         goal.min_pairs,
@@ -50,6 +53,20 @@ pub fn list(reports: &[Report]) -> String {
         ]);
     }
     table.to_string()
+}
+
+/// In the verdict's colour, on a terminal whose owner has nothing against colour.
+fn paint(verdict: Verdict, text: &str) -> String {
+    if !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some() {
+        return text.to_owned();
+    }
+    let colour = match verdict {
+        Verdict::Ship => 32,
+        Verdict::DoNotShip | Verdict::Review => 31,
+        Verdict::Equivalent => 36,
+        Verdict::KeepRunning => 33,
+    };
+    format!("\x1b[1;{colour}m{text}\x1b[0m")
 }
 
 fn candidates(report: &Report) -> String {

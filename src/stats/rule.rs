@@ -86,6 +86,16 @@ pub enum Goal {
     Equivalent,
 }
 
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Goal::Superior => "superior",
+            Goal::NonInferior => "non_inferior",
+            Goal::Equivalent => "equivalent",
+        })
+    }
+}
+
 /// What a decision is held to.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
