@@ -141,21 +141,13 @@ impl Judge {
         let replies: Vec<&Result<Reply>> = [&first, &second].into_iter().flatten().collect();
         let calls = u32::try_from(replies.len()).unwrap_or(0);
         let cost = replies.iter().map(|reply| reply.as_ref().ok()?.cost_nano_usd).sum();
-        let failed = replies.iter().any(|reply| reply.is_err());
-        let silent = replies.iter().any(|reply| reply.as_ref().is_ok_and(|r| r.score.is_none()));
-        let outcome = if failed {
-            Outcome::Unjudged { reason: "refused_by_judge".into() }
-        } else if silent {
-            Outcome::Unjudged { reason: "no_verdict".into() }
-        } else {
-            let score = |reply: Option<Result<Reply>>| {
-                reply.and_then(std::result::Result::ok).and_then(|r| r.score)
-            };
-            Outcome::Judged {
-                control_first: score(first),
+        let outcome = match (settle(&first), settle(&second)) {
+            (Err(reason), _) | (_, Err(reason)) => Outcome::Unjudged { reason: reason.into() },
+            (Ok(first), Ok(second)) => Outcome::Judged {
+                control_first: first,
                 // What was shown first lost by as much as the second won.
-                candidate_first: score(second).map(Score::flipped),
-            }
+                candidate_first: second.map(Score::flipped),
+            },
         };
         scored(outcome, calls, cost)
     }
@@ -227,6 +219,16 @@ impl Judge {
 
     fn without_logprobs(&self) -> std::sync::MutexGuard<'_, HashSet<Target>> {
         self.without_logprobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The score of an order that was asked, or why there is none.
+fn settle(reply: &Option<Result<Reply>>) -> std::result::Result<Option<Score>, &'static str> {
+    match reply {
+        None => Ok(None),
+        Some(Ok(Reply { score: Some(score), .. })) => Ok(Some(*score)),
+        Some(Ok(_)) => Err("no_verdict"),
+        Some(Err(_)) => Err("refused_by_judge"),
     }
 }
 
