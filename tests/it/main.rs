@@ -10,6 +10,7 @@
 )]
 
 mod config;
+mod dialect;
 mod recordings;
 mod shared;
 mod simulate;
