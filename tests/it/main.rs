@@ -9,8 +9,10 @@
     reason = "a test fails by panicking and tells what it skips"
 )]
 
+mod alpaca;
 mod config;
 mod dialect;
+mod process;
 mod recordings;
 mod shared;
 mod simulate;

@@ -1,0 +1,176 @@
+//! A simulated provider and a sidecar around one recording, and a client that asks its prompts.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::recording::Recording;
+use crate::process::{self, Provider, Sidecar};
+
+/// Requests that the client has open at once.
+const CONCURRENCY: usize = 32;
+/// A run in which no pair is scored for so long has come to its end, wanted or not.
+const STILL: Duration = Duration::from_secs(15);
+/// Between two looks at the report.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The experiment's name.
+pub const NAME: &str = "alpaca";
+
+/// Both processes, the files they work on, and the client.
+pub struct Stage<'r> {
+    pub recording: &'r Recording,
+    pub client: reqwest::Client,
+    pub sidecar: Sidecar,
+    pub dir: TempDir,
+    starts: u32,
+    _provider: Provider,
+}
+
+impl<'r> Stage<'r> {
+    /// Starts both; `timing` goes to the provider.
+    pub async fn start(recording: &'r Recording, timing: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let answers = recording.path.to_str().unwrap();
+        let args = ["--answers", answers].into_iter().chain(timing.iter().copied());
+        let provider = Provider::start(dir.path(), args).await;
+        let config = json!({"providers": {"recorded": {"base_url": provider.base_url}}});
+        fs::write(dir.path().join("understudy.yaml"), config.to_string()).unwrap();
+        fs::create_dir(dir.path().join("experiments")).unwrap();
+        let definition = definition(recording).to_string();
+        fs::write(dir.path().join("experiments/alpaca.json"), definition).unwrap();
+        let client = process::client();
+        let sidecar = Sidecar::start(dir.path(), "serve-0.log", &client, []).await;
+        Self { recording, client, sidecar, dir, starts: 0, _provider: provider }
+    }
+
+    /// Starts the sidecar again, on the same data.
+    pub async fn restart(&mut self) {
+        self.starts += 1;
+        let log = format!("serve-{}.log", self.starts);
+        self.sidecar = Sidecar::start(self.dir.path(), &log, &self.client, []).await;
+    }
+
+    /// Asks the prompts of these rows, a bounded number at once, and tells `heard` of each one
+    /// whose whole answer arrived; it says whether to go on.
+    ///
+    /// # Panics
+    /// An answer is not the recorded one.
+    pub async fn ask(&self, rows: &[usize], mut heard: impl FnMut(usize) -> bool) {
+        let asked = stream::iter(rows.iter().copied()).map(|row| async move {
+            (row, answer(&self.client, self.sidecar.listen, self.recording, row).await)
+        });
+        let mut answered = std::pin::pin!(asked.buffer_unordered(CONCURRENCY));
+        while let Some((row, answer)) = answered.next().await {
+            let Some(answer) = answer else { continue };
+            assert_eq!(answer, self.recording.rows[row].output, "row {row}");
+            if !heard(row) {
+                return;
+            }
+        }
+    }
+
+    /// The report, as the command prints it while the sidecar runs.
+    pub fn report(&self) -> Value {
+        let admin = self.sidecar.admin.to_string();
+        let args = ["experiment", "report", NAME, "--json", "--admin", &admin];
+        process::json(self.dir.path(), args)
+    }
+
+    /// The report that follows from the data directory alone.
+    pub fn stored_report(&self) -> Value {
+        // Nobody listens on port 1.
+        let elsewhere = ["--admin", "127.0.0.1:1", "--data-dir", "data"];
+        let args = ["experiment", "report", NAME, "--json"].into_iter().chain(elsewhere);
+        process::json(self.dir.path(), args)
+    }
+
+    /// Pairs scored or found unjudgeable so far.
+    pub async fn settled(&self) -> u64 {
+        let url = format!("http://{}/api/v1/experiments/{NAME}", self.sidecar.admin);
+        let report = self.client.get(url).send().await.unwrap().bytes().await.unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        let view = &report["candidates"]["candidate"];
+        let unjudged = view["unjudged"].as_object().unwrap().values();
+        view["pairs"].as_u64().unwrap() + unjudged.map(|n| n.as_u64().unwrap()).sum::<u64>()
+    }
+
+    /// Waits until `wanted` pairs are settled, or nothing moves any more; how many are.
+    pub async fn settle(&self, wanted: u64) -> u64 {
+        let (mut last, mut moved) = (0, Instant::now());
+        loop {
+            let settled = self.settled().await;
+            if settled >= wanted || moved.elapsed() > STILL {
+                return settled;
+            }
+            if settled != last {
+                (last, moved) = (settled, Instant::now());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// Every prompt in the shadow, judged in both orders by a model that the recording does not have.
+fn definition(recording: &Recording) -> Value {
+    let target = |model: &str| format!("recorded/{model}");
+    json!({
+        "experiment": NAME,
+        "match": {"route": target(&recording.control)},
+        "control": {"target": target(&recording.control)},
+        "candidates": {"candidate": {"target": target(&recording.candidate)}},
+        "traffic": {"shadow": 1},
+        "evaluate": {
+            "comparators": ["exact"],
+            "judge": {
+                "target": "recorded/the-judge",
+                "criteria": "Which answer would most people prefer?",
+                "both_orders": true,
+            },
+        },
+        "decide": {"goal": "superior", "max_pairs": 20_000},
+    })
+}
+
+/// Asks one prompt, every second one as a stream; `None` when the answer did not arrive whole.
+async fn answer(
+    client: &reqwest::Client,
+    listen: SocketAddr,
+    recording: &Recording,
+    row: usize,
+) -> Option<String> {
+    let is_stream = row % 2 == 1;
+    let body = json!({
+        "model": format!("recorded/{}", recording.control),
+        "messages": [{"role": "user", "content": recording.rows[row].instruction}],
+        "stream": is_stream,
+    });
+    let url = format!("http://{listen}/v1/chat/completions");
+    let request = client.post(url).header("content-type", "application/json");
+    let response = request.body(body.to_string()).send().await.ok()?;
+    let status = response.status();
+    let body = response.bytes().await.ok()?;
+    let body = std::str::from_utf8(&body).unwrap();
+    assert!(status.is_success(), "row {row}: {status}: {body}");
+    if is_stream { streamed(body) } else { whole(body) }
+}
+
+fn whole(body: &str) -> Option<String> {
+    let answer: Value = serde_json::from_str(body).ok()?;
+    Some(answer["choices"][0]["message"]["content"].as_str()?.to_owned())
+}
+
+/// The text of a stream, if it has its end.
+fn streamed(body: &str) -> Option<String> {
+    let events = body.strip_suffix("data: [DONE]\n\n")?;
+    let events = events.split("\n\n").filter_map(|event| event.strip_prefix("data: "));
+    let chunks = events.map(|event| serde_json::from_str::<Value>(event).unwrap());
+    let piece =
+        |chunk: Value| chunk["choices"][0]["delta"]["content"].as_str().unwrap_or("").to_owned();
+    Some(chunks.map(piece).collect())
+}
