@@ -1,1 +1,144 @@
-//! kill
+//! `kill -9` in the middle of a run: no pair is lost, none counts twice, the figures are the same.
+//!
+//! How many pairs fifty kills cost, at several speeds of the provider:
+//! `cargo test --release --test it kill::fifty -- --ignored --nocapture`
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::check_rates;
+use super::recording::Recording;
+use super::stage::Stage;
+use crate::shared;
+
+/// Kills in one run.
+const KILLS: usize = 5;
+/// A kill comes at most so long after the answer that it waits for, microseconds.
+const AFTER_US: u64 = 20_000;
+
+/// What a client does about answers that it had when the sidecar was killed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Resend {
+    /// It asks only for those it does not have.
+    Missing,
+    /// It begins again.
+    All,
+}
+
+/// When to kill: after so many answers in this life of the sidecar, and a little later.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    answers: usize,
+    after: Duration,
+}
+
+/// Random moments, all of which come before the last answer.
+fn moments(seed: u64, resend: Resend, rows: usize) -> Vec<Moment> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let within = match resend {
+        Resend::Missing => rows / KILLS,
+        Resend::All => rows,
+    };
+    let moment = |_| Moment {
+        answers: random.usize(1..within),
+        after: Duration::from_micros(random.u64(..AFTER_US)),
+    };
+    (0..KILLS).map(moment).collect()
+}
+
+/// Asks everything, kills and starts the sidecar at these moments, and goes on until the client
+/// has every answer.
+async fn interrupt(stage: &mut Stage<'_>, moments: &[Moment], resend: Resend) {
+    let rows = stage.client.recording.rows.len();
+    let has = vec![Cell::new(false); rows];
+    let to_ask = || (0..rows).filter(|row| resend == Resend::All || !has[*row].get()).collect();
+    for moment in moments {
+        let asked: Vec<usize> = to_ask();
+        let (heard, enough) = (Cell::new(0), Notify::new());
+        let asking = stage.client.ask(stage.sidecar.listen, &asked, |row| {
+            has[row].set(true);
+            heard.set(heard.get() + 1);
+            if heard.get() == moment.answers.min(asked.len()) {
+                enough.notify_one();
+            }
+        });
+        // The requests under way at that moment are followed to their end, whatever it is.
+        let killing = async {
+            enough.notified().await;
+            tokio::time::sleep(moment.after).await;
+            stage.sidecar.process.kill();
+        };
+        tokio::join!(asking, killing);
+        stage.restart().await;
+    }
+    let asked: Vec<usize> = to_ask();
+    stage.client.ask(stage.sidecar.listen, &asked, |row| has[row].set(true)).await;
+    assert!(has.iter().all(Cell::get), "every prompt is answered in the end");
+}
+
+/// One run with kills; how many pairs came to nothing.
+async fn lost(recording: &Recording, timing: &[&str], seed: u64, resend: Resend) -> u64 {
+    let rows = recording.rows.len();
+    let moments = moments(seed, resend, rows);
+    let mut stage = Stage::start(recording, timing).await;
+    interrupt(&mut stage, &moments, resend).await;
+    let lost = rows as u64 - stage.settle(rows as u64).await;
+    if lost == 0 {
+        check_rates(&stage.report(), recording);
+    }
+    lost
+}
+
+fn nearly_no_effect() -> Option<Recording> {
+    let folder = shared::data("alpacaeval/v2_weighted")?;
+    Some(Recording::read(&folder.join("FuseChat-Llama-3.2-3B-Instruct.jsonl.gz")))
+}
+
+#[tokio::test]
+async fn five_kills_and_one_more_while_judging_change_nothing() {
+    let Some(recording) = nearly_no_effect() else { return };
+    let all = recording.rows.len() as u64;
+    let moments = moments(7, Resend::Missing, recording.rows.len());
+    println!("killed at {moments:?}");
+    let timing = ["--latency", "10ms..60ms", "--ttft", "5ms..30ms"];
+    let mut stage = Stage::start(&recording, &timing).await;
+    interrupt(&mut stage, &moments, Resend::Missing).await;
+    // From here on the client is gone, so what is left finishes by itself or never.
+    let settled = stage.settled().await;
+    assert!(settled < all, "nothing is left to be judged");
+    println!("killed again with {settled} of {all} pairs judged");
+    stage.sidecar.process.kill();
+    stage.restart().await;
+    assert!(stage.settled().await >= settled, "a score that was seen is gone");
+    assert_eq!(stage.settle(all).await, all, "{}", stage.report());
+    let report = stage.report();
+    check_rates(&report, &recording);
+    assert!(stage.sidecar.process.terminate().await.success());
+    assert_eq!(stage.stored_report(), report, "the stored report is the live one");
+}
+
+#[tokio::test]
+#[ignore = "ten minutes; run it in release mode, with --nocapture to see the table"]
+async fn fifty_kills_lose_no_pair() {
+    let Some(recording) = nearly_no_effect() else { return };
+    let timings: [&[&str]; 3] =
+        [&[], &["--latency", "5ms", "--ttft", "5ms"], &["--latency", "50ms", "--ttft", "50ms"]];
+    let mut total = 0;
+    println!("{:<32} {:<8} {:>5} {:>5} {:>6}", "provider", "resend", "kills", "lost", "s");
+    for timing in timings {
+        for resend in [Resend::Missing, Resend::All] {
+            let began = Instant::now();
+            let mut sum = 0;
+            for seed in 0..10 {
+                sum += lost(&recording, timing, seed, resend).await;
+            }
+            let seconds = began.elapsed().as_secs_f64();
+            let (timing, resend) = (timing.join(" "), format!("{resend:?}"));
+            println!("{timing:<32} {resend:<8} {:>5} {sum:>5} {seconds:>6.1}", 10 * KILLS);
+            total += sum;
+        }
+    }
+    assert_eq!(total, 0, "pairs were lost");
+}

@@ -15,7 +15,7 @@ use crate::process::{self, Provider, Sidecar};
 /// Requests that the client has open at once.
 const CONCURRENCY: usize = 32;
 /// A run in which no pair is scored for so long has come to its end, wanted or not.
-const STILL: Duration = Duration::from_secs(15);
+const STILL: Duration = Duration::from_secs(5);
 /// Between two looks at the report.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -24,12 +24,17 @@ pub const NAME: &str = "alpaca";
 
 /// Both processes, the files they work on, and the client.
 pub struct Stage<'r> {
-    pub recording: &'r Recording,
-    pub client: reqwest::Client,
+    pub client: Client<'r>,
     pub sidecar: Sidecar,
     pub dir: TempDir,
     starts: u32,
     _provider: Provider,
+}
+
+/// An application that asks the prompts of a recording.
+pub struct Client<'r> {
+    pub recording: &'r Recording,
+    http: reqwest::Client,
 }
 
 impl<'r> Stage<'r> {
@@ -44,35 +49,16 @@ impl<'r> Stage<'r> {
         fs::create_dir(dir.path().join("experiments")).unwrap();
         let definition = definition(recording).to_string();
         fs::write(dir.path().join("experiments/alpaca.json"), definition).unwrap();
-        let client = process::client();
-        let sidecar = Sidecar::start(dir.path(), "serve-0.log", &client, []).await;
-        Self { recording, client, sidecar, dir, starts: 0, _provider: provider }
+        let client = Client { recording, http: process::client() };
+        let sidecar = Sidecar::start(dir.path(), "serve-0.log", &client.http, []).await;
+        Self { client, sidecar, dir, starts: 0, _provider: provider }
     }
 
     /// Starts the sidecar again, on the same data.
     pub async fn restart(&mut self) {
         self.starts += 1;
         let log = format!("serve-{}.log", self.starts);
-        self.sidecar = Sidecar::start(self.dir.path(), &log, &self.client, []).await;
-    }
-
-    /// Asks the prompts of these rows, a bounded number at once, and tells `heard` of each one
-    /// whose whole answer arrived; it says whether to go on.
-    ///
-    /// # Panics
-    /// An answer is not the recorded one.
-    pub async fn ask(&self, rows: &[usize], mut heard: impl FnMut(usize) -> bool) {
-        let asked = stream::iter(rows.iter().copied()).map(|row| async move {
-            (row, answer(&self.client, self.sidecar.listen, self.recording, row).await)
-        });
-        let mut answered = std::pin::pin!(asked.buffer_unordered(CONCURRENCY));
-        while let Some((row, answer)) = answered.next().await {
-            let Some(answer) = answer else { continue };
-            assert_eq!(answer, self.recording.rows[row].output, "row {row}");
-            if !heard(row) {
-                return;
-            }
-        }
+        self.sidecar = Sidecar::start(self.dir.path(), &log, &self.client.http, []).await;
     }
 
     /// The report, as the command prints it while the sidecar runs.
@@ -93,7 +79,7 @@ impl<'r> Stage<'r> {
     /// Pairs scored or found unjudgeable so far.
     pub async fn settled(&self) -> u64 {
         let url = format!("http://{}/api/v1/experiments/{NAME}", self.sidecar.admin);
-        let report = self.client.get(url).send().await.unwrap().bytes().await.unwrap();
+        let report = self.client.http.get(url).send().await.unwrap().bytes().await.unwrap();
         let report: Value = serde_json::from_slice(&report).unwrap();
         let view = &report["candidates"]["candidate"];
         let unjudged = view["unjudged"].as_object().unwrap().values();
@@ -116,6 +102,42 @@ impl<'r> Stage<'r> {
     }
 }
 
+impl Client<'_> {
+    /// Asks the prompts of these rows, a bounded number at once, and tells `heard` of each one
+    /// whose whole answer arrived; one that broke off, or that nobody took, is passed over.
+    ///
+    /// # Panics
+    /// An answer is not the recorded one.
+    pub async fn ask(&self, listen: SocketAddr, rows: &[usize], mut heard: impl FnMut(usize)) {
+        let rows = stream::iter(rows.iter().copied());
+        let asked = rows.map(|row| async move { (row, self.answer(listen, row).await) });
+        let mut answered = std::pin::pin!(asked.buffer_unordered(CONCURRENCY));
+        while let Some((row, answer)) = answered.next().await {
+            let Some(answer) = answer else { continue };
+            assert_eq!(answer, self.recording.rows[row].output, "row {row}");
+            heard(row);
+        }
+    }
+
+    /// Asks one prompt, every second one as a stream; `None` when no whole answer came.
+    async fn answer(&self, listen: SocketAddr, row: usize) -> Option<String> {
+        let is_stream = row % 2 == 1;
+        let body = json!({
+            "model": format!("recorded/{}", self.recording.control),
+            "messages": [{"role": "user", "content": self.recording.rows[row].instruction}],
+            "stream": is_stream,
+        });
+        let url = format!("http://{listen}/v1/chat/completions");
+        let request = self.http.post(url).header("content-type", "application/json");
+        let response = request.body(body.to_string()).send().await.ok()?;
+        let status = response.status();
+        let body = response.bytes().await.ok()?;
+        let body = std::str::from_utf8(&body).unwrap();
+        assert!(status.is_success(), "row {row}: {status}: {body}");
+        if is_stream { streamed(body) } else { whole(body) }
+    }
+}
+
 /// Every prompt in the shadow, judged in both orders by a model that the recording does not have.
 fn definition(recording: &Recording) -> Value {
     let target = |model: &str| format!("recorded/{model}");
@@ -135,29 +157,6 @@ fn definition(recording: &Recording) -> Value {
         },
         "decide": {"goal": "superior", "max_pairs": 20_000},
     })
-}
-
-/// Asks one prompt, every second one as a stream; `None` when the answer did not arrive whole.
-async fn answer(
-    client: &reqwest::Client,
-    listen: SocketAddr,
-    recording: &Recording,
-    row: usize,
-) -> Option<String> {
-    let is_stream = row % 2 == 1;
-    let body = json!({
-        "model": format!("recorded/{}", recording.control),
-        "messages": [{"role": "user", "content": recording.rows[row].instruction}],
-        "stream": is_stream,
-    });
-    let url = format!("http://{listen}/v1/chat/completions");
-    let request = client.post(url).header("content-type", "application/json");
-    let response = request.body(body.to_string()).send().await.ok()?;
-    let status = response.status();
-    let body = response.bytes().await.ok()?;
-    let body = std::str::from_utf8(&body).unwrap();
-    assert!(status.is_success(), "row {row}: {status}: {body}");
-    if is_stream { streamed(body) } else { whole(body) }
 }
 
 fn whole(body: &str) -> Option<String> {
