@@ -77,6 +77,7 @@ impl App {
         let (shadow, shadow_jobs) = mpsc::channel(shadow_queue);
         let (judge, judge_jobs) = mpsc::channel(JUDGE_QUEUE);
         let (recorder, writer) = recorder::recorder(recorder::Parts {
+            data_dir: config.data_dir.clone(),
             store: store.clone(),
             board: board.clone(),
             metrics: metrics.clone(),

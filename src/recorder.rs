@@ -1,11 +1,14 @@
 //! The sole writer: takes records from bounded queues, brings them to disk, then lets them count.
 //!
-//! It runs on a thread of its own because sled blocks. Records are taken in batches and flushed
+//! It runs on a thread of its own because sled blocks; another thread, just ahead of it, writes into a
+//! journal what was promised, so that a kill while the disk is busy loses no pair. Records are taken in batches and flushed
 //! once; only after the flush does anything follow from them (a shadow call, a judge call, a
 //! score in the report), so what people have seen is never lost.
 
+mod ahead;
 pub mod writer;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
@@ -27,6 +30,7 @@ use crate::pair::Scored;
 use crate::recorder::writer::Writer;
 use crate::store::Store;
 use crate::store::answer::Exchange;
+use crate::store::journal::Journal;
 
 /// The most that waiting records may hold, bytes.
 const MAX_WAITING_BYTES: usize = 64 << 20;
@@ -165,6 +169,8 @@ impl Record {
 
 /// What the recorder is built from.
 pub struct Parts {
+    /// Where the journal is.
+    pub data_dir: PathBuf,
     /// Where everything goes.
     pub store: Store,
     /// Where scores are counted.
@@ -184,14 +190,17 @@ pub struct Parts {
 /// Reads what a former process left, and gives both ends of the queue.
 ///
 /// # Errors
-/// The store cannot be read.
+/// The store or the journal cannot be used.
 pub fn recorder(parts: Parts) -> Result<(Recorder, Writer)> {
-    let (sender, records) = mpsc::channel(parts.queue);
+    let (records, handed_over) = mpsc::channel(parts.queue);
+    let (onward, numbered) = mpsc::channel(parts.queue);
     let waiting_bytes = Arc::new(AtomicUsize::new(0));
-    let handle = Recorder {
-        records: sender,
-        waiting_bytes: waiting_bytes.clone(),
-        metrics: parts.metrics.clone(),
-    };
-    Ok((handle, Writer::new(parts, records, waiting_bytes)?))
+    let handle =
+        Recorder { records, waiting_bytes: waiting_bytes.clone(), metrics: parts.metrics.clone() };
+    let (mut journal, left) = Journal::open(&parts.data_dir, &parts.store)?;
+    let mut writer = Writer::new(parts, numbered, waiting_bytes, &journal)?;
+    writer.resume(left)?;
+    journal.clear()?;
+    ahead::start(journal, handed_over, onward)?;
+    Ok((handle, writer))
 }

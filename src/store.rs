@@ -5,6 +5,7 @@
 //! record carries its own checksum because a damaged one could be lost but must never be wrong.
 
 pub mod answer;
+pub mod journal;
 pub mod pair;
 pub mod seal;
 

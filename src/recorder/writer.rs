@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use uuid::Uuid;
 
 use crate::board::Board;
 use crate::config::CachePolicy;
+use crate::error::Error;
+use crate::error::Kind;
 use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::pair::Half;
@@ -26,17 +29,23 @@ use crate::recorder::JudgeJob;
 use crate::recorder::Parts;
 use crate::recorder::Record;
 use crate::recorder::ShadowJob;
+use crate::recorder::ahead::Numbered;
 use crate::store::Store;
+use crate::store::journal::Journal;
 
 /// Records taken before a flush.
 const BATCH: usize = 256;
 
-/// How often counters are stored and old answers dropped.
+/// How often counters are stored for certain, and old answers dropped.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
 
 /// The receiving end and all it writes to.
 pub struct Writer {
-    records: mpsc::Receiver<Record>,
+    records: mpsc::Receiver<Numbered>,
+    /// The number of the last promise taken.
+    promised: u64,
+    /// The number of the last one that is on disk.
+    stored: Arc<AtomicU64>,
     waiting_bytes: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
     store: Store,
@@ -67,17 +76,20 @@ enum Effect {
 }
 
 impl Writer {
-    /// Reads what a former process left.
+    /// Reads which pairs there are.
     ///
     /// # Errors
     /// The store cannot be read.
     pub fn new(
         parts: Parts,
-        records: mpsc::Receiver<Record>,
+        records: mpsc::Receiver<Numbered>,
         waiting_bytes: Arc<AtomicUsize>,
+        journal: &Journal,
     ) -> Result<Self> {
-        let mut writer = Self {
+        Ok(Self {
             records,
+            promised: journal.last(),
+            stored: journal.stored(),
             waiting_bytes,
             known: parts.store.pair_ids()?,
             open: HashMap::new(),
@@ -90,9 +102,7 @@ impl Writer {
             after: Vec::new(),
             dirty: false,
             last_housekeeping: Instant::now(),
-        };
-        writer.resume()?;
-        Ok(writer)
+        })
     }
 
     /// Works until it is told to stop or every sender is gone, then flushes; call it on a thread of its own.
@@ -101,11 +111,13 @@ impl Writer {
         while let Some(record) = self.records.blocking_recv() {
             let mut next = Some(record);
             for _ in 0..BATCH {
-                let Some(record) = next else { break };
+                let Some((promised, record)) = next else { break };
+                self.promised = promised;
                 self.take(record);
                 next = self.records.try_recv().ok();
             }
-            if let Some(record) = next {
+            if let Some((promised, record)) = next {
+                self.promised = promised;
                 self.take(record);
             }
             self.commit();
@@ -115,8 +127,21 @@ impl Writer {
         self.commit();
     }
 
-    /// Goes on with every pair that is open: asks who has not answered, queues what is whole.
-    fn resume(&mut self) -> Result<()> {
+    /// Goes on with what a former process left: every open pair, and those only in the journal.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub fn resume(&mut self, left: Vec<(PairId, Intent)>) -> Result<()> {
+        self.reopen()?;
+        for (id, intent) in left {
+            // Nobody waits for the answer any more, so every variant is asked out of sight.
+            self.intent(id, &intent, "", None)?;
+        }
+        self.flush()
+    }
+
+    /// Asks who has not answered of every open pair, and queues what is whole.
+    fn reopen(&mut self) -> Result<()> {
         for open in self.store.open_pairs()? {
             let candidates = open.head.variants.iter().skip(1);
             let is_scored =
@@ -271,11 +296,25 @@ impl Writer {
             self.housekeep();
         }
         if std::mem::take(&mut self.dirty)
-            && let Err(error) = self.store.flush()
+            && let Err(error) = self.flush()
         {
             tracing::error!(%error, "nothing can be stored");
         }
         self.follow();
+    }
+
+    /// Brings everything to disk, with the number of the last promise and the counters up to it.
+    fn flush(&self) -> Result<()> {
+        for (name, funnel) in self.board.funnels() {
+            let json = serde_json::to_vec(&funnel).map_err(|error| {
+                Error::new(Kind::Internal, format!("counters cannot be written: {error}"))
+            })?;
+            self.store.put_funnel(&name, &json)?;
+        }
+        self.store.put_promised(self.promised)?;
+        self.store.flush()?;
+        self.stored.store(self.promised, Ordering::Release);
+        Ok(())
     }
 
     fn follow(&mut self) {
@@ -309,13 +348,8 @@ impl Writer {
 
     fn housekeep(&mut self) {
         self.last_housekeeping = Instant::now();
-        for (name, funnel) in self.board.funnels() {
-            let stored =
-                serde_json::to_vec(&funnel).map(|json| self.store.put_funnel(&name, &json));
-            if let Ok(Err(error)) = stored {
-                tracing::error!(%error, experiment = name, "counters are not stored");
-            }
-        }
+        // Requests that took part without making a pair are counted, but write nothing.
+        self.dirty = true;
         let ttl_ms = i64::try_from(self.policy.ttl.as_millis()).unwrap_or(i64::MAX);
         let expired = jiff::Timestamp::now().as_millisecond().saturating_sub(ttl_ms);
         if let Err(error) = self.store.trim_answers(self.policy.max_bytes, expired) {

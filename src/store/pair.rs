@@ -56,9 +56,11 @@ impl Store {
         let record = seal::seal(&intent.head, &[&intent.request]).ok_or_else(unwritable)?;
         let mut batch = sled::Batch::default();
         put(&mut batch, &part(id, "intent", ""), &record);
-        self.inner.pairs.apply_batch(batch).map_err(|e| failed(&e))?;
+        // In this order: an open pair without its intent is cleaned up at the next start, but an
+        // intent that is not open would keep its prompt from ever making a pair.
         let head = serde_json::to_vec(&intent.head).map_err(|_| unwritable())?;
-        self.inner.open.insert(id.0, head).map(drop).map_err(|e| failed(&e))
+        self.inner.open.insert(id.0, head).map_err(|e| failed(&e))?;
+        self.inner.pairs.apply_batch(batch).map_err(|e| failed(&e))
     }
 
     /// The promise of a pair.

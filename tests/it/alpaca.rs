@@ -8,7 +8,7 @@ mod stage;
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::recording::Recording;
 use self::stage::Stage;
@@ -26,7 +26,7 @@ struct Measured {
 /// Runs one recording and holds the report against what was published.
 async fn check(recording: &Recording) -> Measured {
     let began = Instant::now();
-    let mut stage = Stage::start(recording, &[]).await;
+    let mut stage = Stage::start(recording, &[], json!({})).await;
     let rows: Vec<usize> = (0..recording.rows.len()).collect();
     let mut heard = 0;
     stage.client.ask(stage.sidecar.listen, &rows, |_| heard += 1).await;
@@ -53,12 +53,12 @@ fn check_funnel(report: &Value, recording: &Recording) {
     }
     assert_eq!(funnel["scored"], recording.published.pairs, "{funnel}");
     assert_eq!(funnel["repeated"], 0, "{funnel}");
-    assert_eq!(funnel["lost"], serde_json::json!({}), "{funnel}");
+    assert_eq!(funnel["lost"], json!({}), "{funnel}");
     let unjudged = all - recording.published.pairs;
     let view = &report["candidates"]["candidate"];
     let expected = match unjudged {
-        0 => serde_json::json!({}),
-        n => serde_json::json!({ "no_verdict": n }),
+        0 => json!({}),
+        n => json!({ "no_verdict": n }),
     };
     assert_eq!(view["unjudged"], expected);
 }

@@ -33,7 +33,7 @@ pub struct Usage {
 
 /// A running `understudy simulate`.
 pub struct Provider {
-    pub process: Process,
+    _process: Process,
     /// What goes into `base_url`.
     pub base_url: String,
 }
@@ -140,7 +140,7 @@ impl Provider {
         let mut process = Process::start(dir, "simulate.log", args);
         let said = |line: &str| Some(line.split_once("base URL ")?.1.trim().to_owned());
         let base_url = process.said(said).await;
-        Self { process, base_url }
+        Self { _process: process, base_url }
     }
 }
 

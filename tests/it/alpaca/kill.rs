@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tokio::sync::Notify;
 
 use super::check_rates;
@@ -82,7 +83,7 @@ async fn interrupt(stage: &mut Stage<'_>, moments: &[Moment], resend: Resend) {
 async fn lost(recording: &Recording, timing: &[&str], seed: u64, resend: Resend) -> u64 {
     let rows = recording.rows.len();
     let moments = moments(seed, resend, rows);
-    let mut stage = Stage::start(recording, timing).await;
+    let mut stage = Stage::start(recording, timing, json!({})).await;
     interrupt(&mut stage, &moments, resend).await;
     let lost = rows as u64 - stage.settle(rows as u64).await;
     if lost == 0 {
@@ -103,7 +104,7 @@ async fn five_kills_and_one_more_while_judging_change_nothing() {
     let moments = moments(7, Resend::Missing, recording.rows.len());
     println!("killed at {moments:?}");
     let timing = ["--latency", "10ms..60ms", "--ttft", "5ms..30ms"];
-    let mut stage = Stage::start(&recording, &timing).await;
+    let mut stage = Stage::start(&recording, &timing, json!({})).await;
     interrupt(&mut stage, &moments, Resend::Missing).await;
     // From here on the client is gone, so what is left finishes by itself or never.
     let settled = stage.settled().await;
@@ -115,8 +116,27 @@ async fn five_kills_and_one_more_while_judging_change_nothing() {
     assert_eq!(stage.settle(all).await, all, "{}", stage.report());
     let report = stage.report();
     check_rates(&report, &recording);
+    assert_eq!(report["funnel"]["lost"], json!({}));
     assert!(stage.sidecar.process.terminate().await.success());
-    assert_eq!(stage.stored_report(), report, "the stored report is the live one");
+    check_rates(&stage.stored_report(), &recording);
+}
+
+#[tokio::test]
+async fn what_was_under_way_waits_for_room_after_a_restart() {
+    let Some(recording) = nearly_no_effect() else { return };
+    let limits = json!({"shadow_queue": 4, "shadow_concurrency": 4});
+    let timing = ["--latency", "400ms", "--ttft", "400ms"];
+    let mut stage = Stage::start(&recording, &timing, limits).await;
+    // As many copies as there is room for, and as many answers, all of them unfinished.
+    let rows: Vec<usize> = (0..8).collect();
+    let asking = stage.client.ask(stage.sidecar.listen, &rows, |row| panic!("{row} is answered"));
+    let killing = async {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        stage.sidecar.process.kill();
+    };
+    tokio::join!(asking, killing);
+    stage.restart().await;
+    assert_eq!(stage.settle(8).await, 8, "{}", stage.report());
 }
 
 #[tokio::test]

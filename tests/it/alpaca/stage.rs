@@ -4,10 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use futures_util::stream;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use super::recording::Recording;
 use crate::process::{self, Provider, Sidecar};
@@ -38,13 +37,16 @@ pub struct Client<'r> {
 }
 
 impl<'r> Stage<'r> {
-    /// Starts both; `timing` goes to the provider.
-    pub async fn start(recording: &'r Recording, timing: &[&str]) -> Self {
+    /// Starts both; `timing` goes to the provider, `limits` to the sidecar.
+    pub async fn start(recording: &'r Recording, timing: &[&str], limits: Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let answers = recording.path.to_str().unwrap();
         let args = ["--answers", answers].into_iter().chain(timing.iter().copied());
         let provider = Provider::start(dir.path(), args).await;
-        let config = json!({"providers": {"recorded": {"base_url": provider.base_url}}});
+        let config = json!({
+            "providers": {"recorded": {"base_url": provider.base_url}},
+            "limits": limits,
+        });
         fs::write(dir.path().join("understudy.yaml"), config.to_string()).unwrap();
         fs::create_dir(dir.path().join("experiments")).unwrap();
         let definition = definition(recording).to_string();
@@ -109,33 +111,46 @@ impl Client<'_> {
     /// # Panics
     /// An answer is not the recorded one.
     pub async fn ask(&self, listen: SocketAddr, rows: &[usize], mut heard: impl FnMut(usize)) {
-        let rows = stream::iter(rows.iter().copied());
-        let asked = rows.map(|row| async move { (row, self.answer(listen, row).await) });
-        let mut answered = std::pin::pin!(asked.buffer_unordered(CONCURRENCY));
-        while let Some((row, answer)) = answered.next().await {
+        let mut waiting = rows.iter().copied();
+        let mut asked = JoinSet::new();
+        loop {
+            let room = CONCURRENCY - asked.len();
+            for row in waiting.by_ref().take(room) {
+                let answer = answer(self.request(listen, row), is_stream(row));
+                asked.spawn(async move { (row, answer.await) });
+            }
+            let Some(answered) = asked.join_next().await else { return };
+            let (row, answer) = answered.unwrap();
             let Some(answer) = answer else { continue };
             assert_eq!(answer, self.recording.rows[row].output, "row {row}");
             heard(row);
         }
     }
 
-    /// Asks one prompt, every second one as a stream; `None` when no whole answer came.
-    async fn answer(&self, listen: SocketAddr, row: usize) -> Option<String> {
-        let is_stream = row % 2 == 1;
+    fn request(&self, listen: SocketAddr, row: usize) -> reqwest::RequestBuilder {
         let body = json!({
             "model": format!("recorded/{}", self.recording.control),
             "messages": [{"role": "user", "content": self.recording.rows[row].instruction}],
-            "stream": is_stream,
+            "stream": is_stream(row),
         });
-        let url = format!("http://{listen}/v1/chat/completions");
-        let request = self.http.post(url).header("content-type", "application/json");
-        let response = request.body(body.to_string()).send().await.ok()?;
-        let status = response.status();
-        let body = response.bytes().await.ok()?;
-        let body = std::str::from_utf8(&body).unwrap();
-        assert!(status.is_success(), "row {row}: {status}: {body}");
-        if is_stream { streamed(body) } else { whole(body) }
+        let request = self.http.post(format!("http://{listen}/v1/chat/completions"));
+        request.header("content-type", "application/json").body(body.to_string())
     }
+}
+
+/// Every second prompt is answered as a stream.
+fn is_stream(row: usize) -> bool {
+    row % 2 == 1
+}
+
+/// The text of an answer; `None` when it did not arrive whole.
+async fn answer(request: reqwest::RequestBuilder, is_stream: bool) -> Option<String> {
+    let response = request.send().await.ok()?;
+    let status = response.status();
+    let body = response.bytes().await.ok()?;
+    let body = std::str::from_utf8(&body).unwrap();
+    assert!(status.is_success(), "{status}: {body}");
+    if is_stream { streamed(body) } else { whole(body) }
 }
 
 /// Every prompt in the shadow, judged in both orders by a model that the recording does not have.
