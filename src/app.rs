@@ -72,7 +72,7 @@ impl App {
         let board = Arc::new(Board::load(&config.experiments, &store)?);
         let upstream = Arc::new(Upstream::new(&config)?);
         let limits = config.limits;
-        // Room for all that one process can have had under way when it was killed.
+        // The recorder hands over a batch at once, before the idle places can take any of it.
         let shadow_queue = limits.shadow_queue + limits.shadow_concurrency;
         let (shadow, shadow_jobs) = mpsc::channel(shadow_queue);
         let (judge, judge_jobs) = mpsc::channel(JUDGE_QUEUE);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -70,8 +71,14 @@ struct Progress {
 
 enum Effect {
     Shadow(ShadowJob),
+    /// A copy that a former process promised: it waits for room instead of being given up.
+    ShadowAgain(ShadowJob),
     Judge(JudgeJob),
-    Score { experiment: String, candidate: String, scored: Scored },
+    Score {
+        experiment: String,
+        candidate: String,
+        scored: Scored,
+    },
     Flushed(oneshot::Sender<()>),
 }
 
@@ -136,6 +143,11 @@ impl Writer {
         for (id, intent) in left {
             // Nobody waits for the answer any more, so every variant is asked out of sight.
             self.intent(id, &intent, "", None)?;
+        }
+        for effect in &mut self.after {
+            if let Effect::Shadow(job) = effect {
+                *effect = Effect::ShadowAgain(job.clone());
+            }
         }
         self.flush()
     }
@@ -321,12 +333,15 @@ impl Writer {
         for effect in std::mem::take(&mut self.after) {
             match effect {
                 Effect::Shadow(job) => {
-                    let (id, name) = (job.id, job.head.experiment.clone());
-                    if self.shadow.try_send(job).is_err() {
+                    let id = job.id;
+                    if self.send(job).is_err() {
                         let _ = self.no_half(id, "shadow_queue_full");
-                    } else {
-                        self.board.count(&name, |funnel| funnel.sent += 1);
-                        self.metrics.step(&name, "sent");
+                    }
+                }
+                Effect::ShadowAgain(job) => {
+                    // The next record tells, at the latest, that a copy has ended and left room.
+                    if let Err(job) = self.send(job) {
+                        self.after.push(Effect::ShadowAgain(job));
                     }
                 }
                 Effect::Judge(job) => {
@@ -344,6 +359,15 @@ impl Writer {
                 Effect::Flushed(done) => drop(done.send(())),
             }
         }
+    }
+
+    /// Gives the copy back when there is no room for it.
+    fn send(&self, job: ShadowJob) -> std::result::Result<(), ShadowJob> {
+        let name = job.head.experiment.clone();
+        self.shadow.try_send(job).map_err(TrySendError::into_inner)?;
+        self.board.count(&name, |funnel| funnel.sent += 1);
+        self.metrics.step(&name, "sent");
+        Ok(())
     }
 
     fn housekeep(&mut self) {
