@@ -10,7 +10,6 @@ use std::time::Duration;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -334,13 +333,13 @@ impl Writer {
             match effect {
                 Effect::Shadow(job) => {
                     let id = job.id;
-                    if self.send(job).is_err() {
+                    if self.send(job).is_some() {
                         let _ = self.no_half(id, "shadow_queue_full");
                     }
                 }
                 Effect::ShadowAgain(job) => {
                     // The next record tells, at the latest, that a copy has ended and left room.
-                    if let Err(job) = self.send(job) {
+                    if let Some(job) = self.send(job) {
                         self.after.push(Effect::ShadowAgain(job));
                     }
                 }
@@ -361,13 +360,15 @@ impl Writer {
         }
     }
 
-    /// Gives the copy back when there is no room for it.
-    fn send(&self, job: ShadowJob) -> std::result::Result<(), ShadowJob> {
+    /// Hands a copy over; gives it back when there is no room for it.
+    fn send(&self, job: ShadowJob) -> Option<ShadowJob> {
         let name = job.head.experiment.clone();
-        self.shadow.try_send(job).map_err(TrySendError::into_inner)?;
+        if let Err(error) = self.shadow.try_send(job) {
+            return Some(error.into_inner());
+        }
         self.board.count(&name, |funnel| funnel.sent += 1);
         self.metrics.step(&name, "sent");
-        Ok(())
+        None
     }
 
     fn housekeep(&mut self) {
