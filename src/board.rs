@@ -94,14 +94,18 @@ impl Board {
         }
     }
 
-    /// Pairs scored for a candidate, and what judging it has cost, billionths of a dollar.
-    pub fn spent(&self, experiment: &str, candidate: &str) -> (u64, u64) {
-        self.entries.get(experiment).map_or((0, 0), |entry| {
-            let counts = entry.counts();
-            let pairs = counts.tallies.get(candidate).map_or(0, |tally| tally.win_rate.pairs());
-            let cost = counts.tallies.values().map(|tally| tally.judge.cost_nano_usd).sum();
-            (pairs, cost)
-        })
+    /// Why no more pairs are needed or can be paid: `max_pairs` or `budget_usd`.
+    pub fn is_over(&self, experiment: &str) -> Option<&'static str> {
+        let entry = self.entries.get(experiment)?;
+        let counts = entry.counts();
+        let pairs = |name: &str| counts.tallies.get(name).map_or(0, |t| t.win_rate.pairs());
+        let mut candidates = entry.experiment.candidates.iter();
+        if candidates.all(|c| pairs(&c.variant.name) >= entry.experiment.decide.max_pairs) {
+            return Some("max_pairs");
+        }
+        let nano_usd: u64 = counts.tallies.values().map(|tally| tally.judge.cost_nano_usd).sum();
+        let budget = entry.experiment.evaluate.budget_usd;
+        budget.filter(|budget| nano_usd as f64 / 1e9 >= *budget).map(|_| "budget_usd")
     }
 
     /// The counters of every experiment, to be stored.

@@ -118,7 +118,7 @@ impl Judge {
         let Some(judge) = &experiment.evaluate.judge else {
             return Some(scored(Outcome::Unjudged { reason: "no_judge".into() }, 0, Some(0)));
         };
-        if is_spent(experiment, self.board.spent(&experiment.name, candidate).1) {
+        if self.board.is_over(&experiment.name) == Some("budget_usd") {
             tracing::warn!(experiment = experiment.name, "the judge's budget is spent");
             return None;
         }
@@ -237,10 +237,6 @@ fn equal(experiment: &Experiment, pair: &Pair) -> Option<String> {
     let mut comparators = experiment.evaluate.comparators.iter();
     let found = comparators.find(|c| c.equal(&pair.control.answer, &pair.candidate.answer))?;
     Some(found.name().to_owned())
-}
-
-fn is_spent(experiment: &Experiment, nano_usd: u64) -> bool {
-    experiment.evaluate.budget_usd.is_some_and(|budget| nano_usd as f64 / 1e9 >= budget)
 }
 
 fn turns(intent: &Intent) -> Vec<Turn> {

@@ -1,9 +1,9 @@
 //! The sole writer: takes records from bounded queues, brings them to disk, then lets them count.
 //!
-//! It runs on a thread of its own because sled blocks; another thread, just ahead of it, writes into a
-//! journal what was promised, so that a kill while the disk is busy loses no pair. Records are taken in batches and flushed
-//! once; only after the flush does anything follow from them (a shadow call, a judge call, a
-//! score in the report), so what people have seen is never lost.
+//! It runs on a thread of its own because sled blocks. Another thread, just ahead of it, writes into
+//! a journal what was promised, so that a kill while the disk is busy loses no pair. Records are
+//! taken in batches and flushed once; only after the flush does anything follow from them (a shadow
+//! call, a judge call, a score in the report), so what people have seen is never lost.
 
 mod ahead;
 pub mod writer;

@@ -211,11 +211,10 @@ impl Writer {
         credential: Option<&Credential>,
     ) -> Result<()> {
         let name = &intent.head.experiment;
-        let Some(experiment) = self.board.experiment(name) else { return Ok(()) };
+        if self.board.experiment(name).is_none() {
+            return Ok(());
+        }
         let is_new = self.known.insert(id);
-        let is_over = experiment.candidates.iter().all(|candidate| {
-            self.board.spent(name, &candidate.variant.name).0 >= experiment.decide.max_pairs
-        });
         self.board.count(name, |funnel| {
             funnel.sampled += 1;
             funnel.repeated += u64::from(!is_new);
@@ -224,9 +223,9 @@ impl Writer {
         if !is_new {
             return Ok(());
         }
-        if is_over {
+        if let Some(reason) = self.board.is_over(name) {
             self.known.remove(&id);
-            self.board.lost(name, "max_pairs");
+            self.board.lost(name, reason);
             return Ok(());
         }
         self.store.put_intent(id, intent)?;
