@@ -10,6 +10,8 @@
 )]
 
 mod config;
+mod harness;
+mod proxy;
 mod recordings;
 mod shared;
 mod simulate;
