@@ -2,3 +2,5 @@
 
 mod bytes;
 mod caching;
+mod pump;
+mod routing;
