@@ -85,15 +85,15 @@ pub fn plan<'c>(
 ) -> Result<Plan<'c>> {
     let prompt = PromptDigest::of(dialect.name(), &request.body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        let what = format!("the body is not valid JSON (line {line}, column {column})");
+        // What the dialect read without descending into it can only be too deep, or broken there.
+        let is_deep = error.to_string().starts_with("recursion limit");
+        let what = if is_deep { "is nested too deeply" } else { "is not valid JSON" };
+        let what = format!("the body {what} (line {line}, column {column})");
         Error::new(Kind::BadRequest, what)
     })?;
     let tenant = tenant(caller.headers);
     let (asked, timeouts) = resolve(config, dialect, &request.model, caller.provider, &prompt)?;
-    let credential_for = match (caller.provider, asked.first()) {
-        (Some(provider), _) => provider.to_owned(),
-        (None, first) => first.map(|target| target.provider.clone()).unwrap_or_default(),
-    };
+    let credential_for = credential_for(config, &request.model, caller.provider, &asked);
     let mut experiments = config.experiments.iter();
     let experiment = experiments.find(|e| e.matches.accepts(&request.model, caller.headers));
     let enrolled = experiment.map(|experiment| {
@@ -135,6 +135,14 @@ impl Plan<'_> {
     pub fn assigned(&self) -> Option<String> {
         self.enrolled.map(|(experiment, variant)| format!("{}={}", experiment.name, variant.name))
     }
+}
+
+/// The provider of the path, or the one that the route names first, whoever a weight draws.
+fn credential_for(config: &Config, model: &str, prefix: Option<&str>, asked: &[Target]) -> String {
+    let routed = config.routes.get(model).and_then(|route| route.targets.first());
+    let first = routed.map(|first| &first.target).or(asked.first());
+    let named = first.map(|target| target.provider.as_str());
+    prefix.or(named).unwrap_or_default().to_owned()
 }
 
 /// Whose credentials these are.

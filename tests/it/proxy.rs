@@ -2,5 +2,7 @@
 
 mod bytes;
 mod caching;
+mod isolation;
 mod pump;
+mod refusal;
 mod routing;
