@@ -15,5 +15,6 @@ mod proxy;
 mod recordings;
 mod shared;
 mod simulate;
+mod startup;
 mod stats;
 mod tidy;
