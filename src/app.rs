@@ -36,6 +36,9 @@ const JUDGE_QUEUE: usize = 1 << 17;
 /// How long the recorder may take to write what is queued when the process ends.
 const LAST_WRITE: Duration = Duration::from_secs(10);
 
+/// How long a question on the admin plane may keep a process that has ended its work.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
 /// A running process.
 pub struct App {
     /// Where applications connect.
@@ -48,7 +51,9 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     recorder: Recorder,
     stop: CancellationToken,
-    servers: Vec<JoinHandle<()>>,
+    stop_admin: CancellationToken,
+    data_server: JoinHandle<()>,
+    admin_servers: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
     writer: thread::JoinHandle<()>,
 }
@@ -116,15 +121,30 @@ impl App {
         });
         let stop = CancellationToken::new();
         let shown = Admin { board: board.clone(), metrics: metrics.clone(), stop: stop.clone() };
-        let health = health.map(|on| (on, http::admin::health(shown.clone())));
-        let planes = [(data, http::data::router(front)), (admin, http::admin::router(shown))];
-        let servers = planes
-            .into_iter()
-            .chain(health)
-            .map(|(on, router)| tokio::spawn(http::serve(on, router, stop.clone(), limits.drain)))
+        let stop_admin = CancellationToken::new();
+        let front = http::data::router(front);
+        let data_server = tokio::spawn(http::serve(data, front, stop.clone(), limits.drain));
+        let planes = [(admin, http::admin::router(shown.clone()))].into_iter();
+        let planes = planes.chain(health.map(|on| (on, http::admin::health(shown))));
+        let admin_servers = planes
+            .map(|(on, router)| {
+                tokio::spawn(http::serve(on, router, stop_admin.clone(), ADMIN_DRAIN))
+            })
             .collect();
         let (data, admin) = (data_addr, admin_addr);
-        Ok(Self { data, admin, board, metrics, recorder, stop, servers, workers, writer })
+        Ok(Self {
+            data,
+            admin,
+            board,
+            metrics,
+            recorder,
+            stop,
+            stop_admin,
+            data_server,
+            admin_servers,
+            workers,
+            writer,
+        })
     }
 
     /// Returns once everything recorded so far is on disk.
@@ -135,11 +155,10 @@ impl App {
     /// Takes no new requests, lets open answers finish within the drain limit, writes, ends.
     ///
     /// Shadow and judge calls under way are dropped: they are made again after the next start.
+    /// The admin plane says until the end that the process is stopping.
     pub async fn stop(self) {
         self.stop.cancel();
-        for server in self.servers {
-            let _ = server.await;
-        }
+        let _ = self.data_server.await;
         self.workers.iter().for_each(JoinHandle::abort);
         self.recorder.deliver(Record::Stop).await;
         let written = tokio::task::spawn_blocking(move || self.writer.join());
@@ -148,17 +167,23 @@ impl App {
             Ok(_) => tracing::error!("the recorder panicked"),
             Err(_) => tracing::error!("the recorder could not write everything in time"),
         }
+        self.stop_admin.cancel();
+        for server in self.admin_servers {
+            let _ = server.await;
+        }
     }
 }
 
 fn open(config: &Config) -> Result<Store> {
     let opened = Store::open(&config.data_dir)?;
-    if let Some((aside, why)) = opened.quarantined {
+    if let Some(damage) = opened.damage {
         tracing::error!(
-            moved_to = %aside.display(), why,
-            "the data directory was damaged; it is kept aside and an empty one is used"
+            moved_to = %damage.aside.display(), why = damage.why, rescued = damage.rescued,
+            "the data directory was damaged: it is kept aside, and what could be read of it is used"
         );
     }
+    // From here on a loss is a new one.
+    opened.store.mark()?;
     Ok(opened.store)
 }
 

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Kind {
     /// The request is malformed or asks for something that cannot be.
     BadRequest,
+    /// The path takes another HTTP method.
+    BadMethod,
     /// No route, provider or path of that name.
     NotFound,
     /// The provider refused the credential, or there is none to send.
@@ -78,7 +80,8 @@ impl Error {
     /// Whose fault it is, which follows from the kind.
     pub fn blame(&self) -> Blame {
         match self.kind {
-            Kind::BadRequest | Kind::NotFound | Kind::TooLarge | Kind::NotCached => Blame::Client,
+            Kind::BadRequest | Kind::BadMethod | Kind::NotFound => Blame::Client,
+            Kind::TooLarge | Kind::NotCached => Blame::Client,
             Kind::Connect | Kind::Timeout | Kind::Status(_) | Kind::Broken => Blame::Provider,
             Kind::Unauthorized => Blame::Client,
             Kind::Overloaded | Kind::Config | Kind::Store | Kind::Internal => Blame::Understudy,
@@ -91,6 +94,7 @@ impl Error {
             Kind::BadRequest => 400,
             Kind::Unauthorized => 401,
             Kind::NotFound => 404,
+            Kind::BadMethod => 405,
             Kind::TooLarge => 413,
             Kind::Status(status) => status,
             Kind::Internal | Kind::Config | Kind::Store => 500,
@@ -113,6 +117,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self.kind {
             Kind::BadRequest => "bad_request",
+            Kind::BadMethod => "bad_method",
             Kind::NotFound => "not_found",
             Kind::Unauthorized => "no_credential",
             Kind::TooLarge => "too_large",

@@ -273,6 +273,7 @@ impl Front {
 
     /// Asks upstream and gives back the answer, whole or as it comes.
     async fn fetch(self: &Arc<Self>, ask: Ask) -> Result<Reply> {
+        let waiting = Waiting { metrics: &self.metrics, is_over: false };
         let without_credential = header::without_credential(&ask.headers);
         let opened = self.upstream.send(
             &ask.targets,
@@ -284,7 +285,9 @@ impl Front {
             ask.timeouts,
             ask.request.stream,
         );
-        let opened = match opened.await {
+        let opened = opened.await;
+        waiting.end();
+        let opened = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 if let Some(pair) = &ask.pair {
@@ -302,7 +305,7 @@ impl Front {
     }
 
     async fn reply(self: &Arc<Self>, ask: Ask, opened: Opened) -> Result<Reply> {
-        let is_stream = header::is_event_stream(&opened.headers);
+        let is_stream = opened.is_event_stream();
         let status = opened.status;
         let at = ask.targets.iter().position(|target| *target == opened.target).unwrap_or(0);
         let key = ask.keys.get(at).copied().unwrap_or(CacheKey([0; 32]));
@@ -350,6 +353,26 @@ impl Front {
         }
         header::add_cost(&mut headers, flow.cost_nano_usd());
         Ok(Reply { status, headers, body: ReplyBody::Whole(join(pieces)) })
+    }
+}
+
+/// An application that waits for an answer's head; leaving, it counts like one that has it.
+struct Waiting<'m> {
+    metrics: &'m Metrics,
+    is_over: bool,
+}
+
+impl Waiting<'_> {
+    fn end(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            Metrics::count(&self.metrics.broken, "client_left");
+        }
     }
 }
 

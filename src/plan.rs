@@ -85,7 +85,10 @@ pub fn plan<'c>(
 ) -> Result<Plan<'c>> {
     let prompt = PromptDigest::of(dialect.name(), &request.body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
-        let what = format!("the body is not valid JSON (line {line}, column {column})");
+        // What the dialect read without descending into it can only be too deep, or broken there.
+        let is_deep = error.to_string().starts_with("recursion limit");
+        let what = if is_deep { "is nested too deeply" } else { "is not valid JSON" };
+        let what = format!("the body {what} (line {line}, column {column})");
         Error::new(Kind::BadRequest, what)
     })?;
     let tenant = tenant(caller.headers);
@@ -93,7 +96,7 @@ pub fn plan<'c>(
     let first = asked.first().ok_or_else(|| {
         Error::new(Kind::Config, format!("the route \"{}\" has no targets", request.model))
     })?;
-    let credential_for = caller.provider.unwrap_or(&first.provider).to_owned();
+    let credential_for = credential_for(config, &request.model, caller.provider, first);
     let mut experiments = config.experiments.iter();
     let experiment = experiments.find(|e| e.matches.accepts(&request.model, first, caller.headers));
     let enrolled = experiment.map(|experiment| {
@@ -135,6 +138,13 @@ impl Plan<'_> {
     pub fn assigned(&self) -> Option<String> {
         self.enrolled.map(|(experiment, variant)| format!("{}={}", experiment.name, variant.name))
     }
+}
+
+/// The provider of the path, or the one that the route names first, whoever a weight draws.
+fn credential_for(config: &Config, model: &str, prefix: Option<&str>, first: &Target) -> String {
+    let routed = config.routes.get(model).and_then(|route| route.targets.first());
+    let named = routed.map_or(first, |routed| &routed.target);
+    prefix.unwrap_or(&named.provider).to_owned()
 }
 
 /// Whose credentials these are.

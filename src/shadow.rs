@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use crate::config::Config;
+use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Variant;
@@ -69,7 +69,13 @@ impl Shadow {
         match self.answer(job, variant).await {
             Ok((account, sent_to)) => half(job, account, sent_to),
             Err(error) => {
-                tracing::warn!(pair = %id, target = %variant.target, %error, "shadow call failed");
+                match error.kind {
+                    Kind::NotFound => tracing::debug!(pair = %id, %error, "no shadow call"),
+                    _ => {
+                        let target = &variant.target;
+                        tracing::warn!(pair = %id, %target, %error, "shadow call failed");
+                    }
+                }
                 let reason = match error.kind {
                     Kind::Timeout => "shadow_timeout",
                     Kind::Connect => "shadow_unreachable",
@@ -86,8 +92,10 @@ impl Shadow {
             DialectName::parse(&job.head.dialect).unwrap_or(DialectName::OpenAi).dialect();
         let (store, id) = (self.store.clone(), job.id);
         let intent = tokio::task::spawn_blocking(move || store.intent(id)).await;
-        let request: Bytes = intent.ok().flatten().map(|intent| intent.request).unwrap_or_default();
-        let request = dialect.read_request(request)?;
+        let intent = intent.ok().flatten().ok_or_else(|| {
+            Error::new(Kind::NotFound, "the pair was given up before its copy was sent")
+        })?;
+        let request = dialect.read_request(intent.request)?;
         let patch = Some(&variant.patch).filter(|patch| !patch.is_empty());
         let body = dialect.write_request(&request, &variant.target.model, patch)?;
         let mut headers = HeaderMap::new();
@@ -101,20 +109,20 @@ impl Shadow {
         if !opened.status.is_success() {
             let status = opened.status.as_u16();
             let detail = format!("{} answered with status {status}", variant.target);
-            return Err(crate::error::Error::new(Kind::Status(status), detail));
+            return Err(Error::new(Kind::Status(status), detail));
         }
         let terms = Terms {
             dialect,
-            is_stream,
+            is_stream: opened.is_event_stream(),
             max_kept_bytes: self.config.limits.max_answer_bytes,
             must_finish: true,
         };
         let (done, account) = oneshot::channel();
         let mut flow = Flow::new(opened, terms, Box::new(move |account| drop(done.send(account))));
         while flow.next().await.is_some() {}
-        let account = account.await.map_err(|_| {
-            crate::error::Error::new(Kind::Internal, "an answer ended without an account")
-        })?;
+        let account = account
+            .await
+            .map_err(|_| Error::new(Kind::Internal, "an answer ended without an account"))?;
         Ok((account, variant.target.to_string()))
     }
 }

@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod journal;
 pub mod pair;
+mod rescue;
 pub mod seal;
 
 use std::fs;
@@ -14,6 +15,10 @@ use std::panic;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use crate::error::Error;
 use crate::error::Kind;
@@ -27,6 +32,9 @@ const CHUNK: usize = 56_000;
 
 /// sled's own page cache, bytes; the answers people ask for often are in moka.
 const PAGE_CACHE_BYTES: u64 = 16 << 20;
+
+/// Where sled keeps the last mark, in the default tree.
+const MARK: &str = "mark";
 
 /// A handle to the open directory; clones share it.
 #[derive(Clone)]
@@ -42,38 +50,55 @@ struct Trees {
     scores: sled::Tree,
     open: sled::Tree,
     funnel: sled::Tree,
-    index: std::sync::Mutex<answer::Index>,
+    index: Mutex<answer::Index>,
+    /// The highest mark given so far.
+    mark: AtomicU64,
+    mark_file: PathBuf,
 }
 
 /// A store and what happened when it was opened.
 pub struct Opened {
     /// The store, perhaps a fresh one.
     pub store: Store,
-    /// Where a damaged directory was moved, and why.
-    pub quarantined: Option<(PathBuf, String)>,
+    /// What became of a damaged directory.
+    pub damage: Option<Damage>,
+}
+
+/// A directory that was not whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Where it was moved.
+    pub aside: PathBuf,
+    /// What is wrong with it, in sled's words or ours.
+    pub why: String,
+    /// Records that could still be read and are in the new directory.
+    pub rescued: u64,
 }
 
 impl Store {
-    /// Opens the directory, makes it if absent, and moves it aside if sled cannot read it.
+    /// Opens the directory and makes it if absent; a damaged one is moved aside.
     ///
     /// # Errors
     /// The directory cannot be written, is in use by another process, or is of another format.
     pub fn open(dir: &Path) -> Result<Opened> {
-        fs::create_dir_all(dir).map_err(|error| unusable(dir, &error.to_string()))?;
+        fs::create_dir_all(dir).map_err(|error| io_error(dir, &error))?;
         let path = dir.join("sled");
-        match try_open(&path) {
-            Ok(store) => Ok(Opened { store, quarantined: None }),
-            Err(OpenError::Refused(error)) => Err(error),
-            Err(OpenError::Damaged(why)) => {
-                let aside = free_name(dir);
-                fs::rename(&path, &aside).map_err(|error| unusable(dir, &error.to_string()))?;
-                let store = try_open(&path).map_err(|error| match error {
-                    OpenError::Refused(error) => error,
-                    OpenError::Damaged(why) => unusable(dir, &why),
-                })?;
-                Ok(Opened { store, quarantined: Some((aside, why)) })
-            }
-        }
+        let (why, is_readable) = match try_open(&path) {
+            Ok(store) if !store.is_shortened() => return Ok(Opened { store, damage: None }),
+            Ok(_) => ("its end is missing".to_owned(), true),
+            Err(OpenError::Refused(error)) => return Err(error),
+            Err(OpenError::Damaged(why)) => (why, false),
+        };
+        let aside = free_name(dir);
+        fs::rename(&path, &aside).map_err(|error| io_error(dir, &error))?;
+        let store = try_open(&path).map_err(|error| match error {
+            OpenError::Refused(error) => error,
+            OpenError::Damaged(why) => unusable(dir, &why),
+        })?;
+        // sled goes on writing where it believes the end to be, so nothing new may go there.
+        let rescued = if is_readable { rescue::copy(&aside, &store.inner.db) } else { 0 };
+        store.reload_index()?;
+        Ok(Opened { store, damage: Some(Damage { aside, why, rescued }) })
     }
 
     /// Returns once everything written so far is on disk.
@@ -83,6 +108,35 @@ impl Store {
     pub fn flush(&self) -> Result<()> {
         self.inner.db.flush().map(drop).map_err(|error| failed(&error))
     }
+
+    /// As [`Self::flush`], and leaves a mark by which the next start sees whether sled lost any.
+    ///
+    /// sled takes a damaged log for one that a crash cut short, and forgets the rest in silence.
+    ///
+    /// # Errors
+    /// The disk is full or gone.
+    pub fn mark(&self) -> Result<()> {
+        let mark = self.inner.mark.fetch_add(1, Ordering::Relaxed) + 1;
+        let bytes = mark.to_be_bytes();
+        self.inner.db.insert(MARK, &bytes).map_err(|error| failed(&error))?;
+        self.flush()?;
+        let (path, fresh) = (&self.inner.mark_file, self.inner.mark_file.with_extension("new"));
+        // Only renamed when complete; it may be older than sled's mark, never newer.
+        fs::write(&fresh, bytes)
+            .and_then(|()| fs::rename(&fresh, path))
+            .map_err(|error| io_error(path, &error))
+    }
+
+    /// Whether sled's mark is older than the one beside it.
+    fn is_shortened(&self) -> bool {
+        let inside = self.inner.db.get(MARK).ok().flatten();
+        let inside = inside.and_then(|mark| number(&mark)).unwrap_or(0);
+        inside < self.inner.mark.load(Ordering::Relaxed)
+    }
+}
+
+fn number(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_be_bytes)
 }
 
 enum OpenError {
@@ -102,8 +156,11 @@ fn try_open(path: &Path) -> std::result::Result<Store, OpenError> {
         let (exchanges, answers) = (tree("exchanges")?, tree("answers")?);
         let (pairs, scores) = (tree("pairs")?, tree("scores")?);
         let (open, funnel) = (tree("open")?, tree("funnel")?);
-        let index = std::sync::Mutex::new(answer::Index::load(&answers)?);
-        Ok(Trees { db, exchanges, answers, pairs, scores, open, funnel, index })
+        let index = Mutex::new(answer::Index::load(&answers)?);
+        let mark_file = path.with_extension("mark");
+        let beside = fs::read(&mark_file).ok().and_then(|mark| number(&mark)).unwrap_or(0);
+        let mark = AtomicU64::new(beside);
+        Ok(Trees { db, exchanges, answers, pairs, scores, open, funnel, index, mark, mark_file })
     });
     let trees = match opened {
         Err(panicked) => return Err(OpenError::Damaged(panicked)),
@@ -137,6 +194,9 @@ fn check_format(path: &Path, db: &sled::Db) -> std::result::Result<(), OpenError
 
 /// Runs `work` and turns a panic into its message instead of printing it.
 fn catch<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    // The hook is the process's: two at once would each put back what the other had set.
+    static HOOK: Mutex<()> = Mutex::new(());
+    let _alone = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
     let previous = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let result = panic::catch_unwind(panic::AssertUnwindSafe(work));
@@ -156,7 +216,13 @@ fn io_error(path: &Path, error: &std::io::Error) -> Error {
             "another understudy has it open: stop that one, or give this one its own data_dir",
         );
     }
-    unusable(path, &text)
+    let why = match error.kind() {
+        std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
+            "a file stands where a directory is needed".to_owned()
+        }
+        _ => text,
+    };
+    unusable(path, &format!("{why}: choose another data_dir"))
 }
 
 fn unusable(path: &Path, why: &str) -> Error {

@@ -74,6 +74,13 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// Whether the body is a stream of server-sent events, whatever was asked for.
+    pub fn is_event_stream(&self) -> bool {
+        let kind = self.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        kind.and_then(|kind| kind.get(..17))
+            .is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+    }
+
     /// The whole body, for requests of our own.
     ///
     /// # Errors
@@ -158,7 +165,9 @@ impl Upstream {
     /// The provider is unknown, unreachable or too slow; there is no credential.
     pub async fn send_once(&self, call: Call<'_>) -> Result<Opened> {
         let endpoint = self.endpoint(&call.target.provider)?;
-        let headers = request_headers(&endpoint.provider, call.headers)?;
+        let mut headers = request_headers(&endpoint.provider, call.headers)?;
+        let json = HeaderValue::from_static("application/json");
+        headers.entry(header::CONTENT_TYPE).or_insert(json);
         let mut request = reqwest::Request::new(Method::POST, endpoint.chat.clone());
         *request.headers_mut() = headers;
         *request.body_mut() = Some(call.body.into());
@@ -271,7 +280,6 @@ fn request_headers(provider: &Provider, client: &HeaderMap) -> Result<HeaderMap>
     CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
     headers.remove(header::ACCEPT_ENCODING);
     headers.remove(header::EXPECT);
-    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     let name = match provider.auth {
         Auth::Bearer => header::AUTHORIZATION,
         Auth::Header(name) => http::HeaderName::from_static(name),

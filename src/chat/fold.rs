@@ -43,6 +43,14 @@ impl Fold {
         }
     }
 
+    /// Lets go of everything that was said, and keeps how it ended.
+    pub fn forget_words(&mut self) {
+        for choice in &mut self.answer.choices {
+            let (index, finish) = (choice.index, choice.finish.take());
+            *choice = Choice { index, finish, ..Choice::default() };
+        }
+    }
+
     /// The answer so far.
     pub fn answer(&self) -> &Answer {
         &self.answer

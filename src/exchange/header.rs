@@ -95,11 +95,6 @@ pub fn without_credential(headers: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// Whether the body is a stream of server-sent events.
-pub fn is_event_stream(headers: &HeaderMap) -> bool {
-    content_type(headers).starts_with("text/event-stream")
-}
-
 /// The `content-type`, or nothing.
 pub fn content_type(headers: &HeaderMap) -> String {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());

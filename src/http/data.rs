@@ -18,6 +18,7 @@ use http::header;
 use http_body_util::BodyExt;
 use http_body_util::LengthLimitError;
 use http_body_util::Limited;
+use prometheus_client::metrics::gauge::Gauge;
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
@@ -90,6 +91,7 @@ impl Edge {
             let what = format!("{most} requests are open already, the most that is allowed");
             return Err(Error::new(Kind::Overloaded, what));
         };
+        let slot = Slot::new(slot, self.front.metrics.open.clone());
         let (parts, body) = request.into_parts();
         let asked = self.asked(&parts.method, parts.uri.path())?;
         if let Asked::Models = asked {
@@ -122,19 +124,21 @@ impl Edge {
                 return Ok(Asked::Chat { provider: None });
             }
             "/v1/chat/completions" | "/chat/completions" => {
-                return Err(Error::new(Kind::BadRequest, format!("{path} takes POST only")));
+                return Err(Error::new(Kind::BadMethod, format!("{path} takes POST only")));
             }
             "/v1/models" | "/models" => return Ok(Asked::Models),
             _ => {}
         }
-        let (provider, rest) = path.trim_start_matches('/').split_once('/').unwrap_or((path, ""));
-        let Some(known) = self.front.config.providers.get(provider) else {
+        let inside = path.strip_prefix('/').unwrap_or(path);
+        // The slash stays with the rest, which is put behind a base URL.
+        let (provider, rest) = inside.split_at(inside.find('/').unwrap_or(inside.len()));
+        let known = self.front.config.providers.get(provider).filter(|_| !rest.is_empty());
+        let Some(known) = known else {
             return Err(Error::new(
                 Kind::NotFound,
                 format!("nothing is at {path}: try /v1/chat/completions or /PROVIDER/v1/..."),
             ));
         };
-        let rest = path.get(provider.len() + 1..).unwrap_or(rest);
         let base = known.base_url.path().trim_end_matches('/');
         let chat = known.dialect.dialect().chat_path();
         let is_chat = [base, "/v1", ""]
@@ -174,7 +178,7 @@ impl Edge {
     }
 }
 
-fn respond(reply: Reply, slot: OwnedSemaphorePermit) -> Response {
+fn respond(reply: Reply, slot: Slot) -> Response {
     let body = match reply.body {
         ReplyBody::Whole(bytes) => Body::from(bytes),
         ReplyBody::Live(pump) => Body::new(Held { pump, _slot: slot }),
@@ -188,7 +192,26 @@ fn respond(reply: Reply, slot: OwnedSemaphorePermit) -> Response {
 /// A body that holds its place among the open requests until it has ended.
 struct Held {
     pump: Box<Pump>,
-    _slot: OwnedSemaphorePermit,
+    _slot: Slot,
+}
+
+/// A place among the open requests, counted for as long as it is held.
+struct Slot {
+    _permit: OwnedSemaphorePermit,
+    open: Gauge,
+}
+
+impl Slot {
+    fn new(permit: OwnedSemaphorePermit, open: Gauge) -> Self {
+        open.inc();
+        Self { _permit: permit, open }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.open.dec();
+    }
 }
 
 impl http_body::Body for Held {

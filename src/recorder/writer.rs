@@ -379,6 +379,9 @@ impl Writer {
         if let Err(error) = self.store.trim_answers(self.policy.max_bytes, expired) {
             tracing::error!(%error, "old answers stay");
         }
+        if let Err(error) = self.store.mark() {
+            tracing::error!(%error, "nothing can be stored");
+        }
         let (answers, bytes) = self.store.answers_size();
         self.metrics.stored_answers.set(i64::try_from(answers).unwrap_or(i64::MAX));
         self.metrics.stored_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));

@@ -227,6 +227,12 @@ impl Store {
         }
     }
 
+    /// Reads the keys again, after records came from elsewhere.
+    pub(super) fn reload_index(&self) -> Result<()> {
+        *self.index() = Index::load(&self.inner.answers).map_err(|e| failed(&e))?;
+        Ok(())
+    }
+
     fn remove_exchange(&self, id: &[u8; 16]) -> Result<()> {
         let mut batch = sled::Batch::default();
         remove(&self.inner.exchanges, &mut batch, id).map_err(|e| failed(&e))?;

@@ -23,6 +23,7 @@ use crate::price;
 use crate::upstream::Opened;
 use crate::wire::Decode;
 use crate::wire::Dialect;
+use crate::wire::openai_chunk::MALFORMED;
 use crate::wire::sse;
 
 /// How an answer ended.
@@ -195,13 +196,13 @@ impl Flow {
         } else if let [b] = bytes[..] {
             self.last = [self.last[1], b];
         }
-        if self.too_large {
-            return;
-        }
-        self.kept_bytes += bytes.len();
-        if self.kept_bytes > self.terms.max_kept_bytes {
+        self.kept_bytes = self.kept_bytes.saturating_add(bytes.len());
+        if self.kept_bytes > self.terms.max_kept_bytes && !self.too_large {
             self.too_large = true;
             self.pieces = Vec::new();
+            self.observed = 0;
+        }
+        if self.too_large && !self.terms.is_stream {
             return;
         }
         let at_us = micros(now - self.sent);
@@ -209,14 +210,20 @@ impl Flow {
     }
 
     /// Decodes what has gone out since the last time.
+    ///
+    /// Of a stream that is too large only its end is of interest, so its words are let go.
     fn observe(&mut self) {
-        if !self.terms.is_stream || self.too_large {
+        if !self.terms.is_stream {
             return;
         }
         let Reader { frames, decoder, events, fold } = &mut self.reader;
         for piece in &self.pieces[self.observed..] {
             frames.push(&piece.bytes, |event| decoder.decode(event, events));
             events.drain(..).for_each(|event| fold.push(event));
+        }
+        if self.too_large {
+            fold.forget_words();
+            self.pieces.clear();
         }
         self.observed = self.pieces.len();
     }
@@ -225,17 +232,14 @@ impl Flow {
     fn end(&mut self) -> Option<Bytes> {
         self.observe();
         let answer = self.take_answer();
-        if self.too_large {
-            self.report(Ended::TooLarge, answer);
-            return None;
-        }
-        if answer.is_whole() {
-            self.report(Ended::Whole, answer);
-            return None;
-        }
-        let told = answer.error.is_some() || !self.terms.is_stream;
-        self.report(Ended::Unfinished, answer);
-        if told {
+        let looks_complete = self.terms.is_stream && !answer.is_whole() && !is_told(&answer);
+        let ended = match answer.is_whole() {
+            _ if self.too_large => Ended::TooLarge,
+            true => Ended::Whole,
+            false => Ended::Unfinished,
+        };
+        self.report(ended, answer);
+        if !looks_complete {
             return None;
         }
         let detail = "the provider ended the stream before the answer was complete";
@@ -261,14 +265,15 @@ impl Flow {
 
     fn error_frame(&self, error: &Error) -> Bytes {
         let frame = self.terms.dialect.error_frame(error);
-        if matches!(self.last, [b'\n' | b'\r', b'\n' | b'\r'] | [_, 0]) {
+        // A single CR LF ends a line and no event; a blank line too many does no harm.
+        if matches!(self.last, [b'\n', b'\n'] | [_, 0]) {
             return frame;
         }
         Bytes::from([&b"\n\n"[..], &frame].concat())
     }
 
     fn take_answer(&mut self) -> Answer {
-        if self.too_large {
+        if self.too_large && !self.terms.is_stream {
             return Answer::default();
         }
         let reader = std::mem::replace(&mut self.reader.fold, Fold::new());
@@ -292,6 +297,24 @@ impl Flow {
             on_end(Account { ended, answer, pieces: std::mem::take(&mut self.pieces), took_us });
         }
     }
+}
+
+/// An answer that nobody takes to its end: the application has left.
+impl Drop for Flow {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            let answer = self.take_answer();
+            self.report(Ended::ClientLeft, answer);
+        }
+    }
+}
+
+/// Whether the application can see that something is wrong: the provider said so.
+///
+/// A piece that is not JSON is no such message, because a lenient application skips it.
+fn is_told(answer: &Answer) -> bool {
+    let error = answer.error.as_ref();
+    error.is_some_and(|error| answer.done || error.kind.as_deref() != Some(MALFORMED))
 }
 
 /// A [`Flow`] as the body of a response; finishes or reports when the application leaves.
@@ -338,14 +361,10 @@ impl Body for Pump {
 impl Drop for Pump {
     fn drop(&mut self) {
         let Some(mut flow) = self.flow.take().filter(|flow| flow.ended.is_none()) else { return };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) if flow.terms.must_finish => {
-                runtime.spawn(async move { while flow.next().await.is_some() {} });
-            }
-            _ => {
-                let answer = flow.take_answer();
-                flow.report(Ended::ClientLeft, answer);
-            }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && flow.terms.must_finish
+        {
+            runtime.spawn(async move { while flow.next().await.is_some() {} });
         }
     }
 }

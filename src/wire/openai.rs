@@ -24,6 +24,9 @@ use crate::wire::Turn;
 use crate::wire::openai_chunk;
 use crate::wire::sse;
 
+/// The longest model name taken, bytes; it comes back in headers and messages.
+const MAX_MODEL_BYTES: usize = 512;
+
 /// The dialect; it has no state.
 pub struct OpenAi;
 
@@ -48,6 +51,12 @@ impl Dialect for OpenAi {
     }
 
     fn read_request(&self, body: Bytes) -> Result<ChatRequest> {
+        // serde would also take a list for the three fields.
+        if body.trim_ascii_start().starts_with(b"[")
+            && serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok()
+        {
+            return Err(bad("the body is not a chat completion request: it is a list"));
+        }
         let head: Head<'_> = serde_json::from_slice(&body).map_err(|error| not_readable(&error))?;
         if !head.messages.is_some_and(|messages| messages.get().starts_with('[')) {
             return Err(bad("\"messages\" must be a list of messages"));
@@ -56,6 +65,9 @@ impl Dialect for OpenAi {
             .map_err(|_| bad("\"model\" must be a string, for example \"openai/gpt-4o\""))?;
         if model.is_empty() {
             return Err(bad("\"model\" is empty: name a route, or a target such as openai/gpt-4o"));
+        }
+        if model.len() > MAX_MODEL_BYTES {
+            return Err(bad("\"model\" is longer than 512 bytes"));
         }
         let model = model.into_owned();
         let model_at = span(&body, head.model.get());
@@ -341,8 +353,9 @@ fn not_readable(error: &serde_json::Error) -> Error {
     };
     let detail = error.to_string();
     let missing = detail.split_once(" at line").map_or("", |(what, _)| what);
-    let missing = if missing.starts_with("missing field") { missing } else { "" };
-    let sep = if missing.is_empty() { "" } else { ": " };
+    // serde names our own fields in these two, and in nothing else.
+    let is_ours = missing.starts_with("missing field") || missing.starts_with("duplicate field");
+    let missing = if is_ours { format!(": {missing}") } else { String::new() };
     let (line, column) = (error.line(), error.column());
-    bad(&format!("the body {what}{sep}{missing} (line {line}, column {column})"))
+    bad(&format!("the body {what}{missing} (line {line}, column {column})"))
 }

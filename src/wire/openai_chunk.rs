@@ -140,6 +140,9 @@ struct WireTop {
     logprob: f64,
 }
 
+/// The kind of error of what is no message of the provider's at all.
+pub const MALFORMED: &str = "malformed";
+
 /// Reads one body or chunk; what does not parse becomes a provider error.
 ///
 /// `calls` counts the tool calls begun so far, for servers that number them not at all.
@@ -149,7 +152,7 @@ pub fn read(json: &[u8], calls: &mut u32, out: &mut Vec<ChatEvent>) {
         Err(_) => match serde_json::from_slice::<Value>(json) {
             Ok(value) => out.push(ChatEvent::Error(provider_error(&value))),
             Err(error) => out.push(ChatEvent::Error(ProviderError {
-                kind: Some("malformed".into()),
+                kind: Some(MALFORMED.to_owned()),
                 message: format!("not JSON: line {} column {}", error.line(), error.column()),
                 ..ProviderError::default()
             })),
@@ -294,12 +297,12 @@ pub fn provider_error(body: &Value) -> ProviderError {
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     };
+    let message = word("message").or_else(|| word("detail"));
+    let malformed = || message.is_none().then(|| MALFORMED.to_owned());
     ProviderError {
-        kind: word("type"),
+        kind: word("type").or_else(malformed),
         code: word("code"),
-        message: word("message")
-            .or_else(|| word("detail"))
-            .unwrap_or_else(|| "neither an answer nor an error message".into()),
+        message: message.unwrap_or_else(|| "neither an answer nor an error message".into()),
         param: word("param"),
     }
 }

@@ -12,9 +12,12 @@
 mod alpaca;
 mod config;
 mod dialect;
+mod harness;
 mod process;
+mod proxy;
 mod recordings;
 mod shared;
 mod simulate;
+mod startup;
 mod stats;
 mod tidy;

@@ -16,6 +16,7 @@ use crate::shared;
 pub struct Recording {
     pub id: String,
     pub is_stream: bool,
+    pub status: u16,
     pub bytes: Vec<u8>,
     pub expected: Value,
 }
@@ -35,6 +36,7 @@ fn read(root: &Path, row: &Value) -> Recording {
     Recording {
         id: row["id"].as_str().unwrap().to_owned(),
         is_stream: row["kind"] == "stream",
+        status: u16::try_from(row["status"].as_u64().unwrap()).unwrap(),
         bytes: fs::read(file("id")).unwrap(),
         expected: expected["expected"].clone(),
     }

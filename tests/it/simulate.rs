@@ -3,9 +3,9 @@
 mod faults;
 mod recorded;
 
-use std::sync::Once;
 use std::time::{Duration, Instant};
 
+use crate::harness::client;
 use serde_json::{Value, json};
 use understudy::simulate::{
     Judge, Latency, Persona, PersonaRole, Settings, Simulator, Span, Support, Writer,
@@ -50,11 +50,7 @@ impl Answered {
 
 impl Bench {
     async fn start(settings: Settings) -> Self {
-        static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| {
-            rustls::crypto::ring::default_provider().install_default().unwrap();
-        });
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = client().build().unwrap();
         Self { simulator: Simulator::start(settings).await.unwrap(), client }
     }
 

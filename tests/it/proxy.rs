@@ -1,0 +1,8 @@
+//! The whole proxy between a real client and a scripted provider, over sockets of this machine.
+
+mod bytes;
+mod caching;
+mod isolation;
+mod pump;
+mod refusal;
+mod routing;
