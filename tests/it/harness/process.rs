@@ -65,7 +65,7 @@ impl Process {
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "ended before {what}: {ended:?}\n{}", self.output());
             assert!(began.elapsed() < PATIENCE, "never printed {what}\n{}", self.output());
-            thread::sleep(Duration::from_millis(5));
+            look_again();
         }
     }
 
@@ -98,7 +98,7 @@ impl Process {
                 break status;
             }
             assert!(began.elapsed() < PATIENCE, "did not end\n{}", self.output());
-            thread::sleep(Duration::from_millis(5));
+            look_again();
         };
         self.readers.drain(..).for_each(|reader| reader.join().unwrap());
         Ended { code: status.code(), output: self.output() }
@@ -110,6 +110,12 @@ impl Drop for Process {
         let _gone = self.child.kill();
         let _waited = self.child.wait();
     }
+}
+
+/// The pause between two looks at another process.
+#[allow(clippy::disallowed_methods, reason = "a test's own thread waits for another process")]
+fn look_again() {
+    thread::sleep(Duration::from_millis(5));
 }
 
 fn follow(

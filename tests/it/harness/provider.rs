@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::HeaderMap;
 use http_body_util::BodyExt;
+use http_body_util::Collected;
 use hyper::Request;
 use hyper::Response;
 use hyper::body::Incoming;
@@ -276,7 +277,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
     let path = parts.uri.to_string();
     let call = Call { method: parts.method.to_string(), path, headers: parts.headers, body };
     let answer = {

@@ -142,7 +142,7 @@ async fn a_stream_that_breaks_ends_with_an_error_is_never_kept_and_is_counted_on
             assert!(body.starts_with(&untouched), "{name}: {}", reply.text());
             assert!(!reply.text().contains("[DONE]"), "{name}: {}", reply.text());
             let text = reply.text();
-            let error = told(text[text.rfind("data: ").unwrap() + 6..].as_bytes());
+            let error = told(&text.as_bytes()[text.rfind("data: ").unwrap() + 6..]);
             assert_eq!(error["code"], code, "{name}");
             assert!(error["message"].as_str().unwrap().contains(says), "{name}: {error}");
             assert!(reply.text().ends_with("\n\n"), "{name}");
