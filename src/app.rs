@@ -64,13 +64,8 @@ impl App {
     /// # Errors
     /// A port is taken, the data directory cannot be used, or TLS cannot start.
     pub async fn start(config: Config) -> Result<Self> {
-        let data = bind("listen", config.listen).await?;
-        let admin = bind("admin", config.admin).await?;
-        let (data_addr, admin_addr) = (address(&data)?, address(&admin)?);
-        let health = match config.health {
-            Some(address) => Some(bind("health", address).await?),
-            None => None,
-        };
+        let ports = Ports::bind(&config).await?;
+        let (data, admin) = (address(&ports.data)?, address(&ports.admin)?);
         let store = open(&config)?;
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
@@ -122,16 +117,15 @@ impl App {
         let stop = CancellationToken::new();
         let shown = Admin { board: board.clone(), metrics: metrics.clone(), stop: stop.clone() };
         let stop_admin = CancellationToken::new();
-        let front = http::data::router(front);
-        let data_server = tokio::spawn(http::serve(data, front, stop.clone(), limits.drain));
-        let planes = [(admin, http::admin::router(shown.clone()))].into_iter();
-        let planes = planes.chain(health.map(|on| (on, http::admin::health(shown))));
-        let admin_servers = planes
-            .map(|(on, router)| {
-                tokio::spawn(http::serve(on, router, stop_admin.clone(), ADMIN_DRAIN))
-            })
+        let serve = |on, router, stop: &CancellationToken, drain| {
+            tokio::spawn(http::serve(on, router, stop.clone(), drain))
+        };
+        let data_server = serve(ports.data, http::data::router(front), &stop, limits.drain);
+        let health = ports.health.map(|on| (on, http::admin::health(shown.clone())));
+        let admin_servers = std::iter::once((ports.admin, http::admin::router(shown)))
+            .chain(health)
+            .map(|(on, router)| serve(on, router, &stop_admin, ADMIN_DRAIN))
             .collect();
-        let (data, admin) = (data_addr, admin_addr);
         Ok(Self {
             data,
             admin,
@@ -171,6 +165,24 @@ impl App {
         for server in self.admin_servers {
             let _ = server.await;
         }
+    }
+}
+
+/// The listeners, bound before anything else so that a taken port is the first thing told.
+struct Ports {
+    data: TcpListener,
+    admin: TcpListener,
+    health: Option<TcpListener>,
+}
+
+impl Ports {
+    async fn bind(config: &Config) -> Result<Self> {
+        let health = match config.health {
+            Some(address) => Some(bind("health", address).await?),
+            None => None,
+        };
+        let (data, admin) = (bind("listen", config.listen), bind("admin", config.admin));
+        Ok(Self { data: data.await?, admin: admin.await?, health })
     }
 }
 

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::report::Report;
+use crate::store::Damage;
 use crate::store::Store;
 use crate::upstream;
 
@@ -134,8 +135,14 @@ fn stored(config: &Config, name: Option<&str>) -> Result<Vec<Report>> {
         return Err(Error::new(Kind::NotFound, what));
     }
     let board = if config.data_dir.is_dir() {
-        let store = Store::open(&config.data_dir)?.store;
-        Board::load(&config.experiments, &store)?
+        let opened = Store::open(&config.data_dir)?;
+        if let Some(Damage { aside, why, rescued }) = opened.damage {
+            let aside = aside.display();
+            remark(&format!(
+                "the data was damaged ({why}): it is kept in {aside}, {rescued} records were saved"
+            ));
+        }
+        Board::load(&config.experiments, &opened.store)?
     } else {
         let (admin, dir) = (config.admin, config.data_dir.display());
         remark(&format!("no sidecar answers on {admin} and there is no data in {dir} yet"));

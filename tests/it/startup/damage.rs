@@ -70,7 +70,7 @@ const DAMAGES: &[(&str, Damage)] = &[
     ("no data", |sled, _| fs::remove_file(database(sled)).unwrap()),
 ];
 
-async fn start(dir: &Path, provider: &Provider) -> Process {
+fn start(dir: &Path, provider: &Provider) -> Process {
     let config = serde_json::json!({"providers": {"alpha": {"base_url": provider.base_url()}}});
     fs::write(dir.join("understudy.yaml"), config.to_string()).unwrap();
     let args = [&["serve", "--data-dir", "kept"], &FREE[..]].concat();
@@ -104,13 +104,13 @@ fn copy(from: &Path, to: &Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_store_is_kept_aside_and_the_program_serves_with_what_is_left() {
-    let provider = Provider::start().await;
+    let provider = Provider::start();
     let mut rng = fastrand::Rng::with_seed(7);
     let noise: String = (0..40_000).map(|_| rng.alphanumeric()).collect();
     provider.always(Answer::saying(&noise));
     let client = client().build().unwrap();
     let dir = TempDir::new().unwrap();
-    let mut process = start(dir.path(), &provider).await;
+    let mut process = start(dir.path(), &provider);
     for number in 0..STORED {
         assert!(!ask(&mut process, &client, number).await);
     }
@@ -120,7 +120,7 @@ async fn a_damaged_store_is_kept_aside_and_the_program_serves_with_what_is_left(
         let copied = TempDir::new().unwrap();
         copy(&dir.path().join("kept"), &copied.path().join("kept"));
         damage(&copied.path().join("kept/sled"), &mut rng);
-        let mut process = start(copied.path(), &provider).await;
+        let mut process = start(copied.path(), &provider);
         let mut hits = 0;
         for number in 0..STORED {
             hits += usize::from(ask(&mut process, &client, number).await);
@@ -137,7 +137,7 @@ async fn a_damaged_store_is_kept_aside_and_the_program_serves_with_what_is_left(
         assert!(*name != "nothing" || hits == STORED, "{name}: {hits} hits");
         let line = ended.output.lines().find(|line| line.contains("was damaged"));
         println!("{name:<22} {hits:>2} hits; {}", line.unwrap_or("nothing to tell"));
-        let mut process = start(copied.path(), &provider).await;
+        let mut process = start(copied.path(), &provider);
         let mut kept = 0;
         for number in 0..STORED {
             kept += usize::from(ask(&mut process, &client, number).await);
@@ -153,12 +153,12 @@ async fn a_damaged_store_is_kept_aside_and_the_program_serves_with_what_is_left(
 /// A process that is killed loses at most what was not on disk yet, which is no damage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_process_starts_again_without_complaint() {
-    let provider = Provider::start().await;
+    let provider = Provider::start();
     provider.always(Answer::saying("ok"));
     let client = client().build().unwrap();
     let dir = TempDir::new().unwrap();
     for round in 0..6 {
-        let mut process = start(dir.path(), &provider).await;
+        let mut process = start(dir.path(), &provider);
         for number in 0..20 {
             ask(&mut process, &client, round * 20 + number).await;
         }
