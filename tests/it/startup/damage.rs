@@ -104,7 +104,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_store_is_kept_aside_and_the_program_serves_with_what_is_left() {
-    let provider = Provider::start();
+    let provider = Provider::start().await;
     let mut rng = fastrand::Rng::with_seed(7);
     let noise: String = (0..40_000).map(|_| rng.alphanumeric()).collect();
     provider.always(Answer::saying(&noise));
@@ -153,7 +153,7 @@ async fn a_damaged_store_is_kept_aside_and_the_program_serves_with_what_is_left(
 /// A process that is killed loses at most what was not on disk yet, which is no damage.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_process_starts_again_without_complaint() {
-    let provider = Provider::start();
+    let provider = Provider::start().await;
     provider.always(Answer::saying("ok"));
     let client = client().build().unwrap();
     let dir = TempDir::new().unwrap();
