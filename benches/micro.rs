@@ -266,9 +266,10 @@ fn envelope(c: &mut Criterion) {
     let Exchange { head, request, frames } = exchange();
     let payload: Vec<&[u8]> =
         [&request[..]].into_iter().chain(frames.iter().map(|frame| &frame.bytes[..])).collect();
-    let record = seal::seal(&head, &payload).unwrap();
+    let mut sealer = seal::Sealer::new().unwrap();
+    let record = sealer.seal(&head, &payload).unwrap();
     let mut group = c.benchmark_group("envelope");
-    group.bench_function("seal", |b| b.iter(|| seal::seal(black_box(&head), &payload).unwrap()));
+    group.bench_function("seal", |b| b.iter(|| sealer.seal(black_box(&head), &payload).unwrap()));
     group.bench_function("unseal", |b| {
         b.iter(|| seal::unseal::<Head>(black_box(&record)).unwrap());
     });

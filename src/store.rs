@@ -42,6 +42,8 @@ struct Trees {
     open: sled::Tree,
     funnel: sled::Tree,
     index: std::sync::Mutex<answer::Index>,
+    /// Used by the one writer, so nobody waits for it.
+    sealer: std::sync::Mutex<seal::Sealer>,
 }
 
 /// A store and what happened when it was opened.
@@ -82,6 +84,10 @@ impl Store {
     pub fn flush(&self) -> Result<()> {
         self.inner.db.flush().map(drop).map_err(|error| failed(&error))
     }
+
+    fn sealer(&self) -> std::sync::MutexGuard<'_, seal::Sealer> {
+        self.inner.sealer.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 enum OpenError {
@@ -102,7 +108,8 @@ fn try_open(path: &Path) -> std::result::Result<Store, OpenError> {
         let (pairs, scores) = (tree("pairs")?, tree("scores")?);
         let (open, funnel) = (tree("open")?, tree("funnel")?);
         let index = std::sync::Mutex::new(answer::Index::load(&answers)?);
-        Ok(Trees { db, exchanges, answers, pairs, scores, open, funnel, index })
+        let sealer = std::sync::Mutex::new(seal::Sealer::new()?);
+        Ok(Trees { db, exchanges, answers, pairs, scores, open, funnel, index, sealer })
     });
     let trees = match opened {
         Err(panicked) => return Err(OpenError::Damaged(panicked)),
