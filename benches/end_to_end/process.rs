@@ -17,9 +17,6 @@ use crate::load::Ask;
 /// How long a process may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// The unit of the times in `/proc/PID/stat`, which is 100 a second on every Linux.
-const TICK: Duration = Duration::from_millis(10);
-
 /// A child process with the address it serves on; dropping it kills it.
 pub struct Process {
     child: Child,
@@ -62,17 +59,19 @@ impl Process {
         Ok(process)
     }
 
-    /// CPU time since the start, all threads, user and system.
+    /// CPU time of all threads that run, user and system, to the nanosecond.
     ///
     /// # Errors
     /// The process has gone.
     pub fn cpu(&self) -> io::Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The command's name, in parentheses, may hold spaces; utime and stime are fields 14, 15.
-        let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-        let ticks =
-            fields.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u32>().ok());
-        Ok(TICK * ticks.sum::<u32>())
+        let mut spent = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // A thread may end between the listing and the reading.
+            let Ok(stat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+            let first = stat.split_whitespace().next();
+            spent += first.and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or(0);
+        }
+        Ok(Duration::from_nanos(spent))
     }
 
     /// Resident memory, bytes.
