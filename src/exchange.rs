@@ -147,7 +147,7 @@ impl Front {
         let outcome = if plan.cache.read { "miss" } else { "bypass" };
         Metrics::count(&self.metrics.cache, outcome);
         let is_pair = self.promise_pair(&plan, &request, &incoming);
-        let ask = self.ask(dialect, &plan, request, incoming, is_pair);
+        let ask = self.ask(dialect, &plan, key, request, incoming, is_pair);
         if !is_pair {
             return self.fetch(ask).await;
         }
@@ -171,8 +171,9 @@ impl Front {
         let timeouts = self.config.timeouts;
         let path = self.below_base(provider, path_and_query);
         let Incoming { headers, body, request_id, arrived, .. } = incoming;
-        let opened = self.upstream.pass(provider, method, &path, &headers, body, timeouts).await?;
-        let mut head = opened.headers.clone();
+        let mut opened =
+            self.upstream.pass(provider, method, &path, &headers, body, timeouts).await?;
+        let mut head = std::mem::take(&mut opened.headers);
         header::add_common(&mut head, &request_id, opened.sent, arrived);
         let status = opened.status;
         // Nothing is kept of what is not understood.
@@ -249,17 +250,19 @@ impl Front {
         &self,
         dialect: &'static dyn Dialect,
         plan: &Plan<'_>,
+        first_key: CacheKey,
         request: ChatRequest,
         incoming: Incoming,
         is_pair: bool,
     ) -> Ask {
+        let other_keys = plan.targets.iter().skip(1).map(|target| plan.key(target));
         let variant = plan.enrolled.map(|(_, variant)| variant);
         Ask {
             dialect,
             request,
             targets: plan.targets.clone(),
             variant: variant.map(|variant| (variant.target.clone(), variant.patch.clone())),
-            keys: plan.targets.iter().map(|target| plan.key(target)).collect(),
+            keys: std::iter::once(first_key).chain(other_keys).collect(),
             credential_for: plan.credential_for.clone(),
             headers: incoming.headers,
             timeouts: plan.timeouts,
@@ -274,11 +277,16 @@ impl Front {
     /// Asks upstream and gives back the answer, whole or as it comes.
     async fn fetch(self: &Arc<Self>, ask: Ask) -> Result<Reply> {
         let waiting = Waiting { metrics: &self.metrics, is_over: false };
-        let without_credential = header::without_credential(&ask.headers);
+        let is_own = |target: &Target| target.provider == ask.credential_for;
+        // Most requests have one target, which may see the credential.
+        let without_credential = match ask.targets.iter().all(is_own) {
+            true => HeaderMap::new(),
+            false => header::without_credential(&ask.headers),
+        };
         let opened = self.upstream.send(
             &ask.targets,
             |target| ask.write(target),
-            |target| match target.provider == ask.credential_for {
+            |target| match is_own(target) {
                 true => &ask.headers,
                 false => &without_credential,
             },
@@ -304,12 +312,13 @@ impl Front {
         self.reply(ask, opened).await
     }
 
-    async fn reply(self: &Arc<Self>, ask: Ask, opened: Opened) -> Result<Reply> {
+    async fn reply(self: &Arc<Self>, ask: Ask, mut opened: Opened) -> Result<Reply> {
         let is_stream = opened.is_event_stream();
         let status = opened.status;
         let at = ask.targets.iter().position(|target| *target == opened.target).unwrap_or(0);
         let key = ask.keys.get(at).copied().unwrap_or(CacheKey([0; 32]));
-        let mut headers = opened.headers.clone();
+        let mut headers = std::mem::take(&mut opened.headers);
+        let content_type = header::content_type(&headers);
         let is_stored = ask.cache.write && status.is_success();
         header::add_target(&mut headers, &opened.target, ask.assigned.as_deref());
         header::add_cache_status(&mut headers, &key, ask.cache.read, is_stored);
@@ -321,7 +330,7 @@ impl Front {
             is_stream,
             status: status.as_u16(),
             target: opened.target.clone(),
-            content_type: header::content_type(&opened.headers),
+            content_type,
             dialect: ask.dialect.name(),
             request: ask.request.body.clone(),
             assigned: ask.assigned,

@@ -1,7 +1,6 @@
 //! What makes two requests the same: the digest of the prompt and the key of its answer.
 
 use std::fmt;
-use std::fmt::Write;
 
 use serde::de;
 use serde::de::DeserializeSeed;
@@ -209,23 +208,16 @@ impl<'de> de::Visitor<'de> for Canonical<'_> {
     }
 }
 
-fn hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| {
-        f.write_char(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'))?;
-        f.write_char(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'))
-    })
-}
-
 macro_rules! hex_form {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                hex(&self.0, f)
+                f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
             }
         }
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                hex(&self.0, f)
+                f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
             }
         }
     )*};

@@ -16,6 +16,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -54,6 +55,8 @@ struct Trees {
     /// The highest mark given so far.
     mark: AtomicU64,
     mark_file: PathBuf,
+    /// Used by the one writer, so nobody waits for it.
+    sealer: Mutex<seal::Sealer>,
 }
 
 /// A store and what happened when it was opened.
@@ -133,6 +136,10 @@ impl Store {
         let inside = inside.and_then(|mark| number(&mark)).unwrap_or(0);
         inside < self.inner.mark.load(Ordering::Relaxed)
     }
+
+    fn sealer(&self) -> MutexGuard<'_, seal::Sealer> {
+        self.inner.sealer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn number(bytes: &[u8]) -> Option<u64> {
@@ -160,7 +167,20 @@ fn try_open(path: &Path) -> std::result::Result<Store, OpenError> {
         let mark_file = path.with_extension("mark");
         let beside = fs::read(&mark_file).ok().and_then(|mark| number(&mark)).unwrap_or(0);
         let mark = AtomicU64::new(beside);
-        Ok(Trees { db, exchanges, answers, pairs, scores, open, funnel, index, mark, mark_file })
+        let sealer = Mutex::new(seal::Sealer::new()?);
+        Ok(Trees {
+            db,
+            exchanges,
+            answers,
+            pairs,
+            scores,
+            open,
+            funnel,
+            index,
+            mark,
+            mark_file,
+            sealer,
+        })
     });
     let trees = match opened {
         Err(panicked) => return Err(OpenError::Damaged(panicked)),

@@ -4,6 +4,8 @@ pub mod openai;
 pub mod openai_chunk;
 pub mod sse;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde_json::Map;
 use serde_json::Value;
@@ -132,6 +134,12 @@ pub trait Encode: Send {
     fn encode(&mut self, event: &ChatEvent, out: &mut Vec<u8>);
 }
 
+/// Bytes as text; what is not UTF-8 in them is replaced.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    // Good text, which is nearly all, is checked several times faster than replaced.
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
 /// Folds a recorded stream or body, given in any pieces.
 pub fn fold<'a>(
     dialect: &dyn Dialect,
@@ -152,7 +160,7 @@ pub fn fold<'a>(
     } else {
         let mut pieces = pieces.into_iter();
         let first = pieces.next().unwrap_or_default();
-        let body: std::borrow::Cow<'_, [u8]> = match pieces.next() {
+        let body: Cow<'_, [u8]> = match pieces.next() {
             None => first.into(),
             Some(second) => {
                 [first, second].into_iter().chain(pieces).collect::<Vec<_>>().concat().into()

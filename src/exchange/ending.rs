@@ -114,8 +114,8 @@ impl Ending {
             took_us: account.took_us,
             ..Head::default()
         };
-        let frames = compact(account.pieces);
-        let exchange = Arc::new(Exchange { head, request: self.request, frames });
+        let (request, frames) = compact(&self.request, account.pieces);
+        let exchange = Arc::new(Exchange { head, request, frames });
         self.front.cache.insert(self.key, exchange.clone());
         self.front.recorder.record(Record::Answer { key: self.key, exchange });
     }
@@ -174,12 +174,15 @@ fn live_reason(ended: &Ended, status: u16) -> &'static str {
     }
 }
 
-/// Copies the pieces into one allocation, so that an entry does not pin whole network buffers.
-fn compact(pieces: Vec<Frame>) -> Vec<Frame> {
-    let mut whole = BytesMut::with_capacity(pieces.iter().map(|piece| piece.bytes.len()).sum());
+/// Copies everything into one allocation, so that an entry does not pin whole network buffers.
+fn compact(request: &Bytes, pieces: Vec<Frame>) -> (Bytes, Vec<Frame>) {
+    let answer: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
+    let mut whole = BytesMut::with_capacity(request.len() + answer);
+    whole.extend_from_slice(request);
     pieces.iter().for_each(|piece| whole.extend_from_slice(&piece.bytes));
     let mut whole = whole.freeze();
+    let request = whole.split_to(request.len());
     let slice =
         |piece: Frame| Frame { at_us: piece.at_us, bytes: whole.split_to(piece.bytes.len()) };
-    pieces.into_iter().map(slice).collect()
+    (request, pieces.into_iter().map(slice).collect())
 }

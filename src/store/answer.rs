@@ -142,7 +142,7 @@ impl Exchange {
         }
     }
 
-    fn seal(&self) -> Option<Vec<u8>> {
+    fn seal(&self, sealer: &mut seal::Sealer) -> Option<Vec<u8>> {
         let mut head = self.head.clone();
         let lengths = self
             .frames
@@ -152,7 +152,7 @@ impl Exchange {
         let request_length = u32::try_from(self.request.len()).ok()?.to_le_bytes();
         let mut payload: Vec<&[u8]> = vec![&request_length, &self.request];
         payload.extend(self.frames.iter().map(|frame| &frame.bytes[..]));
-        seal::seal(&head, &payload)
+        sealer.seal(&head, &payload)
     }
 
     fn unseal(record: &[u8]) -> Option<Self> {
@@ -196,7 +196,7 @@ impl Store {
     /// # Errors
     /// The disk is full or gone.
     pub fn put_answer(&self, key: CacheKey, id: [u8; 16], exchange: &Exchange) -> Result<()> {
-        let Some(record) = exchange.seal() else { return Ok(()) };
+        let Some(record) = exchange.seal(&mut self.sealer()) else { return Ok(()) };
         let bytes = u32::try_from(record.len()).unwrap_or(u32::MAX);
         let row = Row { id, answered_ms: exchange.head.answered_ms, bytes };
         let mut batch = sled::Batch::default();

@@ -44,6 +44,7 @@ pub struct Journal {
     other: Part,
     last: u64,
     stored: Arc<AtomicU64>,
+    sealer: seal::Sealer,
 }
 
 /// One of the two files.
@@ -78,7 +79,9 @@ impl Journal {
         let last = left.last().map_or(stored, |(number, ..)| stored.max(*number));
         let left = left.into_iter().filter(|(number, ..)| *number > stored);
         let left = left.map(|(_, id, intent)| (id, intent)).collect();
-        Ok((Self { active, other, last, stored: Arc::new(AtomicU64::new(stored)) }, left))
+        let sealer = seal::Sealer::new().map_err(|error| unusable(dir, &error.to_string()))?;
+        let stored = Arc::new(AtomicU64::new(stored));
+        Ok((Self { active, other, last, stored, sealer }, left))
     }
 
     /// Where to note the number of the last promise that sled has.
@@ -98,7 +101,8 @@ impl Journal {
     pub fn append(&mut self, id: PairId, intent: &Intent) -> io::Result<()> {
         self.last += 1;
         let head = EntryHead { number: self.last, id: id.0, intent: intent.head.clone() };
-        let entry = seal::seal(&head, &[&intent.request]).ok_or(io::ErrorKind::InvalidData)?;
+        let entry =
+            self.sealer.seal(&head, &[&intent.request]).ok_or(io::ErrorKind::InvalidData)?;
         let length = u32::try_from(entry.len()).map_err(|_| io::ErrorKind::InvalidData)?;
         if self.active.bytes > TURN && self.other.last <= self.stored.load(Ordering::Acquire) {
             self.other.clear()?;

@@ -53,7 +53,7 @@ impl Store {
     /// # Errors
     /// The disk is full or gone.
     pub fn put_intent(&self, id: PairId, intent: &Intent) -> Result<()> {
-        let record = seal::seal(&intent.head, &[&intent.request]).ok_or_else(unwritable)?;
+        let record = self.sealer().seal(&intent.head, &[&intent.request]).ok_or_else(unwritable)?;
         let mut batch = sled::Batch::default();
         put(&mut batch, &part(id, "intent", ""), &record);
         // In this order: an open pair without its intent is cleaned up at the next start, but an
@@ -75,7 +75,7 @@ impl Store {
     /// # Errors
     /// The disk is full or gone.
     pub fn put_half(&self, id: PairId, half: &Half) -> Result<()> {
-        let record = seal::seal(half, &[]).ok_or_else(unwritable)?;
+        let record = self.sealer().seal(half, &[]).ok_or_else(unwritable)?;
         let mut batch = sled::Batch::default();
         put(&mut batch, &part(id, "half", &half.variant), &record);
         self.inner.pairs.apply_batch(batch).map_err(|e| failed(&e))

@@ -15,22 +15,35 @@ const LEVEL: i32 = 1;
 /// The largest payload a record may unpack to, bytes; guards against a damaged length.
 const MAX_UNPACKED: usize = 128 << 20;
 
-/// Packs a head and its payload.
-pub fn seal<H: Serialize>(head: &H, payload: &[&[u8]]) -> Option<Vec<u8>> {
-    let head = serde_json::to_vec(head).ok()?;
-    let size = payload.iter().map(|part| part.len()).sum::<usize>();
-    let mut plain = Vec::with_capacity(4 + head.len() + size);
-    plain.extend_from_slice(&u32::try_from(head.len()).ok()?.to_le_bytes());
-    plain.extend_from_slice(&head);
-    payload.iter().for_each(|part| plain.extend_from_slice(part));
-    let packed = zstd::bulk::compress(&plain, LEVEL).ok()?;
-    let length = u32::try_from(plain.len()).ok()?.to_le_bytes();
-    let mut record = Vec::with_capacity(packed.len() + 21);
-    record.push(VERSION);
-    record.extend_from_slice(&checksum(&length, &packed));
-    record.extend_from_slice(&length);
-    record.extend_from_slice(&packed);
-    Some(record)
+/// Packs records; one is kept, because zstd's tables cost more to set up than a record to pack.
+pub struct Sealer(zstd::bulk::Compressor<'static>);
+
+impl Sealer {
+    /// Sets up zstd.
+    ///
+    /// # Errors
+    /// There is no memory for its tables.
+    pub fn new() -> std::io::Result<Self> {
+        zstd::bulk::Compressor::new(LEVEL).map(Self)
+    }
+
+    /// Packs a head and its payload.
+    pub fn seal<H: Serialize>(&mut self, head: &H, payload: &[&[u8]]) -> Option<Vec<u8>> {
+        let head = serde_json::to_vec(head).ok()?;
+        let size = payload.iter().map(|part| part.len()).sum::<usize>();
+        let mut plain = Vec::with_capacity(4 + head.len() + size);
+        plain.extend_from_slice(&u32::try_from(head.len()).ok()?.to_le_bytes());
+        plain.extend_from_slice(&head);
+        payload.iter().for_each(|part| plain.extend_from_slice(part));
+        let packed = self.0.compress(&plain).ok()?;
+        let length = u32::try_from(plain.len()).ok()?.to_le_bytes();
+        let mut record = Vec::with_capacity(packed.len() + 21);
+        record.push(VERSION);
+        record.extend_from_slice(&checksum(&length, &packed));
+        record.extend_from_slice(&length);
+        record.extend_from_slice(&packed);
+        Some(record)
+    }
 }
 
 /// Unpacks what [`seal`] packed; `None` for another version or any damage.
@@ -61,12 +74,12 @@ fn checksum(length: &[u8], packed: &[u8]) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
-    use super::seal;
+    use super::Sealer;
     use super::unseal;
 
     #[test]
     fn no_flipped_bit_or_missing_end_is_ever_read_as_a_record() {
-        let record = seal(&"head", &[b"pay", b"load"]).unwrap();
+        let record = Sealer::new().unwrap().seal(&"head", &[b"pay", b"load"]).unwrap();
         let (head, payload) = unseal::<String>(&record).unwrap();
         assert_eq!((head.as_str(), &payload[..]), ("head", &b"payload"[..]));
         for at in 0..record.len() {

@@ -23,6 +23,7 @@ use crate::wire::Prompt;
 use crate::wire::Turn;
 use crate::wire::openai_chunk;
 use crate::wire::sse;
+use crate::wire::text;
 
 /// The longest model name taken, bytes; it comes back in headers and messages.
 const MAX_MODEL_BYTES: usize = 512;
@@ -131,7 +132,7 @@ impl Dialect for OpenAi {
 
     fn decode_body(&self, body: &[u8]) -> Vec<ChatEvent> {
         let mut events = Vec::new();
-        openai_chunk::read(body, &mut 0, &mut events);
+        openai_chunk::read(&text(body), &mut 0, &mut events);
         events.push(ChatEvent::Done);
         events
     }
@@ -158,7 +159,7 @@ impl Decode for Decoder {
         if event.data.trim() == "[DONE]" {
             out.push(ChatEvent::Done);
         } else {
-            openai_chunk::read(event.data.as_bytes(), &mut self.calls, out);
+            openai_chunk::read(&event.data, &mut self.calls, out);
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::chat::TokenLogprob;
 use crate::chat::Usage;
 
 /// A whole body (`message`) or a stream chunk (`delta`).
+///
+/// Large parts that most chunks lack are boxed, because every chunk is moved several times.
 #[derive(Deserialize)]
 pub struct Chunk<'a> {
     #[serde(default, borrow)]
@@ -23,7 +25,7 @@ pub struct Chunk<'a> {
     #[serde(default, borrow)]
     choices: Option<Vec<Choice<'a>>>,
     #[serde(default)]
-    usage: Option<WireUsage>,
+    usage: Option<Box<WireUsage>>,
     #[serde(default)]
     error: Option<Value>,
     /// Groq puts the usage of a stream here.
@@ -33,7 +35,7 @@ pub struct Chunk<'a> {
 
 #[derive(Deserialize)]
 struct Groq {
-    usage: Option<WireUsage>,
+    usage: Option<Box<WireUsage>>,
 }
 
 #[derive(Deserialize)]
@@ -41,9 +43,9 @@ struct Choice<'a> {
     #[serde(default)]
     index: Option<u32>,
     #[serde(default, borrow)]
-    delta: Option<Message<'a>>,
+    delta: Option<Box<Message<'a>>>,
     #[serde(default, borrow)]
-    message: Option<Message<'a>>,
+    message: Option<Box<Message<'a>>>,
     #[serde(default, borrow)]
     finish_reason: Text<'a>,
     #[serde(default)]
@@ -146,10 +148,10 @@ pub const MALFORMED: &str = "malformed";
 /// Reads one body or chunk; what does not parse becomes a provider error.
 ///
 /// `calls` counts the tool calls begun so far, for servers that number them not at all.
-pub fn read(json: &[u8], calls: &mut u32, out: &mut Vec<ChatEvent>) {
-    match serde_json::from_slice::<Chunk<'_>>(json) {
+pub fn read(json: &str, calls: &mut u32, out: &mut Vec<ChatEvent>) {
+    match serde_json::from_str::<Chunk<'_>>(json) {
         Ok(chunk) => chunk.events(json, calls, out),
-        Err(_) => match serde_json::from_slice::<Value>(json) {
+        Err(_) => match serde_json::from_str::<Value>(json) {
             Ok(value) => out.push(ChatEvent::Error(provider_error(&value))),
             Err(error) => out.push(ChatEvent::Error(ProviderError {
                 kind: Some(MALFORMED.to_owned()),
@@ -161,14 +163,14 @@ pub fn read(json: &[u8], calls: &mut u32, out: &mut Vec<ChatEvent>) {
 }
 
 impl Chunk<'_> {
-    fn events(self, json: &[u8], calls: &mut u32, out: &mut Vec<ChatEvent>) {
+    fn events(self, json: &str, calls: &mut u32, out: &mut Vec<ChatEvent>) {
         if !self.id.is_empty() || !self.model.is_empty() {
             out.push(ChatEvent::Start { id: self.id.some(), model: self.model.some() });
         }
         let is_error = self.error.as_ref().is_some_and(|error| !error.is_null());
         let is_answer = self.choices.is_some() || self.usage.is_some();
         if is_error || !is_answer {
-            let value = serde_json::from_slice(json).unwrap_or(Value::Null);
+            let value = serde_json::from_str(json).unwrap_or(Value::Null);
             out.push(ChatEvent::Error(provider_error(&value)));
         }
         for (at, choice) in (0..).zip(self.choices.unwrap_or_default()) {
@@ -176,7 +178,7 @@ impl Chunk<'_> {
         }
         let groq = self.x_groq.and_then(|groq| groq.usage);
         if let Some(usage) = self.usage.or(groq) {
-            out.push(ChatEvent::Usage(usage.into()));
+            out.push(ChatEvent::Usage((*usage).into()));
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>.
 
+use crate::wire::text;
+
 /// The longest event kept, bytes; a longer one is cut here and marked.
 pub const MAX_EVENT_BYTES: usize = 8 << 20;
 
@@ -34,7 +36,7 @@ impl Parser {
 
     /// Takes the next piece and hands every event it completes to `on_event`.
     pub fn push(&mut self, mut piece: &[u8], mut on_event: impl FnMut(&Event)) {
-        while let Some(at) = piece.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        while let Some(at) = line_end(piece) {
             let (head, end) = (&piece[..at], piece[at]);
             piece = &piece[at + 1..];
             // CR LF is one line end, even when a piece ends between the two.
@@ -95,13 +97,14 @@ impl Parser {
         };
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match field {
-            b"data" => self.add_data(&String::from_utf8_lossy(value)),
+            b"data" => self.add_data(value),
             b"event" => self.event.name = String::from_utf8_lossy(value).into_owned(),
             _ => {}
         }
     }
 
-    fn add_data(&mut self, value: &str) {
+    fn add_data(&mut self, value: &[u8]) {
+        let value = text(value);
         if self.has_data {
             self.event.data.push('\n');
         }
@@ -110,7 +113,7 @@ impl Parser {
             self.event.cut = true;
             return;
         }
-        self.event.data.push_str(value);
+        self.event.data.push_str(&value);
     }
 
     fn dispatch(&mut self, on_event: &mut impl FnMut(&Event)) {
@@ -122,6 +125,16 @@ impl Parser {
         self.event.cut = false;
         self.has_data = false;
     }
+}
+
+/// Where the first line ends; whole blocks without an end are passed over at once.
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    const BLOCK: usize = 32;
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    // Without an early exit inside a block the compiler compares all of its bytes together.
+    let has_none = |block: &&[u8]| !block.iter().fold(false, |found, byte| found | is_end(byte));
+    let passed = BLOCK * bytes.chunks_exact(BLOCK).take_while(has_none).count();
+    bytes[passed..].iter().position(is_end).map(|at| passed + at)
 }
 
 #[cfg(test)]

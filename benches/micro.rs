@@ -1,0 +1,277 @@
+//! The parts of the request path one by one: key, wire format, pump, cache, plan, envelope.
+#![allow(clippy::unwrap_used, reason = "a bench stops where it fails")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use criterion::Criterion;
+use criterion::Throughput;
+use criterion::criterion_group;
+use criterion::criterion_main;
+use futures_util::stream;
+use http::HeaderMap;
+use http::HeaderValue;
+use http::StatusCode;
+use http_body_util::BodyExt;
+use serde_json::json;
+use tokio::runtime::Runtime;
+use tokio::time::Instant;
+use understudy::cache::Cache;
+use understudy::chat::ChatEvent;
+use understudy::chat::Frame;
+use understudy::config;
+use understudy::config::CachePolicy;
+use understudy::config::Timeouts;
+use understudy::experiment::Target;
+use understudy::key::CacheKey;
+use understudy::key::PromptDigest;
+use understudy::plan;
+use understudy::plan::Caller;
+use understudy::store::Store;
+use understudy::store::answer::Exchange;
+use understudy::store::answer::Head;
+use understudy::store::seal;
+use understudy::upstream::Opened;
+use understudy::upstream::pump::Flow;
+use understudy::upstream::pump::Terms;
+use understudy::wire;
+use understudy::wire::Dialect;
+use understudy::wire::DialectName;
+use understudy::wire::sse;
+
+/// The allocator of the real thing.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The chunks of the streams here.
+const CHUNKS: usize = 200;
+
+criterion_group! {
+    name = micro;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(30);
+    targets = keys, dialect, pump, cache, plans, envelope
+}
+criterion_main!(micro);
+
+fn openai() -> &'static dyn Dialect {
+    DialectName::OpenAi.dialect()
+}
+
+/// A request of about `size` bytes, in turns of some 400 bytes as chats have.
+fn request(size: usize) -> Bytes {
+    let turn = |n: usize| {
+        let role = if n.is_multiple_of(2) { "user" } else { "assistant" };
+        let text = format!("Turn {n}: \"quoted\"\n{}", "the chain needs oil again. ".repeat(12));
+        json!({"role": role, "content": text})
+    };
+    let body = |turns: usize| {
+        let messages: Vec<_> = (0..turns).map(turn).collect();
+        json!({"model": "openai/gpt-4o", "temperature": 0.2, "messages": messages}).to_string()
+    };
+    let turns = (1..).find(|turns| body(*turns).len() >= size).unwrap_or(1);
+    Bytes::from(body(turns))
+}
+
+/// A stream as OpenAI writes it, a chunk a piece.
+fn chunks() -> Vec<Bytes> {
+    let head = r#"data: {"id":"chatcmpl-9x8y7z","object":"chat.completion.chunk","created":1780000000,"model":"gpt-4o-2024-08-06","service_tier":"default","system_fingerprint":"fp_1234","#;
+    let chunk = |n: usize| {
+        let text = format!(" word{n}");
+        format!(
+            "{head}\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"logprobs\":null,\"finish_reason\":null}}]}}\n\n"
+        )
+    };
+    let finish = format!(
+        "{head}\"choices\":[{{\"index\":0,\"delta\":{{}},\"finish_reason\":\"stop\"}}]}}\n\n"
+    );
+    let all = (0..CHUNKS).map(chunk).chain([finish, "data: [DONE]\n\n".to_owned()]);
+    all.map(Bytes::from).collect()
+}
+
+fn whole_body() -> Bytes {
+    let text = "The chain needs oil again, and the rear brake is worn. ".repeat(20);
+    let message = json!({"role": "assistant", "content": text, "refusal": null});
+    let usage = json!({"prompt_tokens": 300, "completion_tokens": 260, "total_tokens": 560});
+    let body = json!({
+        "id": "chatcmpl-9x8y7z", "object": "chat.completion", "model": "gpt-4o-2024-08-06",
+        "choices": [{"index": 0, "message": message, "logprobs": null, "finish_reason": "stop"}],
+        "usage": usage,
+    });
+    Bytes::from(body.to_string())
+}
+
+fn exchange() -> Exchange {
+    let head = Head {
+        request_id: "0193d8a5-7c1e-7b52-8f0a-3f1e2d4c5b6a".into(),
+        key: "ab".repeat(32),
+        target: "openai/gpt-4o".into(),
+        dialect: "openai".into(),
+        status: 200,
+        content_type: "application/json".into(),
+        answered_ms: jiff::Timestamp::now().as_millisecond(),
+        ..Head::default()
+    };
+    let frames = vec![Frame { at_us: 900, bytes: whole_body() }];
+    Exchange { head, request: request(1 << 10), frames }
+}
+
+fn keys(c: &mut Criterion) {
+    let mut group = c.benchmark_group("key");
+    for size in [1 << 10, 10 << 10, 100 << 10] {
+        let body = request(size);
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(format!("{} KB", size >> 10), |b| {
+            b.iter(|| PromptDigest::of(DialectName::OpenAi, black_box(&body)).unwrap());
+        });
+    }
+    group.finish();
+}
+
+fn dialect(c: &mut Criterion) {
+    let (stream, body) = (chunks(), whole_body());
+    let mut group = c.benchmark_group("dialect");
+    let pieces = || stream.iter().map(|piece| &piece[..]);
+    group.bench_function("server-sent events, 200 chunks", |b| {
+        b.iter(|| {
+            let (mut parser, mut bytes) = (sse::Parser::new(), 0);
+            pieces().for_each(|piece| parser.push(piece, |event| bytes += event.data.len()));
+            bytes
+        });
+    });
+    group.bench_function("decode and fold, 200 chunks", |b| {
+        b.iter(|| wire::fold(openai(), true, pieces()));
+    });
+    group.bench_function("decode and fold, whole body", |b| {
+        b.iter(|| wire::fold(openai(), false, [&body[..]]));
+    });
+    let mut events: Vec<ChatEvent> = Vec::new();
+    let (mut parser, mut decoder) = (sse::Parser::new(), openai().decoder());
+    pieces().for_each(|piece| parser.push(piece, |event| decoder.decode(event, &mut events)));
+    group.bench_function("encode, 200 chunks", |b| {
+        b.iter(|| {
+            let (mut encoder, mut out) = (openai().encoder(), Vec::new());
+            events.iter().for_each(|event| encoder.encode(event, &mut out));
+            out
+        });
+    });
+    let asked = request(10 << 10);
+    group.bench_function("read a request, 10 KB", |b| {
+        b.iter(|| openai().read_request(black_box(asked.clone())).unwrap());
+    });
+    group.finish();
+}
+
+fn opened(pieces: &[Bytes]) -> Opened {
+    let pieces: Vec<Result<Bytes, std::io::Error>> = pieces.iter().cloned().map(Ok).collect();
+    Opened {
+        target: Target { provider: "openai".into(), model: "gpt-4o".into() },
+        status: StatusCode::OK,
+        headers: HeaderMap::new(),
+        body: reqwest::Body::wrap_stream(stream::iter(pieces)),
+        sent: Instant::now(),
+        timeouts: Timeouts::default(),
+    }
+}
+
+fn pump(c: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let stream = chunks();
+    let mut group = c.benchmark_group("pump");
+    group.throughput(Throughput::Elements(stream.len() as u64));
+    group.bench_function("no pump, 202 pieces", |b| {
+        b.iter(|| {
+            runtime.block_on(async {
+                let mut body = opened(&stream).body;
+                while let Some(piece) = body.frame().await {
+                    black_box(piece.unwrap());
+                }
+            });
+        });
+    });
+    group.bench_function("pump, 202 pieces", |b| {
+        b.iter(|| {
+            runtime.block_on(async {
+                let terms = Terms {
+                    dialect: openai(),
+                    is_stream: true,
+                    max_kept_bytes: 16 << 20,
+                    must_finish: false,
+                };
+                let account = Box::new(|account| drop(black_box(account)));
+                let mut flow = Flow::new(opened(&stream), terms, account);
+                while let Some(piece) = flow.next().await {
+                    black_box(piece);
+                }
+            });
+        });
+    });
+    group.finish();
+}
+
+fn cache(c: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap().store;
+    let key = CacheKey([7; 32]);
+    store.put_answer(key, [1; 16], &exchange()).unwrap();
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let memory = Cache::new(store.clone(), &CachePolicy::default());
+    memory.insert(key, Arc::new(exchange()));
+    // Without room in memory every answer comes from the disk.
+    let disk = Cache::new(store, &CachePolicy { max_bytes: 0, ..CachePolicy::default() });
+    let mut group = c.benchmark_group("cache");
+    for (name, cache) in [("hit in memory", &memory), ("hit on disk", &disk)] {
+        group.bench_function(name, |b| {
+            b.iter(|| runtime.block_on(cache.get(&key, now_ms, None)).unwrap());
+        });
+    }
+    let absent = CacheKey([8; 32]);
+    group.bench_function("miss", |b| {
+        b.iter(|| runtime.block_on(memory.get(&absent, now_ms, None)).is_none());
+    });
+    group.finish();
+}
+
+fn plans(c: &mut Criterion) {
+    let yaml = "experiment: upgrade\nmatch: {model: openai/gpt-4o}\n\
+        control: {target: openai/gpt-4o}\ncandidates: {next: {target: openai/gpt-4.1}}\n\
+        traffic: {split: {next: 10%}, shadow: 20%}\n\
+        evaluate: {judge: {target: openai/gpt-4o-mini}}\n\
+        decide: {goal: superior}\n";
+    let loaded = |experiments: &[(String, String)]| {
+        config::load(None, experiments, &|_| None, &|_| Err(std::io::Error::other("no file")))
+    };
+    let plain = loaded(&[]).unwrap().0;
+    let request = openai().read_request(request(1 << 10)).unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", HeaderValue::from_static("Bearer sk-bench"));
+    let caller = Caller { provider: None, headers: &headers };
+    let mut group = c.benchmark_group("plan");
+    group.bench_function("1 KB, no experiment", |b| {
+        b.iter(|| plan::plan(&plain, openai(), black_box(&request), &caller).unwrap());
+    });
+    let config = loaded(&[("bench.yaml".to_owned(), yaml.to_owned())]).unwrap().0;
+    group.bench_function("1 KB, one experiment", |b| {
+        b.iter(|| plan::plan(&config, openai(), black_box(&request), &caller).unwrap());
+    });
+    group.finish();
+}
+
+fn envelope(c: &mut Criterion) {
+    let Exchange { head, request, frames } = exchange();
+    let payload: Vec<&[u8]> =
+        [&request[..]].into_iter().chain(frames.iter().map(|frame| &frame.bytes[..])).collect();
+    let mut sealer = seal::Sealer::new().unwrap();
+    let record = sealer.seal(&head, &payload).unwrap();
+    let mut group = c.benchmark_group("envelope");
+    group.bench_function("seal", |b| b.iter(|| sealer.seal(black_box(&head), &payload).unwrap()));
+    group.bench_function("unseal", |b| {
+        b.iter(|| seal::unseal::<Head>(black_box(&record)).unwrap());
+    });
+    group.finish();
+}
