@@ -2,6 +2,7 @@
 
 pub mod openai;
 pub mod openai_chunk;
+pub mod openai_text;
 pub mod sse;
 
 use std::borrow::Cow;

@@ -1,0 +1,58 @@
+//! Endpoints that are not understood: they pass through untouched, below a provider's prefix.
+
+use http::Method;
+
+use crate::error::Result;
+use crate::exchange::Front;
+use crate::exchange::Incoming;
+use crate::exchange::Reply;
+use crate::exchange::ReplyBody;
+use crate::exchange::header;
+use crate::upstream::pump::Flow;
+use crate::upstream::pump::Pump;
+use crate::upstream::pump::Terms;
+
+impl Front {
+    /// Passes a request for another endpoint of a provider through untouched.
+    ///
+    /// # Errors
+    /// The provider is unknown or out of reach.
+    pub async fn pass(
+        &self,
+        provider: &str,
+        method: Method,
+        path_and_query: &str,
+        incoming: Incoming,
+    ) -> Result<Reply> {
+        let timeouts = self.config.timeouts;
+        let path = self.below_base(provider, path_and_query);
+        let Incoming { headers, body, request_id, arrived, .. } = incoming;
+        let mut opened =
+            self.upstream.pass(provider, method, &path, &headers, body, timeouts).await?;
+        let mut head = std::mem::take(&mut opened.headers);
+        header::add_common(&mut head, &request_id, opened.sent, arrived);
+        let status = opened.status;
+        // Nothing is kept of what is not understood.
+        let terms = Terms {
+            dialect: crate::wire::DialectName::OpenAi.dialect(),
+            is_stream: false,
+            max_kept_bytes: 0,
+            must_finish: false,
+        };
+        let flow = Flow::new(opened, terms, Box::new(|_| {}));
+        Ok(Reply {
+            status,
+            headers: head,
+            body: ReplyBody::Live(Box::new(Pump::new(flow, Vec::new()))),
+        })
+    }
+
+    /// The path below the base URL: what both have in common, such as `/v1`, counts once.
+    fn below_base(&self, provider: &str, path_and_query: &str) -> String {
+        let base = self.config.providers.get(provider).map_or("", |p| p.base_url.path());
+        let base = base.trim_end_matches('/');
+        let rest = path_and_query.strip_prefix(base).filter(|_| !base.is_empty());
+        let versioned = base.ends_with("/v1").then(|| path_and_query.strip_prefix("/v1")).flatten();
+        rest.or(versioned).unwrap_or(path_and_query).to_owned()
+    }
+}
