@@ -54,9 +54,7 @@ impl Store {
     /// The disk is full or gone.
     pub fn put_intent(&self, id: PairId, intent: &Intent) -> Result<()> {
         let record = self.sealer().seal(&intent.head, &[&intent.request]).ok_or_else(unwritable)?;
-        let mut batch = sled::Batch::default();
-        put(&mut batch, &part(id, "intent", ""), &record);
-        self.inner.pairs.apply_batch(batch).map_err(|e| failed(&e))?;
+        put(&self.inner.pairs, &part(id, "intent", ""), &record).map_err(|e| failed(&e))?;
         let head = serde_json::to_vec(&intent.head).map_err(|_| unwritable())?;
         self.inner.open.insert(id.0, head).map(drop).map_err(|e| failed(&e))
     }
@@ -74,9 +72,7 @@ impl Store {
     /// The disk is full or gone.
     pub fn put_half(&self, id: PairId, half: &Half) -> Result<()> {
         let record = self.sealer().seal(half, &[]).ok_or_else(unwritable)?;
-        let mut batch = sled::Batch::default();
-        put(&mut batch, &part(id, "half", &half.variant), &record);
-        self.inner.pairs.apply_batch(batch).map_err(|e| failed(&e))
+        put(&self.inner.pairs, &part(id, "half", &half.variant), &record).map_err(|e| failed(&e))
     }
 
     /// One variant's answer.
@@ -121,9 +117,7 @@ impl Store {
     /// # Errors
     /// The disk is gone.
     pub fn forget_pair(&self, id: PairId) -> Result<()> {
-        let mut batch = sled::Batch::default();
-        remove(&self.inner.pairs, &mut batch, &id.0).map_err(|e| failed(&e))?;
-        self.inner.pairs.apply_batch(batch).map_err(|e| failed(&e))?;
+        remove(&self.inner.pairs, &id.0).map_err(|e| failed(&e))?;
         self.close_pair(id)
     }
 
