@@ -16,6 +16,9 @@ use clap::Subcommand;
 use crate::error::Error;
 use crate::error::Result;
 
+/// Threads that read the disk; each keeps memory of its own, and a read takes microseconds.
+const BLOCKING_THREADS: usize = 4;
+
 /// Something is wrong with the files or flags given.
 const EXIT_INVALID: u8 = 2;
 
@@ -83,10 +86,12 @@ fn default_threads() -> usize {
 }
 
 fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
-    match threads {
-        0 | 1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
-        n => tokio::runtime::Builder::new_multi_thread().worker_threads(n).enable_all().build(),
-    }
+    let mut builder = match threads {
+        0 | 1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.worker_threads(threads.max(1)).max_blocking_threads(BLOCKING_THREADS);
+    builder.enable_all().build()
 }
 
 fn exit_code(error: &Error) -> u8 {

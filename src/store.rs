@@ -258,11 +258,19 @@ fn free_name(dir: &Path) -> PathBuf {
     (1..).map(named).find(|path| !path.exists()).unwrap_or_else(|| named(0))
 }
 
-/// Adds a value of any size to a batch, in chunks below the size that sled handles well.
-fn put(batch: &mut sled::Batch, key: &[u8], value: &[u8]) {
+/// Writes a value of any size, all or nothing, in chunks below the size that sled handles well.
+///
+/// A single entry needs no batch to be whole, and before each batch sled writes its buffers out,
+/// which costs more than everything else about a request.
+fn put(tree: &sled::Tree, key: &[u8], value: &[u8]) -> sled::Result<()> {
+    if value.len() <= CHUNK {
+        return tree.insert(chunk_key(key, 0), value).map(drop);
+    }
+    let mut batch = sled::Batch::default();
     for (number, chunk) in (0u16..).zip(value.chunks(CHUNK)) {
         batch.insert(chunk_key(key, number), chunk);
     }
+    tree.apply_batch(batch)
 }
 
 /// Reads a value that [`put`] wrote.
@@ -278,12 +286,15 @@ fn get(tree: &sled::Tree, key: &[u8]) -> sled::Result<Option<Vec<u8>>> {
     Ok((!value.is_empty()).then_some(value))
 }
 
-/// Removes a value that [`put`] wrote.
-fn remove(tree: &sled::Tree, batch: &mut sled::Batch, key: &[u8]) -> sled::Result<()> {
-    for entry in tree.scan_prefix(key).keys() {
-        batch.remove(entry?);
+/// Removes what [`put`] wrote under keys that begin so, all or nothing.
+fn remove(tree: &sled::Tree, prefix: &[u8]) -> sled::Result<()> {
+    let keys: Vec<sled::IVec> = tree.scan_prefix(prefix).keys().collect::<sled::Result<_>>()?;
+    if let [key] = keys.as_slice() {
+        return tree.remove(key).map(drop);
     }
-    Ok(())
+    let mut batch = sled::Batch::default();
+    keys.into_iter().for_each(|key| batch.remove(key));
+    tree.apply_batch(batch)
 }
 
 fn chunk_key(key: &[u8], number: u16) -> Vec<u8> {

@@ -199,9 +199,7 @@ impl Store {
         let Some(record) = exchange.seal(&mut self.sealer()) else { return Ok(()) };
         let bytes = u32::try_from(record.len()).unwrap_or(u32::MAX);
         let row = Row { id, answered_ms: exchange.head.answered_ms, bytes };
-        let mut batch = sled::Batch::default();
-        put(&mut batch, &id, &record);
-        self.inner.exchanges.apply_batch(batch).map_err(|e| failed(&e))?;
+        put(&self.inner.exchanges, &id, &record).map_err(|e| failed(&e))?;
         self.inner.answers.insert(key.0, row.write()).map_err(|e| failed(&e))?;
         let old = self.index().insert(key, row);
         match old {
@@ -234,9 +232,7 @@ impl Store {
     }
 
     fn remove_exchange(&self, id: &[u8; 16]) -> Result<()> {
-        let mut batch = sled::Batch::default();
-        remove(&self.inner.exchanges, &mut batch, id).map_err(|e| failed(&e))?;
-        self.inner.exchanges.apply_batch(batch).map_err(|e| failed(&e))
+        remove(&self.inner.exchanges, id).map_err(|e| failed(&e))
     }
 
     fn index(&self) -> std::sync::MutexGuard<'_, Index> {

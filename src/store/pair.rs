@@ -54,13 +54,11 @@ impl Store {
     /// The disk is full or gone.
     pub fn put_intent(&self, id: PairId, intent: &Intent) -> Result<()> {
         let record = self.sealer().seal(&intent.head, &[&intent.request]).ok_or_else(unwritable)?;
-        let mut batch = sled::Batch::default();
-        put(&mut batch, &part(id, "intent", ""), &record);
         // In this order: an open pair without its intent is cleaned up at the next start, but an
         // intent that is not open would keep its prompt from ever making a pair.
         let head = serde_json::to_vec(&intent.head).map_err(|_| unwritable())?;
         self.inner.open.insert(id.0, head).map_err(|e| failed(&e))?;
-        self.inner.pairs.apply_batch(batch).map_err(|e| failed(&e))
+        put(&self.inner.pairs, &part(id, "intent", ""), &record).map_err(|e| failed(&e))
     }
 
     /// The promise of a pair.
@@ -76,9 +74,7 @@ impl Store {
     /// The disk is full or gone.
     pub fn put_half(&self, id: PairId, half: &Half) -> Result<()> {
         let record = self.sealer().seal(half, &[]).ok_or_else(unwritable)?;
-        let mut batch = sled::Batch::default();
-        put(&mut batch, &part(id, "half", &half.variant), &record);
-        self.inner.pairs.apply_batch(batch).map_err(|e| failed(&e))
+        put(&self.inner.pairs, &part(id, "half", &half.variant), &record).map_err(|e| failed(&e))
     }
 
     /// One variant's answer.
@@ -123,9 +119,7 @@ impl Store {
     /// # Errors
     /// The disk is gone.
     pub fn forget_pair(&self, id: PairId) -> Result<()> {
-        let mut batch = sled::Batch::default();
-        remove(&self.inner.pairs, &mut batch, &id.0).map_err(|e| failed(&e))?;
-        self.inner.pairs.apply_batch(batch).map_err(|e| failed(&e))?;
+        remove(&self.inner.pairs, &id.0).map_err(|e| failed(&e))?;
         self.close_pair(id)
     }
 
