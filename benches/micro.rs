@@ -241,7 +241,7 @@ fn plans(c: &mut Criterion) {
     let yaml = "experiment: upgrade\nmatch: {model: openai/gpt-4o}\n\
         control: {target: openai/gpt-4o}\ncandidates: {next: {target: openai/gpt-4.1}}\n\
         traffic: {split: {next: 10%}, shadow: 20%}\n\
-        evaluate: {judge: {target: openai/gpt-4o-mini}}\n\
+        evaluate: {judge: {target: openai/gpt-4o-mini, criteria: correct and polite}}\n\
         decide: {goal: superior}\n";
     let loaded = |experiments: &[(String, String)]| {
         config::load(None, experiments, &|_| None, &|_| Err(std::io::Error::other("no file")))
