@@ -276,9 +276,8 @@ impl Flow {
         if self.too_large && !self.terms.is_stream {
             return Answer::default();
         }
-        let reader = std::mem::replace(&mut self.reader.fold, Fold::new());
         if self.terms.is_stream {
-            let mut fold = reader;
+            let mut fold = std::mem::take(&mut self.reader.fold);
             let frames = std::mem::take(&mut self.reader.frames);
             let Reader { decoder, events, .. } = &mut self.reader;
             frames.finish(|event| decoder.decode(event, events));
@@ -300,11 +299,16 @@ impl Flow {
 }
 
 /// An answer that nobody takes to its end: the application has left.
+///
+/// Many leave right after a stream's end mark, without waiting for the end of the body.
 impl Drop for Flow {
     fn drop(&mut self) {
         if self.ended.is_none() {
+            self.observe();
             let answer = self.take_answer();
-            self.report(Ended::ClientLeft, answer);
+            let has_all = self.terms.is_stream && answer.done && answer.is_whole();
+            let ended = if has_all && !self.too_large { Ended::Whole } else { Ended::ClientLeft };
+            self.report(ended, answer);
         }
     }
 }

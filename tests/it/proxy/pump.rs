@@ -339,6 +339,27 @@ async fn a_client_that_leaves_is_reported_once_and_its_call_is_cancelled() {
     }
 }
 
+/// Many clients close as soon as they have read the end mark.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_after_the_end_mark_has_had_the_whole_answer() {
+    let provider = Provider::start().await;
+    let sidecar = Sidecar::start(config(&[("alpha", &provider)])).await;
+    let steps = [vec![delta("hello")], ending(), vec![Step::Hang]].concat();
+    provider.expect(Answer::stream(steps));
+    let mut response = sidecar.chat(asking("alpha/m", "x", true)).send().await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"[DONE]\n\n") {
+        seen.extend_from_slice(&response.chunk().await.unwrap().unwrap());
+    }
+    drop(response);
+    until("the call's end", || provider.open() == 0).await;
+    let reply = sidecar.ask(asking("alpha/m", "x", true)).await;
+    assert!(reply.cache().starts_with("understudy; hit"), "{}", reply.cache());
+    assert_eq!(reply.body, seen);
+    assert_eq!(sidecar.all_broken(), 0);
+    sidecar.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_of_a_pair_is_finished_although_the_client_left() {
     for is_stream in [true, false] {
