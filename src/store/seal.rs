@@ -46,7 +46,7 @@ impl Sealer {
     }
 }
 
-/// Unpacks what [`seal`] packed; `None` for another version or any damage.
+/// Unpacks what [`Sealer::seal`] packed; `None` for another version or any damage.
 pub fn unseal<H: DeserializeOwned>(record: &[u8]) -> Option<(H, Bytes)> {
     let (version, rest) = record.split_first()?;
     let (sum, rest) = rest.split_at_checked(16)?;
