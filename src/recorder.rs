@@ -27,6 +27,7 @@ use crate::pair::Intent;
 use crate::pair::IntentHead;
 use crate::pair::PairId;
 use crate::pair::Scored;
+use crate::recorder::ahead::Numbered;
 use crate::recorder::writer::Writer;
 use crate::store::Store;
 use crate::store::answer::Exchange;
@@ -116,6 +117,8 @@ pub type JudgeJob = (PairId, String, String);
 #[derive(Clone)]
 pub struct Recorder {
     records: mpsc::Sender<Record>,
+    /// Past the journal, for what it has no part in.
+    answers: mpsc::Sender<Numbered>,
     waiting_bytes: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
 }
@@ -125,7 +128,11 @@ impl Recorder {
     pub fn record(&self, record: Record) -> bool {
         let bytes = record.bytes();
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let sent = waiting + bytes <= MAX_WAITING_BYTES && self.records.try_send(record).is_ok();
+        let hand_over = |record| match record {
+            Record::Answer { .. } => self.answers.try_send((0, record)).is_ok(),
+            record => self.records.try_send(record).is_ok(),
+        };
+        let sent = waiting + bytes <= MAX_WAITING_BYTES && hand_over(record);
         if sent {
             self.metrics.recorder_queue.inc();
         } else {
@@ -195,8 +202,12 @@ pub fn recorder(parts: Parts) -> Result<(Recorder, Writer)> {
     let (records, handed_over) = mpsc::channel(parts.queue);
     let (onward, numbered) = mpsc::channel(parts.queue);
     let waiting_bytes = Arc::new(AtomicUsize::new(0));
-    let handle =
-        Recorder { records, waiting_bytes: waiting_bytes.clone(), metrics: parts.metrics.clone() };
+    let handle = Recorder {
+        records,
+        answers: onward.clone(),
+        waiting_bytes: waiting_bytes.clone(),
+        metrics: parts.metrics.clone(),
+    };
     let (mut journal, left) = Journal::open(&parts.data_dir, &parts.store)?;
     let mut writer = Writer::new(parts, numbered, waiting_bytes, &journal)?;
     writer.resume(left)?;

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::recorder::Record;
 use crate::store::journal::Journal;
 
-/// A record with the number of the last promise up to it.
+/// A record with the number of the last promise up to it; 0 when it came past the journal.
 pub type Numbered = (u64, Record);
 
 /// Starts the thread that writes promises down and passes every record on, in order.

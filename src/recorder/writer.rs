@@ -111,20 +111,16 @@ impl Writer {
         })
     }
 
-    /// Works until it is told to stop or every sender is gone, then flushes; call it on a thread of its own.
+    /// Works until it is told to stop or every sender is gone, then flushes.
+    ///
+    /// It blocks, so it wants a thread of its own.
     pub fn run(mut self) {
         self.follow();
-        while let Some(record) = self.records.blocking_recv() {
-            let mut next = Some(record);
-            for _ in 0..BATCH {
-                let Some((promised, record)) = next else { break };
-                self.promised = promised;
-                self.take(record);
-                next = self.records.try_recv().ok();
-            }
-            if let Some((promised, record)) = next {
-                self.promised = promised;
-                self.take(record);
+        while let Some(first) = self.records.blocking_recv() {
+            self.take(first);
+            for _ in 1..BATCH {
+                let Ok(next) = self.records.try_recv() else { break };
+                self.take(next);
             }
             self.commit();
         }
@@ -174,7 +170,8 @@ impl Writer {
         Ok(())
     }
 
-    fn take(&mut self, record: Record) {
+    fn take(&mut self, (promised, record): Numbered) {
+        self.promised = self.promised.max(promised);
         self.metrics.recorder_queue.dec();
         self.waiting_bytes.fetch_sub(record.bytes(), Ordering::Relaxed);
         let written = match record {
