@@ -89,10 +89,11 @@ async fn experiment(State(admin): State<Admin>, Path(name): Path<String>) -> Res
         Some(report) => Json(report).into_response(),
         None => {
             let names: Vec<&str> = admin.board.experiments().map(|e| e.name.as_str()).collect();
-            not_found(&format!(
-                "no experiment \"{name}\" is running; there is: {}",
-                names.join(", ")
-            ))
+            let known = match names.as_slice() {
+                [] => "none is defined".to_owned(),
+                names => format!("there is: {}", names.join(", ")),
+            };
+            not_found(&format!("no experiment \"{name}\" is running; {known}"))
         }
     }
 }
