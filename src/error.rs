@@ -11,8 +11,6 @@ pub enum Kind {
     BadMethod,
     /// No route, provider or path of that name.
     NotFound,
-    /// The provider refused the credential, or there is none to send.
-    Unauthorized,
     /// A body is larger than its limit.
     TooLarge,
     /// `only-if-cached`, or `cache.mode: replay`, and nothing is stored.
@@ -83,7 +81,6 @@ impl Error {
             Kind::BadRequest | Kind::BadMethod | Kind::NotFound => Blame::Client,
             Kind::TooLarge | Kind::NotCached => Blame::Client,
             Kind::Connect | Kind::Timeout | Kind::Status(_) | Kind::Broken => Blame::Provider,
-            Kind::Unauthorized => Blame::Client,
             Kind::Overloaded | Kind::Config | Kind::Store | Kind::Internal => Blame::Understudy,
         }
     }
@@ -92,7 +89,6 @@ impl Error {
     pub fn status(&self) -> u16 {
         match self.kind {
             Kind::BadRequest => 400,
-            Kind::Unauthorized => 401,
             Kind::NotFound => 404,
             Kind::BadMethod => 405,
             Kind::TooLarge => 413,
@@ -119,7 +115,6 @@ impl Error {
             Kind::BadRequest => "bad_request",
             Kind::BadMethod => "bad_method",
             Kind::NotFound => "not_found",
-            Kind::Unauthorized => "no_credential",
             Kind::TooLarge => "too_large",
             Kind::NotCached => "not_cached",
             Kind::Connect => "provider_unreachable",

@@ -184,7 +184,7 @@ impl Front {
         };
         let head = IntentHead {
             experiment: experiment.name.clone(),
-            dialect: crate::wire::DialectName::OpenAi.as_str().to_owned(),
+            dialect: plan.dialect.as_str().to_owned(),
             variants: experiment.variants().map(|variant| variant.name.clone()).collect(),
             request_id: incoming.request_id.clone(),
             created_ms: jiff::Timestamp::now().as_millisecond(),

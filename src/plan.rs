@@ -25,6 +25,7 @@ use crate::key::Tenant;
 use crate::pair::PairId;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
+use crate::wire::DialectName;
 
 /// Who sent the request, as far as it matters.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +39,8 @@ pub struct Caller<'a> {
 /// What will happen to a request.
 #[derive(Clone, Debug)]
 pub struct Plan<'c> {
+    /// The request's dialect.
+    pub dialect: DialectName,
     /// Who is asked, in order.
     pub targets: Vec<Target>,
     /// The only provider that may see the client's own credential.
@@ -111,7 +114,8 @@ pub fn plan<'c>(
         targets.insert(0, variant.target.clone());
     }
     let cache = cache_rules(config.cache.mode, caller.headers);
-    Ok(Plan { targets, credential_for, timeouts, enrolled, pair, cache, prompt, tenant })
+    let dialect = dialect.name();
+    Ok(Plan { dialect, targets, credential_for, timeouts, enrolled, pair, cache, prompt, tenant })
 }
 
 impl Plan<'_> {

@@ -162,7 +162,7 @@ impl Upstream {
     /// Sends one request to one target's chat endpoint.
     ///
     /// # Errors
-    /// The provider is unknown, unreachable or too slow; there is no credential.
+    /// The provider is unknown, unreachable or too slow.
     pub async fn send_once(&self, call: Call<'_>) -> Result<Opened> {
         let endpoint = self.endpoint(&call.target.provider)?;
         let mut headers = request_headers(&endpoint.provider, call.headers)?;
