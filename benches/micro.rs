@@ -20,7 +20,9 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use understudy::cache::Cache;
 use understudy::chat::ChatEvent;
+use understudy::chat::DialectName;
 use understudy::chat::Frame;
+use understudy::chat::request::Request;
 use understudy::config;
 use understudy::config::CachePolicy;
 use understudy::config::Timeouts;
@@ -37,8 +39,8 @@ use understudy::upstream::Opened;
 use understudy::upstream::pump::Flow;
 use understudy::upstream::pump::Terms;
 use understudy::wire;
+use understudy::wire::Asked;
 use understudy::wire::Dialect;
-use understudy::wire::DialectName;
 use understudy::wire::sse;
 
 /// The allocator of the real thing.
@@ -132,6 +134,12 @@ fn keys(c: &mut Criterion) {
     group.finish();
 }
 
+fn asked_stream() -> Asked {
+    let request = Arc::new(Request::new(DialectName::OpenAi, "m"));
+    let id = "0199".to_owned();
+    Asked { request, id, created_s: 1_700_000_000, input_estimate: 7, in_array: false }
+}
+
 fn dialect(c: &mut Criterion) {
     let (stream, body) = (chunks(), whole_body());
     let mut group = c.benchmark_group("dialect");
@@ -154,14 +162,14 @@ fn dialect(c: &mut Criterion) {
     pieces().for_each(|piece| parser.push(piece, |event| decoder.decode(event, &mut events)));
     group.bench_function("encode, 200 chunks", |b| {
         b.iter(|| {
-            let (mut encoder, mut out) = (openai().encoder(), Vec::new());
+            let (mut encoder, mut out) = (openai().encoder(&asked_stream()), Vec::new());
             events.iter().for_each(|event| encoder.encode(event, &mut out));
             out
         });
     });
     let asked = request(10 << 10);
     group.bench_function("read a request, 10 KB", |b| {
-        b.iter(|| openai().read_request(black_box(asked.clone())).unwrap());
+        b.iter(|| openai().read_head(black_box(asked.clone()), None).unwrap());
     });
     group.finish();
 }
@@ -247,7 +255,7 @@ fn plans(c: &mut Criterion) {
         config::load(None, experiments, &|_| None, &|_| Err(std::io::Error::other("no file")))
     };
     let plain = loaded(&[]).unwrap().0;
-    let request = openai().read_request(request(1 << 10)).unwrap();
+    let request = openai().read_head(request(1 << 10), None).unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("authorization", HeaderValue::from_static("Bearer sk-bench"));
     let caller = Caller { provider: None, headers: &headers };

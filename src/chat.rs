@@ -1,11 +1,141 @@
 //! What a model was asked and what it answered, in no provider's words.
 
 pub mod fold;
+pub mod request;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::error::Blame;
+use crate::error::Error;
+
+/// The wire formats by name, as configuration writes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DialectName {
+    /// OpenAI chat completions and everything compatible with it.
+    OpenAi,
+    /// OpenAI Responses.
+    Responses,
+    /// Anthropic messages.
+    Anthropic,
+    /// Gemini `generateContent`, also on Vertex AI.
+    Gemini,
+    /// OpenAI legacy completions.
+    Completions,
+    /// OpenAI embeddings.
+    Embeddings,
+    /// Gemini `embedContent` and `batchEmbedContents`.
+    GeminiEmbeddings,
+    /// Cohere v2 chat; a target only.
+    Cohere,
+    /// AWS Bedrock Converse; a target only.
+    Converse,
+}
+
+/// Every dialect with its name in YAML.
+pub static DIALECTS: &[(&str, DialectName)] = &[
+    ("openai", DialectName::OpenAi),
+    ("openai-responses", DialectName::Responses),
+    ("anthropic", DialectName::Anthropic),
+    ("gemini", DialectName::Gemini),
+    ("completions", DialectName::Completions),
+    ("embeddings", DialectName::Embeddings),
+    ("gemini-embeddings", DialectName::GeminiEmbeddings),
+    ("cohere", DialectName::Cohere),
+    ("bedrock", DialectName::Converse),
+];
+
+impl DialectName {
+    /// The dialect of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        DIALECTS.iter().find(|(n, _)| *n == name).map(|(_, d)| *d)
+    }
+
+    /// Its name in YAML and in metrics.
+    pub fn as_str(self) -> &'static str {
+        DIALECTS.iter().find(|(_, d)| *d == self).map_or("", |(name, _)| name)
+    }
+
+    /// Whether it asks for vectors instead of words.
+    pub fn is_embedding(self) -> bool {
+        matches!(self, Self::Embeddings | Self::GeminiEmbeddings)
+    }
+}
+
+/// Who can read a [`Seal`]; to anyone else it is noise, and Anthropic refuses a stranger's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Maker {
+    /// Anthropic, wherever its models run.
+    Anthropic,
+    /// Google.
+    Gemini,
+    /// OpenAI.
+    OpenAi,
+}
+
+/// Bytes that only the model's maker understands and that must return unchanged with the history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// Who made it.
+    pub by: Maker,
+    /// As its maker writes it: a signature, encrypted reasoning.
+    pub data: String,
+}
+
+/// What a [`Seal`] belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sealed {
+    /// The reasoning said since the last seal; it ends that piece of reasoning.
+    Reasoning,
+    /// Reasoning of which nothing is shown; the seal is all there is.
+    Hidden,
+    /// The text said last.
+    Text,
+    /// The tool call of this index.
+    ToolCall(u32),
+}
+
+/// Why an answer ended, in one set of words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// It was finished, or met a stop sequence.
+    Stop,
+    /// It reached the most tokens it may have, or that the model can hold.
+    Length,
+    /// It wants tools called.
+    ToolCalls,
+    /// It was withheld, refused or blocked.
+    ContentFilter,
+}
+
+impl Stop {
+    /// OpenAI's word, which is the field's.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ToolCalls => "tool_calls",
+            Self::ContentFilter => "content_filter",
+        }
+    }
+}
+
+/// Where a statement of the answer comes from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Citation {
+    /// The page.
+    pub url: Option<String>,
+    /// The page's or document's title.
+    pub title: Option<String>,
+    /// The words of the source.
+    pub quote: Option<String>,
+    /// The characters of the choice's text it supports, from and to (exclusive), when known.
+    pub span: Option<(u64, u64)>,
+}
 
 /// A piece of an answer's body as it came, whatever it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +172,15 @@ pub enum ChatEvent {
         /// The piece.
         text: String,
     },
+    /// Bytes of the maker's that must return with the history.
+    Seal {
+        /// Which of the answers, from 0.
+        choice: u32,
+        /// What it belongs to.
+        on: Sealed,
+        /// The bytes and their maker.
+        seal: Seal,
+    },
     /// The words of a refusal.
     Refusal {
         /// Which of the answers, from 0.
@@ -69,6 +208,36 @@ pub enum ChatEvent {
         /// A piece of the arguments, JSON when put together.
         arguments: String,
     },
+    /// A source of what was said last.
+    Citation {
+        /// Which of the answers, from 0.
+        choice: u32,
+        /// The source.
+        citation: Citation,
+    },
+    /// An image or sound that the model made.
+    Media {
+        /// Which of the answers, from 0.
+        choice: u32,
+        /// Its media type.
+        mime: String,
+        /// Base64.
+        data: String,
+    },
+    /// Something the provider did or said that only its own dialect knows, such as a tool it ran.
+    Other {
+        /// Which of the answers, from 0.
+        choice: u32,
+        /// The provider's word for it.
+        kind: String,
+    },
+    /// The vector of one input.
+    Embedding {
+        /// Which of the inputs, from 0.
+        index: u32,
+        /// The vector.
+        vector: Vec<f32>,
+    },
     /// Log-probabilities of the next tokens.
     Logprobs {
         /// Which of the answers, from 0.
@@ -82,6 +251,8 @@ pub enum ChatEvent {
         choice: u32,
         /// The provider's word.
         reason: String,
+        /// The same in one set of words; `None` when none of them fits, such as a paused turn.
+        stop: Option<Stop>,
     },
     /// Tokens so far; the last one counts.
     Usage(Usage),
@@ -130,6 +301,21 @@ pub struct ProviderError {
     pub message: String,
     /// The request field at fault.
     pub param: Option<String>,
+    /// How long to wait before trying again, milliseconds, where the body says so.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl From<&Error> for ProviderError {
+    /// Our own failures; a missing kind is to be filled in by the HTTP status.
+    fn from(error: &Error) -> Self {
+        let blame = error.blame();
+        Self {
+            kind: (blame != Blame::Client).then(|| format!("{}_error", blame.as_str())),
+            code: Some(error.code().to_owned()),
+            message: format!("understudy: {} (fault: {})", error.detail, blame.as_str()),
+            ..Self::default()
+        }
+    }
 }
 
 /// A whole answer: every event folded.
@@ -141,6 +327,9 @@ pub struct Answer {
     pub model: Option<String>,
     /// By their index; one unless the request asked for several.
     pub choices: Vec<Choice>,
+    /// The vectors of an embedding request, by input.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<Vec<f32>>,
     /// Tokens, if the provider said.
     pub usage: Option<Usage>,
     /// The failure, if the provider told one.
@@ -168,6 +357,21 @@ pub struct Choice {
     pub logprobs: Vec<TokenLogprob>,
     /// The provider's word for why it ended.
     pub finish: Option<String>,
+    /// The same in one set of words.
+    #[serde(default)]
+    pub stop: Option<Stop>,
+    /// Sources, in the order they were given.
+    #[serde(default)]
+    pub citations: Vec<Citation>,
+    /// Images and sounds: media type and base64.
+    #[serde(default)]
+    pub media: Vec<(String, String)>,
+    /// What only the maker understands, in the order it came.
+    #[serde(default)]
+    pub seals: Vec<Seal>,
+    /// What the provider did besides, in its own words.
+    #[serde(default)]
+    pub others: Vec<String>,
 }
 
 /// A tool the model wants called.
@@ -198,7 +402,7 @@ impl Answer {
     /// Whether the provider ended every answer itself and reported no failure.
     pub fn is_whole(&self) -> bool {
         self.error.is_none()
-            && !self.choices.is_empty()
+            && !(self.choices.is_empty() && self.embeddings.is_empty())
             && (self.done || self.choices.iter().all(|choice| choice.finish.is_some()))
     }
 
@@ -209,9 +413,9 @@ impl Answer {
 
     /// Whether the model declined to answer.
     pub fn refused(&self) -> bool {
-        self.choices.iter().any(|choice| {
-            !choice.refusal.is_empty() || choice.finish.as_deref() == Some("content_filter")
-        })
+        self.choices
+            .iter()
+            .any(|choice| !choice.refusal.is_empty() || choice.stop == Some(Stop::ContentFilter))
     }
 
     /// What the application acts on, for comparing two answers: no ids, no reasoning.

@@ -42,8 +42,11 @@ use crate::upstream::pump::Ended;
 use crate::upstream::pump::Flow;
 use crate::upstream::pump::Pump;
 use crate::upstream::pump::Terms;
+use crate::wire;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
+use crate::wire::Recipient;
+use crate::wire::quirk::Quirks;
 
 /// What answering needs; handlers hold it in an `Arc`.
 pub struct Front {
@@ -120,7 +123,7 @@ impl Front {
         dialect: &'static dyn Dialect,
         incoming: Incoming,
     ) -> Result<Reply> {
-        let request = dialect.read_request(incoming.body.clone())?;
+        let request = dialect.read_head(incoming.body.clone(), None)?;
         let caller = Caller { provider: incoming.provider.as_deref(), headers: &incoming.headers };
         let plan = plan::plan(&self.config, dialect, &request, &caller)?;
         if let Some((experiment, _)) = plan.enrolled {
@@ -185,6 +188,7 @@ impl Front {
         let head = IntentHead {
             experiment: experiment.name.clone(),
             dialect: plan.dialect.as_str().to_owned(),
+            in_path: None,
             variants: experiment.variants().map(|variant| variant.name.clone()).collect(),
             request_id: incoming.request_id.clone(),
             created_ms: jiff::Timestamp::now().as_millisecond(),
@@ -348,7 +352,8 @@ impl Ask {
             Some((own, patch)) if own == target && !patch.is_empty() => Some(patch),
             _ => None,
         };
-        self.dialect.write_request(&self.request, &target.model, patch)
+        let to = Recipient { model: &target.model, quirks: &Quirks::NONE };
+        Ok(wire::rewrite(&self.request, self.dialect, self.dialect, &to, patch)?.body)
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::board::Board;
 use crate::chat::Answer;
+use crate::chat::DialectName;
 use crate::config::Config;
 use crate::error::Error;
 use crate::error::Kind;
@@ -37,6 +38,7 @@ use crate::store::Store;
 use crate::upstream::Call;
 use crate::upstream::Upstream;
 use crate::wire;
+use crate::wire::InPath;
 use crate::wire::Turn;
 
 /// The first and the longest pause between attempts at a judge that fails.
@@ -198,8 +200,10 @@ impl Judge {
     ) -> Result<Answer> {
         let provider = self.config.providers.get(&target.provider);
         let unknown = || Error::new(Kind::Config, format!("the judge's provider {target} is gone"));
-        let dialect = provider.ok_or_else(unknown)?.dialect.dialect();
-        let body = dialect.write_prompt(&prompt::write(&target.model, question, logprobs));
+        let provider = provider.ok_or_else(unknown)?;
+        let dialect = provider.dialect_for(DialectName::OpenAi).ok_or_else(unknown)?.dialect();
+        let prompt = prompt::write(&target.model, question, logprobs);
+        let body = wire::write_prompt(dialect, &prompt, &provider.quirks)?;
         let (headers, timeouts) = (HeaderMap::new(), self.config.timeouts);
         let call = Call { target, body, headers: &headers, timeouts, is_stream: false };
         let opened = self.upstream.send_once(call).await?;
@@ -240,8 +244,10 @@ fn equal(experiment: &Experiment, pair: &Pair) -> Option<String> {
 }
 
 fn turns(intent: &Intent) -> Vec<Turn> {
-    let dialect = wire::DialectName::parse(&intent.head.dialect);
-    dialect.map(|dialect| dialect.dialect().turns(&intent.request)).unwrap_or_default()
+    let in_path = intent.head.in_path.clone().map(|(model, stream)| InPath { model, stream });
+    let dialect = DialectName::parse(&intent.head.dialect).map(DialectName::dialect);
+    let head = dialect.and_then(|d| Some((d, d.read_head(intent.request.clone(), in_path).ok()?)));
+    head.map(|(dialect, head)| wire::turns(dialect, &head)).unwrap_or_default()
 }
 
 /// A word that the answers could not know: it hangs on the tenant's credential and the pair.

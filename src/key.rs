@@ -5,8 +5,8 @@ use std::fmt;
 use serde::de;
 use serde::de::DeserializeSeed;
 
+use crate::chat::DialectName;
 use crate::experiment::Target;
-use crate::wire::DialectName;
 
 /// Raised when the meaning of a digest changes, so that old entries can never be found again.
 pub const KEY_VERSION: u32 = 1;
@@ -230,8 +230,8 @@ mod tests {
     use super::CacheKey;
     use super::PromptDigest;
     use super::Tenant;
+    use crate::chat::DialectName;
     use crate::experiment::Target;
-    use crate::wire::DialectName;
 
     fn digest(body: &str) -> PromptDigest {
         PromptDigest::of(DialectName::OpenAi, body.as_bytes()).unwrap()

@@ -61,6 +61,9 @@ pub struct IntentHead {
     pub experiment: String,
     /// The request's dialect.
     pub dialect: String,
+    /// Model and streaming of a request whose path said them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_path: Option<(String, bool)>,
     /// Everyone who is to answer, `control` first.
     pub variants: Vec<String>,
     /// The request's id.

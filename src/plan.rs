@@ -7,6 +7,7 @@ use http::header;
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::chat::DialectName;
 use crate::config::CacheMode;
 use crate::config::Config;
 use crate::config::Route;
@@ -25,7 +26,6 @@ use crate::key::Tenant;
 use crate::pair::PairId;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
-use crate::wire::DialectName;
 
 /// Who sent the request, as far as it matters.
 #[derive(Clone, Copy, Debug)]
@@ -221,7 +221,7 @@ fn unit(
             body.and_then(|body| body.pointer(pointer).map(unit_text))
         }
     };
-    named.unwrap_or_else(|| dialect.conversation(&request.body))
+    named.unwrap_or_else(|| dialect.conversation(request))
 }
 
 fn unit_text(value: &Value) -> String {

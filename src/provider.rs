@@ -1,6 +1,7 @@
 //! The table of known providers: where they are, what they speak, how they want to be paid.
 
-use crate::wire::DialectName;
+use crate::chat::DialectName;
+use crate::wire::quirk::Quirks;
 
 /// How a provider wants its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +19,14 @@ pub struct Row {
     pub name: &'static str,
     /// What the provider's own SDK takes as base URL.
     pub base_url: &'static str,
-    /// The wire format of its chat endpoint.
-    pub dialect: DialectName,
+    /// The wire formats it speaks; the first of a kind is the one that is translated to.
+    pub dialects: &'static [DialectName],
     /// How the key is sent.
     pub auth: Auth,
     /// The environment variable its own SDK reads the key from.
     pub key_env: &'static str,
+    /// What is peculiar about it.
+    pub quirks: Quirks,
 }
 
 /// Every known provider, sorted by name; Anthropic and Gemini at their OpenAI-compatible endpoints.
@@ -50,7 +53,8 @@ pub fn find(name: &str) -> Option<&'static Row> {
 }
 
 const fn row(name: &'static str, base_url: &'static str, key_env: &'static str) -> Row {
-    Row { name, base_url, dialect: DialectName::OpenAi, auth: Auth::Bearer, key_env }
+    let dialects = &[DialectName::OpenAi, DialectName::Completions, DialectName::Embeddings];
+    Row { name, base_url, dialects, auth: Auth::Bearer, key_env, quirks: Quirks::COMPATIBLE }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
+use crate::chat::DialectName;
 use crate::config::Config;
 use crate::error::Error;
 use crate::error::Kind;
@@ -24,7 +25,9 @@ use crate::upstream::pump::Account;
 use crate::upstream::pump::Ended;
 use crate::upstream::pump::Flow;
 use crate::upstream::pump::Terms;
-use crate::wire::DialectName;
+use crate::wire;
+use crate::wire::InPath;
+use crate::wire::Recipient;
 
 /// What shadow calls need; they share nothing with the application's own.
 pub struct Shadow {
@@ -95,9 +98,17 @@ impl Shadow {
         let intent = intent.ok().flatten().ok_or_else(|| {
             Error::new(Kind::NotFound, "the pair was given up before its copy was sent")
         })?;
-        let request = dialect.read_request(intent.request)?;
+        let in_path = job.head.in_path.clone().map(|(model, stream)| InPath { model, stream });
+        let request = dialect.read_head(intent.request, in_path)?;
         let patch = Some(&variant.patch).filter(|patch| !patch.is_empty());
-        let body = dialect.write_request(&request, &variant.target.model, patch)?;
+        let provider = self.config.providers.get(&variant.target.provider);
+        let to = Recipient {
+            model: &variant.target.model,
+            quirks: &provider.map(|provider| provider.quirks).unwrap_or_default(),
+        };
+        let into = provider.and_then(|provider| provider.dialect_for(dialect.name()));
+        let into = into.unwrap_or(dialect.name()).dialect();
+        let body = wire::rewrite(&request, dialect, into, &to, patch)?.body;
         let mut headers = HeaderMap::new();
         let usable = |provider: &str| provider == variant.target.provider;
         if let Some(credential) = job.credential.as_ref().filter(|c| usable(&c.provider)) {

@@ -19,6 +19,7 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
+use crate::chat::DialectName;
 use crate::config::Config;
 use crate::config::Provider;
 use crate::config::Timeouts;
@@ -122,7 +123,8 @@ impl Upstream {
             .build()
             .map_err(|e| Error::new(Kind::Internal, format!("starting the HTTP client: {e}")))?;
         let endpoints = config.providers.values().map(|provider| {
-            let url = format!("{}{}", base(provider), provider.dialect.dialect().chat_path());
+            let dialect = provider.dialects.first().copied().unwrap_or(DialectName::OpenAi);
+            let url = format!("{}{}", base(provider), dialect.dialect().path("", false));
             let chat = Url::parse(&url)
                 .map_err(|e| Error::new(Kind::Config, format!("{}: {url}: {e}", provider.name)))?;
             Ok((provider.name.clone(), Endpoint { provider: provider.clone(), chat }))

@@ -1,11 +1,25 @@
 //! Dialects: provider bytes in, events out, and back; pure, without IO or clock.
 
+pub mod anthropic;
+pub mod carry;
+pub mod cohere;
+pub mod completions;
+pub mod converse;
+pub mod embeddings;
+pub mod eventstream;
+pub mod gemini;
+pub mod gemini_embeddings;
+pub mod json;
 pub mod openai;
 pub mod openai_chunk;
 pub mod openai_text;
+pub mod quirk;
+pub mod responses;
+pub mod seal;
 pub mod sse;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::Map;
@@ -13,45 +27,32 @@ use serde_json::Value;
 
 use crate::chat::Answer;
 use crate::chat::ChatEvent;
+use crate::chat::DialectName;
+use crate::chat::ProviderError;
 use crate::chat::fold::Fold;
+use crate::chat::request::Message;
+use crate::chat::request::PartKind;
+use crate::chat::request::Request;
+use crate::chat::request::Role;
 use crate::error::Error;
-
-/// The wire formats by name, as configuration writes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DialectName {
-    /// OpenAI chat completions and everything compatible with it.
-    OpenAi,
-}
-
-/// Every dialect with its name in YAML.
-pub static DIALECTS: &[(&str, DialectName)] = &[("openai", DialectName::OpenAi)];
+use crate::wire::carry::Losses;
+use crate::wire::quirk::Quirks;
 
 impl DialectName {
-    /// The dialect of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        DIALECTS.iter().find(|(n, _)| *n == name).map(|(_, d)| *d)
-    }
-
-    /// Its name in YAML and in metrics.
-    pub fn as_str(self) -> &'static str {
-        DIALECTS.iter().find(|(_, d)| *d == self).map_or("", |(name, _)| name)
-    }
-
     /// Its implementation.
     pub fn dialect(self) -> &'static dyn Dialect {
         match self {
             Self::OpenAi => &openai::OpenAi,
+            Self::Responses => &responses::Responses,
+            Self::Anthropic => &anthropic::Anthropic,
+            Self::Gemini => &gemini::Gemini,
+            Self::Completions => &completions::Completions,
+            Self::Embeddings => &embeddings::Embeddings,
+            Self::GeminiEmbeddings => &gemini_embeddings::GeminiEmbeddings,
+            Self::Cohere => &cohere::Cohere,
+            Self::Converse => &converse::Converse,
         }
     }
-}
-
-/// One turn of a conversation as text, for prompts to a judge.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// `system`, `user`, `assistant`, `tool`, …
-    pub role: String,
-    /// The text parts; other parts are named in brackets, for example `[image_url]`.
-    pub text: String,
 }
 
 /// What is read from a request before anything is decided about it.
@@ -61,8 +62,18 @@ pub struct ChatRequest {
     pub body: Bytes,
     /// The model name the application asked for.
     pub model: String,
-    /// Where in `body` the JSON string of the model stands, quotes included.
-    pub model_at: std::ops::Range<usize>,
+    /// Where in `body` the JSON string of the model stands, quotes included; `None` when the path
+    /// names the model.
+    pub model_at: Option<std::ops::Range<usize>>,
+    /// Whether the answer is to come as a stream.
+    pub stream: bool,
+}
+
+/// What a path says about a request, in dialects that say it there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InPath {
+    /// The model asked for.
+    pub model: String,
     /// Whether the answer is to come as a stream.
     pub stream: bool,
 }
@@ -82,63 +93,263 @@ pub struct Prompt {
     pub top_logprobs: u8,
 }
 
+/// For whom a request is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipient<'a> {
+    /// The model as the provider names it.
+    pub model: &'a str,
+    /// What is peculiar about the provider.
+    pub quirks: &'a Quirks,
+}
+
+/// A request in another dialect, and what did not go into it.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The body.
+    pub body: Bytes,
+    /// What was left out.
+    pub losses: Losses,
+}
+
+/// What an answer must know of the question, in a dialect other than the provider's.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The question.
+    pub request: Arc<Request>,
+    /// An id for answers that bring none: letters, digits and hyphens.
+    pub id: String,
+    /// When it was asked, seconds since 1970.
+    pub created_s: i64,
+    /// About how many tokens the question has, for dialects that must say so before the answer.
+    pub input_estimate: u64,
+    /// A stream is one JSON array instead of server-sent events; Gemini only.
+    pub in_array: bool,
+}
+
+/// How the events of a stream are divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Server-sent events.
+    Sse,
+    /// Amazon's binary event stream.
+    EventStream,
+}
+
 /// One wire format, in both directions.
 pub trait Dialect: Send + Sync {
     /// Its name in YAML and in metrics.
     fn name(&self) -> DialectName;
-    /// Where the chat endpoint is, below the base URL.
-    fn chat_path(&self) -> &'static str;
+
+    /// Where the endpoint is, below the base URL that the provider's own SDK takes.
+    fn path(&self, model: &str, is_stream: bool) -> String;
+
+    /// How its streams are divided.
+    fn framing(&self) -> Framing {
+        Framing::Sse
+    }
+
     /// Reads the few things we need and leaves the rest alone.
     ///
     /// # Errors
     /// A body that is not JSON or lacks what the dialect requires, said for the client.
-    fn read_request(&self, body: Bytes) -> Result<ChatRequest, Error>;
-    /// The request for `model` with `patch` (RFC 7396) laid over it.
-    ///
-    /// Without a patch every byte but the model's name stays as it came.
+    fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest, Error>;
+
+    /// Reads everything.
     ///
     /// # Errors
-    /// A patched body that cannot be written.
-    fn write_request(
-        &self,
-        request: &ChatRequest,
-        model: &str,
-        patch: Option<&Map<String, Value>>,
-    ) -> Result<Bytes, Error>;
-    /// A request of our own.
-    fn write_prompt(&self, prompt: &Prompt) -> Bytes;
-    /// The conversation as text.
-    fn turns(&self, body: &[u8]) -> Vec<Turn>;
-    /// What tells one conversation from another: a name the application gave, else its first turns.
-    fn conversation(&self, body: &[u8]) -> String;
-    /// Decodes a stream of server-sent events, one payload at a time.
+    /// As [`Self::read_head`], naming the field and what is expected there.
+    fn read(&self, head: &ChatRequest) -> Result<Request, Error>;
+
+    /// Writes a request of any dialect; in its own, `rest` and `Own` pieces are written back.
+    ///
+    /// # Errors
+    /// It asks for something that [`carry`] does not allow to leave out.
+    fn write(&self, request: &Request, to: &Recipient<'_>) -> Result<Written, Error>;
+
+    /// A decoder of one stream.
     fn decoder(&self) -> Box<dyn Decode>;
+
     /// Decodes a whole body.
     fn decode_body(&self, body: &[u8]) -> Vec<ChatEvent>;
-    /// Writes events as the frames of a stream.
-    fn encoder(&self) -> Box<dyn Encode>;
-    /// Writes an error body.
-    fn error_body(&self, error: &Error) -> Bytes;
+
+    /// A writer of one stream.
+    fn encoder(&self, asked: &Asked) -> Box<dyn Encode>;
+
+    /// Writes a whole body from the events of an answer, which must not hold an error.
+    fn encode_body(&self, asked: &Asked, events: &[ChatEvent]) -> Bytes;
+
+    /// Writes an error body; a missing kind follows from the HTTP status.
+    fn error_body(&self, status: u16, error: &ProviderError) -> Bytes;
+
     /// Writes the frame that ends a broken stream so that it cannot look complete.
-    fn error_frame(&self, error: &Error) -> Bytes;
+    fn error_frame(&self, status: u16, error: &ProviderError) -> Bytes;
+
+    /// What tells one conversation from another: a name the application gave, else its first turns.
+    fn conversation(&self, head: &ChatRequest) -> String {
+        match self.read(head) {
+            Ok(Request { end_user: Some(user), .. }) if !user.is_empty() => format!("user:{user}"),
+            Ok(request) => first_turns(&request.messages),
+            // What cannot be read here is refused elsewhere, and until then stays together.
+            Err(_) => String::new(),
+        }
+    }
 }
 
 /// Turns the payloads of one stream into events.
 pub trait Decode: Send {
-    /// Decodes the payload of one server-sent event, appending to `out`.
+    /// Decodes the payload of one event of the stream, appending to `out`.
     fn decode(&mut self, event: &sse::Event, out: &mut Vec<ChatEvent>);
 }
 
 /// Turns events into the bytes of one stream.
 pub trait Encode: Send {
     /// Appends what this event looks like on the wire.
+    ///
+    /// Exactly one [`ChatEvent::Done`] or [`ChatEvent::Error`] comes last. Until then anything may
+    /// be held back, as long as words are not.
     fn encode(&mut self, event: &ChatEvent, out: &mut Vec<u8>);
+}
+
+/// Divides the bytes of a stream into events, whatever its framing.
+#[derive(Debug)]
+pub enum Frames {
+    /// Server-sent events.
+    Sse(sse::Parser),
+    /// Amazon's binary event stream.
+    EventStream(eventstream::Parser),
+}
+
+impl Frames {
+    /// Before the first byte.
+    pub fn new(framing: Framing) -> Self {
+        match framing {
+            Framing::Sse => Self::Sse(sse::Parser::new()),
+            Framing::EventStream => Self::EventStream(eventstream::Parser::new()),
+        }
+    }
+
+    /// Takes the next piece and hands every event it completes to `on_event`.
+    pub fn push(&mut self, piece: &[u8], on_event: impl FnMut(&sse::Event)) {
+        match self {
+            Self::Sse(parser) => parser.push(piece, on_event),
+            Self::EventStream(parser) => parser.push(piece, on_event),
+        }
+    }
+
+    /// At the end of the stream: hands out what it can of an unfinished event.
+    pub fn finish(self, on_event: impl FnMut(&sse::Event)) {
+        match self {
+            Self::Sse(parser) => parser.finish(on_event),
+            Self::EventStream(parser) => parser.finish(on_event),
+        }
+    }
+}
+
+/// A request of our own in a provider's dialect.
+///
+/// # Errors
+/// The dialect has no chat.
+pub fn write_prompt(
+    dialect: &dyn Dialect,
+    prompt: &Prompt,
+    quirks: &Quirks,
+) -> Result<Bytes, Error> {
+    let mut request = Request::new(dialect.name(), prompt.model.as_str());
+    request.messages = vec![
+        Message::text(Role::System, prompt.system.as_str()),
+        Message::text(Role::User, prompt.user.as_str()),
+    ];
+    request.sampling.temperature = Some(0.0);
+    request.sampling.max_tokens = Some(prompt.max_tokens.into());
+    request.sampling.logprobs = (prompt.top_logprobs > 0).then(|| prompt.top_logprobs.into());
+    let to = Recipient { model: &prompt.model, quirks };
+    dialect.write(&request, &to).map(|written| written.body)
+}
+
+/// The request as `to` is to receive it, in its provider's dialect, with `patch` laid over it.
+///
+/// In the same dialect and without a patch every byte but the model's name stays as it came.
+///
+/// # Errors
+/// It cannot be read, or asks for what the other dialect does not have.
+pub fn rewrite(
+    head: &ChatRequest,
+    from: &dyn Dialect,
+    into: &dyn Dialect,
+    to: &Recipient<'_>,
+    patch: Option<&Map<String, Value>>,
+) -> Result<Written, Error> {
+    let mut written = if from.name() == into.name() {
+        Written { body: json::rename(head, to.model), losses: Losses::default() }
+    } else {
+        into.write(&from.read(head)?, to)?
+    };
+    if let Some(patch) = patch {
+        written.body = json::patch(&written.body, patch)?;
+    }
+    Ok(written)
+}
+
+/// The conversation as text, one entry a turn; parts without words are named in brackets.
+pub fn turns(dialect: &dyn Dialect, head: &ChatRequest) -> Vec<Turn> {
+    let request = dialect.read(head);
+    request.map(|request| request.messages.iter().map(Turn::of).collect()).unwrap_or_default()
+}
+
+/// One turn of a conversation as text, for prompts to a judge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// `system`, `user`, `assistant`, `tool`, …
+    pub role: String,
+    /// The words; other parts are named in brackets, for example `[image]`.
+    pub text: String,
+}
+
+impl Turn {
+    fn of(message: &Message) -> Self {
+        let mut text = String::new();
+        message.parts.iter().for_each(|part| describe(&part.kind, &mut text));
+        Self { role: message.role.as_str().to_owned(), text }
+    }
+}
+
+fn describe(part: &PartKind, out: &mut String) {
+    let name = match part {
+        PartKind::Text(text) | PartKind::Refusal(text) => {
+            out.push_str(text);
+            return;
+        }
+        PartKind::ToolCall { name, arguments, .. } => {
+            out.push_str(&format!("[calls {name}({arguments})]"));
+            return;
+        }
+        PartKind::ToolResult { parts, .. } => {
+            parts.iter().for_each(|part| describe(&part.kind, out));
+            return;
+        }
+        PartKind::Image { .. } => "image",
+        PartKind::Audio(_) => "audio",
+        PartKind::Video(_) => "video",
+        PartKind::File { .. } => "file",
+        // What was thought is no part of what was said.
+        PartKind::Reasoning { .. } | PartKind::Hidden(_) => return,
+        PartKind::Own(own) => own.get("type").and_then(Value::as_str).unwrap_or("other"),
+    };
+    out.push_str(&format!("[{name}]"));
 }
 
 /// Bytes as text; what is not UTF-8 in them is replaced.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     // Good text, which is nearly all, is checked several times faster than replaced.
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
+/// Everything up to the first thing the user said, which stays when the conversation grows.
+fn first_turns(messages: &[Message]) -> String {
+    let first_user = messages.iter().position(|message| message.role == Role::User);
+    let end = first_user.map_or(messages.len(), |at| at + 1);
+    let opening = messages.iter().take(end).map(Turn::of);
+    opening.map(|turn| format!("{}:{}:{}\n", turn.role, turn.text.len(), turn.text)).collect()
 }
 
 /// Folds a recorded stream or body, given in any pieces.
@@ -148,16 +359,27 @@ pub fn fold<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Answer {
     let mut fold = Fold::new();
+    events(dialect, is_stream, pieces, |event| fold.push(event));
+    fold.finish()
+}
+
+/// Decodes a recorded stream or body, given in any pieces.
+pub fn events<'a>(
+    dialect: &dyn Dialect,
+    is_stream: bool,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    mut on_event: impl FnMut(ChatEvent),
+) {
     if is_stream {
-        let mut frames = sse::Parser::new();
+        let mut frames = Frames::new(dialect.framing());
         let mut decoder = dialect.decoder();
         let mut events = Vec::new();
         for piece in pieces {
             frames.push(piece, |event| decoder.decode(event, &mut events));
-            events.drain(..).for_each(|event| fold.push(event));
+            events.drain(..).for_each(&mut on_event);
         }
         frames.finish(|event| decoder.decode(event, &mut events));
-        events.into_iter().for_each(|event| fold.push(event));
+        events.into_iter().for_each(on_event);
     } else {
         let mut pieces = pieces.into_iter();
         let first = pieces.next().unwrap_or_default();
@@ -167,7 +389,6 @@ pub fn fold<'a>(
                 [first, second].into_iter().chain(pieces).collect::<Vec<_>>().concat().into()
             }
         };
-        dialect.decode_body(&body).into_iter().for_each(|event| fold.push(event));
+        dialect.decode_body(&body).into_iter().for_each(on_event);
     }
-    fold.finish()
 }

@@ -34,7 +34,18 @@ impl Fold {
                 add_tool_call(self.choice(choice), index, id, name, &arguments);
             }
             ChatEvent::Logprobs { choice, tokens } => self.choice(choice).logprobs.extend(tokens),
-            ChatEvent::Finish { choice, reason } => self.choice(choice).finish = Some(reason),
+            ChatEvent::Seal { choice, seal, .. } => self.choice(choice).seals.push(seal),
+            ChatEvent::Citation { choice, citation } => {
+                self.choice(choice).citations.push(citation)
+            }
+            ChatEvent::Media { choice, mime, data } => self.choice(choice).media.push((mime, data)),
+            ChatEvent::Other { choice, kind } => self.choice(choice).others.push(kind),
+            ChatEvent::Embedding { index, vector } => self.embedding(index, vector),
+            ChatEvent::Finish { choice, reason, stop } => {
+                let choice = self.choice(choice);
+                choice.finish = Some(reason);
+                choice.stop = stop;
+            }
             ChatEvent::Usage(usage) => self.answer.usage = Some(usage),
             ChatEvent::Error(error) => {
                 self.answer.error.get_or_insert(error);
@@ -46,8 +57,8 @@ impl Fold {
     /// Lets go of everything that was said, and keeps how it ended.
     pub fn forget_words(&mut self) {
         for choice in &mut self.answer.choices {
-            let (index, finish) = (choice.index, choice.finish.take());
-            *choice = Choice { index, finish, ..Choice::default() };
+            let (index, finish, stop) = (choice.index, choice.finish.take(), choice.stop);
+            *choice = Choice { index, finish, stop, ..Choice::default() };
         }
     }
 
@@ -59,6 +70,13 @@ impl Fold {
     /// The answer, once nothing more will come.
     pub fn finish(self) -> Answer {
         self.answer
+    }
+
+    /// Vectors come in the order of their inputs; one that would leave a gap is put at the end.
+    fn embedding(&mut self, index: u32, vector: Vec<f32>) {
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        let vectors = &mut self.answer.embeddings;
+        vectors.insert(at.min(vectors.len()), vector);
     }
 
     fn choice(&mut self, index: u32) -> &mut Choice {

@@ -14,10 +14,11 @@ use super::read::join;
 use super::read::quote;
 use super::tree::Node;
 use super::value;
+use crate::chat::DIALECTS;
+use crate::chat::DialectName;
 use crate::provider;
 use crate::provider::Auth;
-use crate::wire::DIALECTS;
-use crate::wire::DialectName;
+use crate::wire::quirk::Quirks;
 
 /// First words of data plane paths, which a provider of that name would hide.
 const RESERVED: &[&str] = &["v1", "v1beta"];
@@ -32,10 +33,11 @@ pub fn known() -> BTreeMap<String, Provider> {
             let provider = Provider {
                 name: row.name.to_owned(),
                 base_url,
-                dialect: row.dialect,
+                dialects: row.dialects.to_vec(),
                 auth: row.auth,
                 api_keys: Vec::new(),
                 fallback_key: None,
+                quirks: row.quirks,
             };
             Some((row.name.to_owned(), provider))
         })
@@ -77,10 +79,11 @@ fn endpoint(
     let mut provider = row.unwrap_or_else(|| Provider {
         name: name.to_owned(),
         base_url: Uri::default(),
-        dialect: DialectName::OpenAi,
+        dialects: vec![DialectName::OpenAi],
         auth: Auth::Bearer,
         api_keys: Vec::new(),
         fallback_key: None,
+        quirks: Quirks::COMPATIBLE,
     });
     if is_new {
         // The name may also be a known one, misspelt.
@@ -101,7 +104,9 @@ fn endpoint(
             provider.base_url = uri;
         }
     }
-    s.set("dialect", &mut provider.dialect, value::choice(DIALECTS));
+    if let Some(dialect) = s.take("dialect", value::choice(DIALECTS)) {
+        provider.dialects = vec![dialect];
+    }
     if let Some(node) = s.find("api_keys") {
         s.reader.hide(node);
         let path = s.path("api_keys");

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
+use crate::chat::DialectName;
 use crate::chat::Frame;
 use crate::exchange::Front;
 use crate::experiment::Target;
@@ -21,7 +22,6 @@ use crate::store::answer::Head;
 use crate::upstream::pump::Account;
 use crate::upstream::pump::Ended;
 use crate::wire;
-use crate::wire::DialectName;
 
 /// Everything that is known of an exchange before its answer ends.
 pub struct Ending {

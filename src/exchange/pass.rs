@@ -34,7 +34,7 @@ impl Front {
         let status = opened.status;
         // Nothing is kept of what is not understood.
         let terms = Terms {
-            dialect: crate::wire::DialectName::OpenAi.dialect(),
+            dialect: crate::chat::DialectName::OpenAi.dialect(),
             is_stream: false,
             max_kept_bytes: 0,
             must_finish: false,

@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::chat::DialectName;
 use crate::error::Blame;
 use crate::error::Error;
 use crate::error::Kind;
@@ -36,7 +37,6 @@ use crate::exchange::ReplyBody;
 use crate::metrics::RequestLabels;
 use crate::upstream::pump::Pump;
 use crate::wire::Dialect;
-use crate::wire::DialectName;
 
 /// Longer request ids of clients are replaced by ours.
 const MAX_REQUEST_ID: usize = 128;
@@ -140,7 +140,7 @@ impl Edge {
             ));
         };
         let base = known.base_url.path().trim_end_matches('/');
-        let chat = known.dialect.dialect().chat_path();
+        let chat = DialectName::OpenAi.dialect().path("", false);
         let is_chat = [base, "/v1", ""]
             .into_iter()
             .any(|base| rest.strip_prefix(base).is_some_and(|rest| rest == chat));
@@ -234,7 +234,7 @@ fn request_id(headers: &HeaderMap) -> String {
 }
 
 fn error_response(dialect: &dyn Dialect, error: &Error, request_id: &str) -> Response {
-    let mut response = Response::new(Body::from(dialect.error_body(error)));
+    let mut response = Response::new(Body::from(dialect.error_body(error.status(), &error.into())));
     *response.status_mut() =
         http::StatusCode::from_u16(error.status()).unwrap_or(http::StatusCode::BAD_GATEWAY);
     finish(&mut response, request_id);

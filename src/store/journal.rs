@@ -202,6 +202,7 @@ mod tests {
         let head = IntentHead {
             experiment: "e".into(),
             dialect: "openai".into(),
+            in_path: None,
             variants: vec!["control".into(), "new".into()],
             request_id: number.to_string(),
             created_ms: 7,

@@ -264,7 +264,7 @@ impl Flow {
     }
 
     fn error_frame(&self, error: &Error) -> Bytes {
-        let frame = self.terms.dialect.error_frame(error);
+        let frame = self.terms.dialect.error_frame(error.status(), &error.into());
         // A single CR LF ends a line and no event; a blank line too many does no harm.
         if matches!(self.last, [b'\n', b'\n'] | [_, 0]) {
             return frame;

@@ -1,129 +1,51 @@
 //! The OpenAI chat completions dialect, spoken by OpenAI and most others.
 
-use std::borrow::Cow;
-use std::ops::Range;
-
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use crate::chat::ChatEvent;
+use crate::chat::DialectName;
+use crate::chat::ProviderError;
+use crate::chat::request::Request;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::wire::Asked;
 use crate::wire::ChatRequest;
 use crate::wire::Decode;
 use crate::wire::Dialect;
-use crate::wire::DialectName;
 use crate::wire::Encode;
-use crate::wire::Prompt;
-use crate::wire::Turn;
+use crate::wire::InPath;
+use crate::wire::Recipient;
+use crate::wire::Written;
+use crate::wire::json;
 use crate::wire::openai_chunk;
 use crate::wire::sse;
 use crate::wire::text;
 
-/// The longest model name taken, bytes; it comes back in headers and messages.
-const MAX_MODEL_BYTES: usize = 512;
-
 /// The dialect; it has no state.
 pub struct OpenAi;
-
-/// The few fields we look at; the rest is skipped without being kept.
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow)]
-    model: &'a RawValue,
-    #[serde(borrow, default)]
-    messages: Option<&'a RawValue>,
-    #[serde(default)]
-    stream: Option<bool>,
-}
 
 impl Dialect for OpenAi {
     fn name(&self) -> DialectName {
         DialectName::OpenAi
     }
 
-    fn chat_path(&self) -> &'static str {
-        "/chat/completions"
+    fn path(&self, _model: &str, _is_stream: bool) -> String {
+        "/chat/completions".to_owned()
     }
 
-    fn read_request(&self, body: Bytes) -> Result<ChatRequest> {
-        // serde would also take a list for the three fields.
-        if body.trim_ascii_start().starts_with(b"[")
-            && serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok()
-        {
-            return Err(bad("the body is not a chat completion request: it is a list"));
-        }
-        let head: Head<'_> = serde_json::from_slice(&body).map_err(|error| not_readable(&error))?;
-        if !head.messages.is_some_and(|messages| messages.get().starts_with('[')) {
-            return Err(bad("\"messages\" must be a list of messages"));
-        }
-        let model: Cow<'_, str> = serde_json::from_str(head.model.get())
-            .map_err(|_| bad("\"model\" must be a string, for example \"openai/gpt-4o\""))?;
-        if model.is_empty() {
-            return Err(bad("\"model\" is empty: name a route, or a target such as openai/gpt-4o"));
-        }
-        if model.len() > MAX_MODEL_BYTES {
-            return Err(bad("\"model\" is longer than 512 bytes"));
-        }
-        let model = model.into_owned();
-        let model_at = span(&body, head.model.get());
-        let stream = head.stream.unwrap_or(false);
-        Ok(ChatRequest { model, model_at, stream, body })
+    fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
+        json::head(body, in_path, "a chat completion request")
     }
 
-    fn write_request(
-        &self,
-        request: &ChatRequest,
-        model: &str,
-        patch: Option<&Map<String, Value>>,
-    ) -> Result<Bytes> {
-        let Some(patch) = patch else { return Ok(rename(request, model)) };
-        let mut body: Value =
-            serde_json::from_slice(&request.body).map_err(|error| not_readable(&error))?;
-        merge_patch(&mut body, patch);
-        body["model"] = Value::from(model);
-        serde_json::to_vec(&body)
-            .map(Bytes::from)
-            .map_err(|error| Error::new(Kind::Internal, format!("writing a request: {error}")))
+    fn read(&self, _head: &ChatRequest) -> Result<Request> {
+        Err(Error::new(Kind::Internal, "being written"))
     }
 
-    fn write_prompt(&self, prompt: &Prompt) -> Bytes {
-        let mut body = json!({
-            "model": prompt.model,
-            "messages": [
-                {"role": "system", "content": prompt.system},
-                {"role": "user", "content": prompt.user},
-            ],
-            "temperature": 0,
-            "max_tokens": prompt.max_tokens,
-        });
-        if prompt.top_logprobs > 0 {
-            body["logprobs"] = Value::from(true);
-            body["top_logprobs"] = Value::from(prompt.top_logprobs);
-        }
-        Bytes::from(body.to_string())
-    }
-
-    fn turns(&self, body: &[u8]) -> Vec<Turn> {
-        let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
-        let messages = body.get("messages").and_then(Value::as_array);
-        messages.into_iter().flatten().map(turn).collect()
-    }
-
-    fn conversation(&self, body: &[u8]) -> String {
-        #[derive(Deserialize)]
-        struct User {
-            user: Option<String>,
-        }
-        match serde_json::from_slice::<User>(body) {
-            Ok(User { user: Some(user) }) if !user.is_empty() => format!("user:{user}"),
-            _ => first_turns(&self.turns(body)),
-        }
+    fn write(&self, _request: &Request, _to: &Recipient<'_>) -> Result<Written> {
+        Err(Error::new(Kind::Internal, "being written"))
     }
 
     fn decoder(&self) -> Box<dyn Decode> {
@@ -137,16 +59,20 @@ impl Dialect for OpenAi {
         events
     }
 
-    fn encoder(&self) -> Box<dyn Encode> {
+    fn encoder(&self, _asked: &Asked) -> Box<dyn Encode> {
         Box::new(Encoder::default())
     }
 
-    fn error_body(&self, error: &Error) -> Bytes {
-        Bytes::from(error_json(error).to_string())
+    fn encode_body(&self, _asked: &Asked, _events: &[ChatEvent]) -> Bytes {
+        Bytes::new()
     }
 
-    fn error_frame(&self, error: &Error) -> Bytes {
-        Bytes::from(format!("data: {}\n\n", error_json(error)))
+    fn error_body(&self, status: u16, error: &ProviderError) -> Bytes {
+        Bytes::from(error_json(status, error).to_string())
+    }
+
+    fn error_frame(&self, status: u16, error: &ProviderError) -> Bytes {
+        Bytes::from(format!("data: {}\n\n", error_json(status, error)))
     }
 }
 
@@ -208,7 +134,7 @@ impl Encode for Encoder {
                 chunk["choices"][0]["logprobs"] = json!({"content": tokens});
                 chunk
             }
-            ChatEvent::Finish { choice, reason } => {
+            ChatEvent::Finish { choice, reason, .. } => {
                 self.choice(*choice, &json!({}), &Value::from(reason.as_str()))
             }
             ChatEvent::Usage(usage) => {
@@ -221,6 +147,11 @@ impl Encode for Encoder {
                 "message": error.message, "type": error.kind, "param": error.param,
                 "code": error.code,
             }}),
+            ChatEvent::Seal { .. }
+            | ChatEvent::Citation { .. }
+            | ChatEvent::Media { .. }
+            | ChatEvent::Other { .. }
+            | ChatEvent::Embedding { .. } => return,
             ChatEvent::Done => {
                 out.extend_from_slice(b"data: [DONE]\n\n");
                 return;
@@ -262,101 +193,13 @@ fn usage_json(usage: &crate::chat::Usage) -> Value {
     body
 }
 
-/// Our own failures in OpenAI's shape; `type` says whose fault it is.
-fn error_json(error: &Error) -> Value {
-    let kind = match error.status() {
-        401 => "authentication_error".to_owned(),
-        400..=499 => "invalid_request_error".to_owned(),
-        _ => format!("{}_error", error.blame().as_str()),
-    };
-    let message = format!("understudy: {} (fault: {})", error.detail, error.blame().as_str());
-    json!({"error": {"message": message, "type": kind, "param": null, "code": error.code()}})
-}
-
-/// RFC 7396: objects merge, null removes, everything else replaces.
-pub fn merge_patch(target: &mut Value, patch: &Map<String, Value>) {
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Value::Object(fields) = target else { return };
-    for (key, value) in patch {
-        match value {
-            Value::Null => {
-                fields.shift_remove(key);
-            }
-            Value::Object(inner) => {
-                merge_patch(fields.entry(key.as_str()).or_insert(Value::Null), inner);
-            }
-            other => {
-                fields.insert(key.clone(), other.clone());
-            }
-        }
-    }
-}
-
-/// Replaces the model's name in place; without a change the client's own buffer is passed on.
-fn rename(request: &ChatRequest, model: &str) -> Bytes {
-    if request.model == model {
-        return request.body.clone();
-    }
-    let name = Value::from(model).to_string();
-    let (before, after) =
-        (&request.body[..request.model_at.start], &request.body[request.model_at.end..]);
-    Bytes::from([before, name.as_bytes(), after].concat())
-}
-
-/// Where `part`, a slice of `body`, stands in it.
-fn span(body: &[u8], part: &str) -> Range<usize> {
-    let start = (part.as_ptr() as usize).saturating_sub(body.as_ptr() as usize);
-    start..start + part.len()
-}
-
-fn turn(message: &Value) -> Turn {
-    let role = message.get("role").and_then(Value::as_str).unwrap_or("user").to_owned();
-    let mut text = String::new();
-    match message.get("content") {
-        Some(Value::String(content)) => text.push_str(content),
-        Some(Value::Array(parts)) => parts.iter().for_each(|part| push_part(part, &mut text)),
-        _ => {}
-    }
-    for call in message.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
-        let word = |key: &str| call["function"].get(key).and_then(Value::as_str).unwrap_or("");
-        text.push_str(&format!("[calls {}({})]", word("name"), word("arguments")));
-    }
-    Turn { role, text }
-}
-
-/// Everything up to the first thing the user said, which stays when the conversation grows.
-fn first_turns(turns: &[Turn]) -> String {
-    let first_user = turns.iter().position(|turn| turn.role == "user");
-    let end = first_user.map_or(turns.len(), |at| at + 1);
-    let opening = turns[..end].iter();
-    opening.map(|turn| format!("{}:{}:{}\n", turn.role, turn.text.len(), turn.text)).collect()
-}
-
-fn push_part(part: &Value, text: &mut String) {
-    match (part.get("text").and_then(Value::as_str), part.get("type").and_then(Value::as_str)) {
-        (Some(words), _) => text.push_str(words),
-        (None, Some(kind)) => text.push_str(&format!("[{kind}]")),
-        (None, None) => {}
-    }
-}
-
-fn bad(detail: &str) -> Error {
-    Error::new(Kind::BadRequest, detail)
-}
-
-/// The position, never the text: it may be a prompt.
-fn not_readable(error: &serde_json::Error) -> Error {
-    let what = match error.classify() {
-        serde_json::error::Category::Data => "is not a chat completion request",
-        _ => "is not valid JSON",
-    };
-    let detail = error.to_string();
-    let missing = detail.split_once(" at line").map_or("", |(what, _)| what);
-    // serde names our own fields in these two, and in nothing else.
-    let is_ours = missing.starts_with("missing field") || missing.starts_with("duplicate field");
-    let missing = if is_ours { format!(": {missing}") } else { String::new() };
-    let (line, column) = (error.line(), error.column());
-    bad(&format!("the body {what}{missing} (line {line}, column {column})"))
+/// A failure in OpenAI's shape.
+fn error_json(status: u16, error: &ProviderError) -> Value {
+    let kind = error.kind.as_deref().unwrap_or(match status {
+        401 => "authentication_error",
+        400..=499 => "invalid_request_error",
+        _ => "server_error",
+    });
+    json!({"error": {"message": error.message, "type": kind, "param": error.param,
+                     "code": error.code}})
 }

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::chat::ChatEvent;
 use crate::chat::ProviderError;
+use crate::chat::Stop;
 use crate::chat::TokenLogprob;
 use crate::chat::Usage;
 use crate::wire::openai_text::Text;
@@ -191,8 +192,20 @@ impl Choice<'_> {
             out.push(ChatEvent::Logprobs { choice, tokens });
         }
         if let Some(reason) = self.finish_reason.some() {
-            out.push(ChatEvent::Finish { choice, reason });
+            let stop = stop(&reason);
+            out.push(ChatEvent::Finish { choice, reason, stop });
         }
+    }
+}
+
+/// OpenAI's words and its imitators'.
+fn stop(reason: &str) -> Option<Stop> {
+    match reason {
+        "stop" => Some(Stop::Stop),
+        "length" => Some(Stop::Length),
+        "tool_calls" | "function_call" => Some(Stop::ToolCalls),
+        "content_filter" => Some(Stop::ContentFilter),
+        _ => None,
     }
 }
 
@@ -303,5 +316,6 @@ pub fn provider_error(body: &Value) -> ProviderError {
         code: word("code"),
         message: message.unwrap_or_else(|| "neither an answer nor an error message".into()),
         param: word("param"),
+        retry_after_ms: None,
     }
 }

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use serde_json::Map;
 use tempfile::TempDir;
 use understudy::app::App;
+use understudy::chat::DialectName;
 use understudy::compare::Comparator;
 use understudy::config::Config;
 use understudy::config::Provider as Endpoint;
@@ -30,7 +31,7 @@ use understudy::metrics::Metrics;
 use understudy::metrics::Word;
 use understudy::provider::Auth;
 use understudy::stats::rule::Goal;
-use understudy::wire::DialectName;
+use understudy::wire::quirk::Quirks;
 
 use super::PATIENCE;
 use super::client;
@@ -57,7 +58,8 @@ pub fn endpoint(name: &str, base_url: &str) -> Endpoint {
     Endpoint {
         name: name.to_owned(),
         base_url: base_url.parse().unwrap(),
-        dialect: DialectName::OpenAi,
+        dialects: vec![DialectName::OpenAi],
+        quirks: Quirks::COMPATIBLE,
         auth: Auth::Bearer,
         api_keys: Vec::new(),
         fallback_key: None,

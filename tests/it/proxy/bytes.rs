@@ -8,6 +8,8 @@ use crate::harness::sidecar::asking;
 use crate::harness::sidecar::config;
 use crate::harness::sidecar::route;
 use crate::harness::sidecar::whole;
+use understudy::chat::DialectName;
+
 use crate::recordings;
 use crate::recordings::Recording;
 
@@ -32,7 +34,7 @@ async fn every_recorded_answer_leaves_as_it_came_and_only_whole_ones_are_kept() 
         let reply = sidecar.ask(body.clone()).await;
         assert_eq!(reply.status, recording.status, "{id}");
         assert!(reply.body == recording.bytes, "{id}: other bytes: {}", reply.text());
-        let answer = recordings::fold(recording, &[&reply.body]);
+        let answer = recordings::fold(DialectName::OpenAi, recording, &[&reply.body]);
         let wrong = recordings::differences(&recording.expected, &recordings::describe(&answer));
         assert!(wrong.is_empty(), "{id}: {wrong:?}");
         let is_kept = recording.status == 200 && recording.expected.get("error").is_none();

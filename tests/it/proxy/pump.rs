@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use understudy::chat::DialectName;
 use understudy::config::Config;
 use understudy::experiment::Share;
 use understudy::wire;
-use understudy::wire::DialectName;
 use understudy::wire::sse::Parser;
 
 use crate::harness::provider::Answer;
