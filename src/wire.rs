@@ -6,6 +6,7 @@ pub mod cohere;
 pub mod completions;
 pub mod converse;
 pub mod embeddings;
+pub mod endpoint;
 pub mod eventstream;
 pub mod gemini;
 pub mod gemini_embeddings;
