@@ -38,9 +38,11 @@ use understudy::store::seal;
 use understudy::upstream::Opened;
 use understudy::upstream::pump::Flow;
 use understudy::upstream::pump::Terms;
+use understudy::upstream::way::Way;
 use understudy::wire;
 use understudy::wire::Asked;
 use understudy::wire::Dialect;
+use understudy::wire::carry::Losses;
 use understudy::wire::sse;
 
 /// The allocator of the real thing.
@@ -128,7 +130,7 @@ fn keys(c: &mut Criterion) {
         let body = request(size);
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function(format!("{} KB", size >> 10), |b| {
-            b.iter(|| PromptDigest::of(DialectName::OpenAi, black_box(&body)).unwrap());
+            b.iter(|| PromptDigest::of(DialectName::OpenAi, black_box(&body), &[]).unwrap());
         });
     }
     group.finish();
@@ -178,6 +180,9 @@ fn opened(pieces: &[Bytes]) -> Opened {
     let pieces: Vec<Result<Bytes, std::io::Error>> = pieces.iter().cloned().map(Ok).collect();
     Opened {
         target: Target { provider: "openai".into(), model: "gpt-4o".into() },
+        dialect: DialectName::OpenAi,
+        losses: Losses::default(),
+        unasked_usage: false,
         status: StatusCode::OK,
         headers: HeaderMap::new(),
         body: reqwest::Body::wrap_stream(stream::iter(pieces)),
@@ -207,6 +212,7 @@ fn pump(c: &mut Criterion) {
                 let terms = Terms {
                     dialect: openai(),
                     is_stream: true,
+                    way: Way::Untouched,
                     max_kept_bytes: 16 << 20,
                     must_finish: false,
                 };
@@ -258,7 +264,7 @@ fn plans(c: &mut Criterion) {
     let request = openai().read_head(request(1 << 10), None).unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("authorization", HeaderValue::from_static("Bearer sk-bench"));
-    let caller = Caller { provider: None, headers: &headers };
+    let caller = Caller { provider: None, headers: &headers, query: None };
     let mut group = c.benchmark_group("plan");
     group.bench_function("1 KB, no experiment", |b| {
         b.iter(|| plan::plan(&plain, openai(), black_box(&request), &caller).unwrap());

@@ -1,8 +1,10 @@
 //! The request path: plan, cache, upstream, pump, recorder.
 
+pub mod count;
 pub mod ending;
 pub mod header;
 pub mod pass;
+pub mod translate;
 
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::board::Board;
 use crate::cache::Cache;
+use crate::chat::DialectName;
 use crate::config::Config;
 use crate::config::Timeouts;
 use crate::error::Error;
@@ -23,6 +26,7 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::exchange::ending::Ending;
 use crate::exchange::ending::PairEnding;
+use crate::exchange::translate::Question;
 use crate::experiment::Target;
 use crate::key::CacheKey;
 use crate::metrics::Metrics;
@@ -38,15 +42,17 @@ use crate::recorder::Recorder;
 use crate::store::answer::Exchange;
 use crate::upstream::Opened;
 use crate::upstream::Upstream;
+use crate::upstream::outgoing::Outgoing;
 use crate::upstream::pump::Ended;
 use crate::upstream::pump::Flow;
 use crate::upstream::pump::Pump;
 use crate::upstream::pump::Terms;
-use crate::wire;
+use crate::upstream::unasked::WithoutUsage;
+use crate::upstream::way::Way;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
-use crate::wire::Recipient;
-use crate::wire::quirk::Quirks;
+use crate::wire::InPath;
+use crate::wire::json;
 
 /// What answering needs; handlers hold it in an `Arc`.
 pub struct Front {
@@ -68,6 +74,12 @@ pub struct Front {
 pub struct Incoming {
     /// Our id of it, or the client's.
     pub request_id: String,
+    /// The dialect of its path.
+    pub dialect: &'static dyn Dialect,
+    /// What its path says, in dialects that say it there.
+    pub in_path: Option<InPath>,
+    /// What its URL asks besides, without credentials.
+    pub query: Option<String>,
     /// The provider whose path prefix was used.
     pub provider: Option<String>,
     /// The client's headers.
@@ -98,34 +110,27 @@ pub enum ReplyBody {
 
 /// Everything that asking upstream needs, so that it can outlive the client's connection.
 struct Ask {
-    dialect: &'static dyn Dialect,
+    incoming: Incoming,
     request: ChatRequest,
     targets: Vec<Target>,
     variant: Option<(Target, Map<String, Value>)>,
     keys: Vec<CacheKey>,
     credential_for: String,
-    headers: HeaderMap,
     timeouts: Timeouts,
     cache: plan::CacheRules,
     assigned: Option<String>,
     pair: Option<PairEnding>,
-    request_id: String,
-    arrived: Instant,
 }
 
 impl Front {
-    /// Answers a chat request of `dialect`.
+    /// Answers a request for an answer.
     ///
     /// # Errors
     /// What the client is to be told in its dialect.
-    pub async fn chat(
-        self: &Arc<Self>,
-        dialect: &'static dyn Dialect,
-        incoming: Incoming,
-    ) -> Result<Reply> {
-        let request = dialect.read_head(incoming.body.clone(), None)?;
-        let caller = Caller { provider: incoming.provider.as_deref(), headers: &incoming.headers };
-        let plan = plan::plan(&self.config, dialect, &request, &caller)?;
+    pub async fn answer(self: &Arc<Self>, incoming: Incoming) -> Result<Reply> {
+        let dialect = incoming.dialect;
+        let request = dialect.read_head(incoming.body.clone(), incoming.in_path.clone())?;
+        let plan = plan::plan(&self.config, dialect, &request, &incoming.caller())?;
         if let Some((experiment, _)) = plan.enrolled {
             self.board.matched(&experiment.name);
             self.metrics.step(&experiment.name, "matched");
@@ -138,7 +143,7 @@ impl Front {
             let now_ms = jiff::Timestamp::now().as_millisecond();
             if let Some(hit) = self.cache.get(&key, now_ms, plan.cache.max_age).await {
                 Metrics::count(&self.metrics.cache, "hit");
-                return Ok(self.hit(&plan, &request, &incoming, &key, &hit, now_ms));
+                return self.hit(&plan, &request, &incoming, &key, &hit, now_ms);
             }
         }
         if plan.cache.only_if_cached {
@@ -150,7 +155,7 @@ impl Front {
         let outcome = if plan.cache.read { "miss" } else { "bypass" };
         Metrics::count(&self.metrics.cache, outcome);
         let is_pair = self.promise_pair(&plan, &request, &incoming);
-        let ask = self.ask(dialect, &plan, key, request, incoming, is_pair);
+        let ask = self.ask(&plan, key, request, incoming, is_pair);
         if !is_pair {
             return self.fetch(ask).await;
         }
@@ -168,7 +173,7 @@ impl Front {
         key: &CacheKey,
         hit: &Exchange,
         now_ms: i64,
-    ) -> Reply {
+    ) -> Result<Reply> {
         if self.promise_pair(plan, request, incoming)
             && let Some(ending) = PairEnding::of(plan)
         {
@@ -177,7 +182,17 @@ impl Front {
         let headers = header::of_hit(plan, incoming, key, hit, now_ms);
         let status = StatusCode::from_u16(hit.head.status).unwrap_or(StatusCode::OK);
         self.metrics.request_seconds.observe(incoming.arrived.elapsed().as_secs_f64());
-        Reply { status, headers, body: ReplyBody::Whole(hit.body()) }
+        let stored = DialectName::parse(&hit.head.dialect).unwrap_or(plan.dialect);
+        if stored != plan.dialect {
+            let question = Question::new(incoming, request)?;
+            let (headers, body) = question.answer_from(stored, hit, headers)?;
+            return Ok(Reply { status, headers, body: ReplyBody::Whole(body) });
+        }
+        let is_enrolled = plan.enrolled.is_some();
+        let unasked =
+            is_enrolled && hit.head.is_stream && json::with_stream_usage(&request.body)?.is_some();
+        let body = if unasked { WithoutUsage::all(&hit.body()) } else { hit.body() };
+        Ok(Reply { status, headers, body: ReplyBody::Whole(body) })
     }
 
     /// Tells the recorder that this request is to make a pair; false when it could not take it.
@@ -188,7 +203,7 @@ impl Front {
         let head = IntentHead {
             experiment: experiment.name.clone(),
             dialect: plan.dialect.as_str().to_owned(),
-            in_path: None,
+            in_path: incoming.in_path.clone().map(|path| (path.model, path.stream)),
             variants: experiment.variants().map(|variant| variant.name.clone()).collect(),
             request_id: incoming.request_id.clone(),
             created_ms: jiff::Timestamp::now().as_millisecond(),
@@ -209,7 +224,6 @@ impl Front {
 
     fn ask(
         &self,
-        dialect: &'static dyn Dialect,
         plan: &Plan<'_>,
         first_key: CacheKey,
         request: ChatRequest,
@@ -219,19 +233,16 @@ impl Front {
         let other_keys = plan.targets.iter().skip(1).map(|target| plan.key(target));
         let variant = plan.enrolled.map(|(_, variant)| variant);
         Ask {
-            dialect,
             request,
             targets: plan.targets.clone(),
             variant: variant.map(|variant| (variant.target.clone(), variant.patch.clone())),
             keys: std::iter::once(first_key).chain(other_keys).collect(),
             credential_for: plan.credential_for.clone(),
-            headers: incoming.headers,
+            incoming,
             timeouts: plan.timeouts,
             cache: plan.cache,
             assigned: plan.assigned(),
             pair: PairEnding::of(plan).filter(|_| is_pair),
-            request_id: incoming.request_id,
-            arrived: incoming.arrived,
         }
     }
 
@@ -242,17 +253,16 @@ impl Front {
         // Most requests have one target, which may see the credential.
         let without_credential = match ask.targets.iter().all(is_own) {
             true => HeaderMap::new(),
-            false => header::without_credential(&ask.headers),
+            false => header::without_credential(&ask.incoming.headers),
         };
         let opened = self.upstream.send(
             &ask.targets,
-            |target| ask.write(target),
+            |target| ask.write(&self.config, target),
             |target| match is_own(target) {
-                true => &ask.headers,
+                true => &ask.incoming.headers,
                 false => &without_credential,
             },
             ask.timeouts,
-            ask.request.stream,
         );
         let opened = opened.await;
         waiting.end();
@@ -268,7 +278,7 @@ impl Front {
         let provider = ProviderLabel { provider: opened.target.provider.clone() };
         let waited = opened.sent.elapsed().as_secs_f64();
         self.metrics.upstream_seconds.get_or_create(&provider).observe(waited);
-        let own = ask.arrived.elapsed().as_secs_f64() - waited;
+        let own = ask.incoming.arrived.elapsed().as_secs_f64() - waited;
         self.metrics.own_seconds.observe(own.max(0.0));
         self.reply(ask, opened).await
     }
@@ -276,37 +286,40 @@ impl Front {
     async fn reply(self: &Arc<Self>, ask: Ask, mut opened: Opened) -> Result<Reply> {
         let is_stream = opened.is_event_stream();
         let status = opened.status;
-        let at = ask.targets.iter().position(|target| *target == opened.target).unwrap_or(0);
-        let key = ask.keys.get(at).copied().unwrap_or(CacheKey([0; 32]));
+        let question = match opened.dialect == ask.incoming.dialect.name() {
+            true => None,
+            false => Some(Question::new(&ask.incoming, &ask.request)?),
+        };
         let mut headers = std::mem::take(&mut opened.headers);
-        let content_type = header::content_type(&headers);
-        let is_stored = ask.cache.write && status.is_success();
+        let ending = self.ending(&ask, &opened, &headers, is_stream);
         header::add_target(&mut headers, &opened.target, ask.assigned.as_deref());
-        header::add_cache_status(&mut headers, &key, ask.cache.read, is_stored);
-        header::add_common(&mut headers, &ask.request_id, opened.sent, ask.arrived);
-        let ending = Ending {
-            front: self.clone(),
-            key,
-            is_stored,
-            is_stream,
-            status: status.as_u16(),
-            target: opened.target.clone(),
-            content_type,
-            dialect: ask.dialect.name(),
-            request: ask.request.body.clone(),
-            assigned: ask.assigned,
-            pair: ask.pair,
-            request_id: ask.request_id,
-            arrived: ask.arrived,
+        header::add_cache_status(&mut headers, &ending.key, ask.cache.read, ending.is_stored);
+        header::add_losses(&mut headers, opened.dialect, &opened.losses);
+        let Incoming { request_id, arrived, .. } = &ask.incoming;
+        header::add_common(&mut headers, request_id, opened.sent, *arrived);
+        let is_live = match &question {
+            // An array of chunks comes as it is made, although it is no stream of events.
+            None => is_stream || (ask.request.stream && status.is_success()),
+            Some(_) => is_stream && ask.request.stream && status.is_success(),
+        };
+        let way = match &question {
+            Some(question) if is_live => Way::Translated(question.translation()),
+            None if is_stream && opened.unasked_usage => Way::WithoutUsage(WithoutUsage::default()),
+            _ => Way::Untouched,
         };
         let terms = Terms {
-            dialect: ask.dialect,
+            dialect: opened.dialect.dialect(),
             is_stream,
+            way,
             max_kept_bytes: self.config.limits.max_answer_bytes,
             must_finish: ending.pair.is_some(),
         };
+        let from = opened.dialect;
         let mut flow = Flow::new(opened, terms, Box::new(move |account| ending.end(account)));
-        if is_stream {
+        if is_live {
+            if let Some(question) = &question {
+                question.set_content_type(&mut headers);
+            }
             let body = ReplyBody::Live(Box::new(Pump::new(flow, Vec::new())));
             return Ok(Reply { status, headers, body });
         }
@@ -314,15 +327,50 @@ impl Front {
         while let Some(piece) = flow.next().await {
             pieces.push(piece);
             if flow.is_too_large() {
-                let body = ReplyBody::Live(Box::new(Pump::new(flow, pieces)));
-                return Ok(Reply { status, headers, body });
+                let Some(_) = question else {
+                    let body = ReplyBody::Live(Box::new(Pump::new(flow, pieces)));
+                    return Ok(Reply { status, headers, body });
+                };
+                let limit = self.config.limits.max_answer_bytes;
+                let what = format!(
+                    "the answer is larger than {limit} bytes (limits.max_answer_bytes), too large to translate"
+                );
+                return Err(Error::new(Kind::Broken, what));
             }
         }
         if let Some(Ended::Cut(error)) = flow.ended() {
             return Err(error.clone());
         }
         header::add_cost(&mut headers, flow.cost_nano_usd());
-        Ok(Reply { status, headers, body: ReplyBody::Whole(join(pieces)) })
+        let Some(question) = question else {
+            return Ok(Reply { status, headers, body: ReplyBody::Whole(join(pieces)) });
+        };
+        question.reply(status, headers, from, is_stream, &pieces)
+    }
+
+    fn ending(
+        self: &Arc<Self>,
+        ask: &Ask,
+        opened: &Opened,
+        headers: &HeaderMap,
+        is_stream: bool,
+    ) -> Ending {
+        let at = ask.targets.iter().position(|target| *target == opened.target).unwrap_or(0);
+        Ending {
+            front: self.clone(),
+            key: ask.keys.get(at).copied().unwrap_or(CacheKey([0; 32])),
+            is_stored: ask.cache.write && opened.status.is_success(),
+            is_stream,
+            status: opened.status.as_u16(),
+            target: opened.target.clone(),
+            content_type: header::content_type(headers),
+            dialect: opened.dialect,
+            request: ask.request.body.clone(),
+            assigned: ask.assigned.clone(),
+            pair: ask.pair.clone(),
+            request_id: ask.incoming.request_id.clone(),
+            arrived: ask.incoming.arrived,
+        }
     }
 }
 
@@ -347,13 +395,51 @@ impl Drop for Waiting<'_> {
 }
 
 impl Ask {
-    fn write(&self, target: &Target) -> Result<Bytes> {
+    fn write(&self, config: &Config, target: &Target) -> Result<Outgoing> {
+        let provider = config.providers.get(&target.provider).ok_or_else(|| {
+            let known: Vec<&str> = config.providers.keys().map(String::as_str).collect();
+            let what =
+                format!("no provider \"{}\": there is {}", target.provider, known.join(", "));
+            Error::new(Kind::NotFound, what)
+        })?;
         let patch = match &self.variant {
             Some((own, patch)) if own == target && !patch.is_empty() => Some(patch),
             _ => None,
         };
-        let to = Recipient { model: &target.model, quirks: &Quirks::NONE };
-        Ok(wire::rewrite(&self.request, self.dialect, self.dialect, &to, patch)?.body)
+        // What an experiment compares includes the cost, whether or not the application asks.
+        let wants_usage = self.variant.is_some();
+        let (from, model) = (self.incoming.dialect, target.model.as_str());
+        let mut outgoing =
+            Outgoing::write(&self.request, from, provider, model, patch, wants_usage)?;
+        if outgoing.dialect == from.name() {
+            outgoing.query = self.incoming.own_query(self.request.stream);
+        }
+        Ok(outgoing)
+    }
+}
+
+impl Incoming {
+    /// Who sent it, as far as it matters.
+    fn caller(&self) -> Caller<'_> {
+        let (provider, query) = (self.provider.as_deref(), self.query.as_deref());
+        Caller { provider, headers: &self.headers, query }
+    }
+
+    /// Whether a stream is to come as a JSON array, which Google's REST API sends by default.
+    fn in_array(&self, is_stream: bool) -> bool {
+        let query = self.query.as_deref().unwrap_or_default();
+        let is_gemini = self.dialect.name() == DialectName::Gemini;
+        is_gemini && is_stream && !query.split('&').any(|pair| pair == "alt=sse")
+    }
+
+    /// The query for a provider of the same dialect.
+    fn own_query(&self, is_stream: bool) -> Option<String> {
+        match &self.query {
+            _ if !self.in_array(is_stream) => self.query.clone(),
+            Some(query) if query.contains("alt=") => Some(query.clone()),
+            Some(query) => Some(format!("{query}&alt=json")),
+            None => Some("alt=json".to_owned()),
+        }
     }
 }
 

@@ -37,6 +37,7 @@ use crate::stats::Score;
 use crate::store::Store;
 use crate::upstream::Call;
 use crate::upstream::Upstream;
+use crate::upstream::outgoing::Outgoing;
 use crate::wire;
 use crate::wire::InPath;
 use crate::wire::Turn;
@@ -205,7 +206,8 @@ impl Judge {
         let prompt = prompt::write(&target.model, question, logprobs);
         let body = wire::write_prompt(dialect, &prompt, &provider.quirks)?;
         let (headers, timeouts) = (HeaderMap::new(), self.config.timeouts);
-        let call = Call { target, body, headers: &headers, timeouts, is_stream: false };
+        let outgoing = Outgoing::new(dialect.name(), body, false);
+        let call = Call { target, outgoing, headers: &headers, timeouts };
         let opened = self.upstream.send_once(call).await?;
         let status = opened.status;
         let limit = self.config.limits.max_answer_bytes;

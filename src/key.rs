@@ -31,9 +31,15 @@ pub struct Tenant(pub [u8; 32]);
 impl PromptDigest {
     /// The digest of a JSON body: key order, white space and number spelling do not count.
     ///
+    /// `beside` is what a path and its query ask besides; nothing, in most dialects.
+    ///
     /// # Errors
     /// Where the body is not JSON.
-    pub fn of(dialect: DialectName, body: &[u8]) -> Result<Self, serde_json::Error> {
+    pub fn of(
+        dialect: DialectName,
+        body: &[u8],
+        beside: &[&str],
+    ) -> Result<Self, serde_json::Error> {
         let mut canonical = Vec::with_capacity(body.len());
         let mut json = serde_json::Deserializer::from_slice(body);
         Canonical { out: &mut canonical, depth: 0 }.deserialize(&mut json)?;
@@ -41,6 +47,7 @@ impl PromptDigest {
         let mut hasher = Parts::new("prompt");
         hasher.part(dialect.as_str().as_bytes());
         hasher.part(&canonical);
+        beside.iter().for_each(|part| hasher.part(part.as_bytes()));
         Ok(Self(hasher.finish()))
     }
 }
@@ -234,7 +241,7 @@ mod tests {
     use crate::experiment::Target;
 
     fn digest(body: &str) -> PromptDigest {
-        PromptDigest::of(DialectName::OpenAi, body.as_bytes()).unwrap()
+        PromptDigest::of(DialectName::OpenAi, body.as_bytes(), &[]).unwrap()
     }
 
     /// Each pair is one request in two spellings.

@@ -7,6 +7,7 @@ pub mod error;
 pub mod chat;
 // Rules: pure functions.
 pub mod wire;
+pub mod tokens;
 pub mod provider;
 pub mod stats;
 pub mod compare;

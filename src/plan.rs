@@ -34,6 +34,8 @@ pub struct Caller<'a> {
     pub provider: Option<&'a str>,
     /// The request's headers.
     pub headers: &'a HeaderMap,
+    /// What its URL asks besides, without credentials.
+    pub query: Option<&'a str>,
 }
 
 /// What will happen to a request.
@@ -86,7 +88,8 @@ pub fn plan<'c>(
     request: &ChatRequest,
     caller: &Caller<'_>,
 ) -> Result<Plan<'c>> {
-    let prompt = PromptDigest::of(dialect.name(), &request.body).map_err(|error| {
+    let prompt = PromptDigest::of(dialect.name(), &request.body, &beside(request, caller));
+    let prompt = prompt.map_err(|error| {
         let (line, column) = (error.line(), error.column());
         // What the dialect read without descending into it can only be too deep, or broken there.
         let is_deep = error.to_string().starts_with("recursion limit");
@@ -116,6 +119,15 @@ pub fn plan<'c>(
     let cache = cache_rules(config.cache.mode, caller.headers);
     let dialect = dialect.name();
     Ok(Plan { dialect, targets, credential_for, timeouts, enrolled, pair, cache, prompt, tenant })
+}
+
+/// What the path and the query ask that the body does not.
+fn beside<'a>(request: &ChatRequest, caller: &Caller<'a>) -> Vec<&'a str> {
+    let streams = request.model_at.is_none().then_some(match request.stream {
+        true => "stream",
+        false => "whole",
+    });
+    streams.into_iter().chain(caller.query).collect()
 }
 
 impl Plan<'_> {

@@ -21,13 +21,13 @@ use crate::recorder::ShadowJob;
 use crate::store::Store;
 use crate::upstream::Call;
 use crate::upstream::Upstream;
+use crate::upstream::outgoing::Outgoing;
 use crate::upstream::pump::Account;
 use crate::upstream::pump::Ended;
 use crate::upstream::pump::Flow;
 use crate::upstream::pump::Terms;
-use crate::wire;
+use crate::upstream::way::Way;
 use crate::wire::InPath;
-use crate::wire::Recipient;
 
 /// What shadow calls need; they share nothing with the application's own.
 pub struct Shadow {
@@ -101,21 +101,18 @@ impl Shadow {
         let in_path = job.head.in_path.clone().map(|(model, stream)| InPath { model, stream });
         let request = dialect.read_head(intent.request, in_path)?;
         let patch = Some(&variant.patch).filter(|patch| !patch.is_empty());
-        let provider = self.config.providers.get(&variant.target.provider);
-        let to = Recipient {
-            model: &variant.target.model,
-            quirks: &provider.map(|provider| provider.quirks).unwrap_or_default(),
-        };
-        let into = provider.and_then(|provider| provider.dialect_for(dialect.name()));
-        let into = into.unwrap_or(dialect.name()).dialect();
-        let body = wire::rewrite(&request, dialect, into, &to, patch)?.body;
+        let provider = self.config.providers.get(&variant.target.provider).ok_or_else(|| {
+            Error::new(Kind::Config, format!("the provider of {} is gone", variant.target))
+        })?;
+        let model = &variant.target.model;
+        let outgoing = Outgoing::write(&request, dialect, provider, model, patch, true)?;
         let mut headers = HeaderMap::new();
         let usable = |provider: &str| provider == variant.target.provider;
         if let Some(credential) = job.credential.as_ref().filter(|c| usable(&c.provider)) {
             headers.insert(credential.name, credential.value.clone());
         }
-        let (timeouts, is_stream) = (self.config.timeouts, request.stream);
-        let call = Call { target: &variant.target, body, headers: &headers, timeouts, is_stream };
+        let timeouts = self.config.timeouts;
+        let call = Call { target: &variant.target, outgoing, headers: &headers, timeouts };
         let opened = self.upstream.send_once(call).await?;
         if !opened.status.is_success() {
             let status = opened.status.as_u16();
@@ -123,7 +120,8 @@ impl Shadow {
             return Err(Error::new(Kind::Status(status), detail));
         }
         let terms = Terms {
-            dialect,
+            dialect: opened.dialect.dialect(),
+            way: Way::Untouched,
             is_stream: opened.is_event_stream(),
             max_kept_bytes: self.config.limits.max_answer_bytes,
             must_finish: true,

@@ -1,6 +1,9 @@
 //! Sends requests to providers and gives back their answers, one open body at a time.
 
+pub mod outgoing;
 pub mod pump;
+pub mod unasked;
+pub mod way;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,6 +31,11 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Target;
 use crate::provider::Auth;
+use crate::upstream::outgoing::Outgoing;
+use crate::wire::carry::Losses;
+
+/// Media types of streams of events, in any framing.
+const STREAM_TYPES: [&[u8]; 2] = [b"text/event-stream", b"application/vnd.amazon.eventstream"];
 
 /// How long a process on this machine may take to answer.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,24 +52,39 @@ struct Endpoint {
     chat: Url,
 }
 
+impl Endpoint {
+    fn url(&self, dialect: DialectName, model: &str, is_stream: bool) -> Result<Url> {
+        if dialect == DialectName::OpenAi {
+            return Ok(self.chat.clone());
+        }
+        let path = dialect.dialect().path(model, is_stream);
+        Url::parse(&format!("{}{path}", base(&self.provider)))
+            .map_err(|e| Error::new(Kind::BadRequest, format!("not a model's name: {e}")))
+    }
+}
+
 /// One request to one target.
 pub struct Call<'a> {
     /// Who is asked.
     pub target: &'a Target,
-    /// The body in the target's dialect.
-    pub body: Bytes,
+    /// What is sent.
+    pub outgoing: Outgoing,
     /// The client's headers, or none for requests of our own.
     pub headers: &'a HeaderMap,
     /// How long each stage may take.
     pub timeouts: Timeouts,
-    /// Whether the answer comes as a stream, so that its first byte comes early.
-    pub is_stream: bool,
 }
 
 /// An answer whose body is still to come.
 pub struct Opened {
     /// Who answers.
     pub target: Target,
+    /// The dialect of the answer.
+    pub dialect: DialectName,
+    /// What the application asked for and the target was not.
+    pub losses: Losses,
+    /// A stream ends with its usage because we asked, not the application.
+    pub unasked_usage: bool,
     /// Whatever the provider said, errors included.
     pub status: StatusCode,
     /// The provider's headers, without those of the connection.
@@ -75,11 +98,12 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Whether the body is a stream of server-sent events, whatever was asked for.
+    /// Whether the body is a stream of events, whatever was asked for.
     pub fn is_event_stream(&self) -> bool {
-        let kind = self.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-        kind.and_then(|kind| kind.get(..17))
-            .is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+        let kind = self.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        STREAM_TYPES.iter().any(|stream| {
+            kind.get(..stream.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(stream))
+        })
     }
 
     /// The whole body, for requests of our own.
@@ -134,22 +158,22 @@ impl Upstream {
 
     /// Asks the targets in turn until one answers with something that is not its own failure.
     ///
-    /// `body` writes the request for a target, `headers` chooses its headers. The last target's failure is the answer.
+    /// `write` writes the request for a target, `headers` chooses its headers. The last target's
+    /// failure is the answer.
     ///
     /// # Errors
     /// No target could be reached in time, or the request cannot be written.
     pub async fn send<'h>(
         &self,
         targets: &[Target],
-        body: impl Fn(&Target) -> Result<Bytes>,
+        write: impl Fn(&Target) -> Result<Outgoing>,
         headers: impl Fn(&Target) -> &'h HeaderMap,
         timeouts: Timeouts,
-        is_stream: bool,
     ) -> Result<Opened> {
         let mut last = Err(Error::new(Kind::NotFound, "the route has no targets"));
         for (at, target) in targets.iter().enumerate() {
-            let (body, headers) = (body(target)?, headers(target));
-            last = self.send_once(Call { target, body, headers, timeouts, is_stream }).await;
+            let (outgoing, headers) = (write(target)?, headers(target));
+            last = self.send_once(Call { target, outgoing, headers, timeouts }).await;
             let is_last = at + 1 == targets.len();
             match &last {
                 Ok(opened) if is_last || !fails_over(opened.status) => return last,
@@ -161,19 +185,25 @@ impl Upstream {
         last
     }
 
-    /// Sends one request to one target's chat endpoint.
+    /// Sends one request to one target.
     ///
     /// # Errors
     /// The provider is unknown, unreachable or too slow.
     pub async fn send_once(&self, call: Call<'_>) -> Result<Opened> {
-        let endpoint = self.endpoint(&call.target.provider)?;
-        let mut headers = request_headers(&endpoint.provider, call.headers)?;
+        let Call { target, mut outgoing, headers, timeouts } = call;
+        let endpoint = self.endpoint(&target.provider)?;
+        let mut headers = request_headers(&endpoint.provider, headers)?;
         let json = HeaderValue::from_static("application/json");
         headers.entry(header::CONTENT_TYPE).or_insert(json);
-        let mut request = reqwest::Request::new(Method::POST, endpoint.chat.clone());
+        let mut url = endpoint.url(outgoing.dialect, &target.model, outgoing.is_stream)?;
+        if let Some(query) = &outgoing.query {
+            let own = url.query().map(|own| format!("{own}&")).unwrap_or_default();
+            url.set_query(Some(&format!("{own}{query}")));
+        }
+        let mut request = reqwest::Request::new(Method::POST, url);
         *request.headers_mut() = headers;
-        *request.body_mut() = Some(call.body.into());
-        self.execute(request, call.target.clone(), call.timeouts, call.is_stream).await
+        *request.body_mut() = Some(std::mem::take(&mut outgoing.body).into());
+        self.execute(request, target.clone(), timeouts, outgoing).await
     }
 
     /// Sends a request untouched to a path below a provider's base URL.
@@ -199,7 +229,9 @@ impl Upstream {
             *request.body_mut() = Some(body.into());
         }
         let target = Target { provider: provider.to_owned(), model: String::new() };
-        self.execute(request, target, timeouts, false).await
+        // Nothing is known of the dialect, and nobody reads the answer.
+        let outgoing = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
+        self.execute(request, target, timeouts, outgoing).await
     }
 
     async fn execute(
@@ -207,12 +239,12 @@ impl Upstream {
         request: reqwest::Request,
         target: Target,
         timeouts: Timeouts,
-        is_stream: bool,
+        asked: Outgoing,
     ) -> Result<Opened> {
         let sent = Instant::now();
         // A whole answer's first byte comes when it is finished, so only streams have a first token.
         let limit =
-            if is_stream { timeouts.first_token.min(timeouts.total) } else { timeouts.total };
+            if asked.is_stream { timeouts.first_token.min(timeouts.total) } else { timeouts.total };
         let answered = timeout_at(sent + limit, self.client.execute(request)).await;
         let response = match answered {
             Ok(Ok(response)) => response,
@@ -225,7 +257,9 @@ impl Upstream {
         let (parts, body) = http::Response::from(response).into_parts();
         let mut headers = parts.headers;
         CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
-        Ok(Opened { target, status: parts.status, headers, body, sent, timeouts })
+        let status = parts.status;
+        let Outgoing { dialect, losses, unasked_usage, .. } = asked;
+        Ok(Opened { target, dialect, losses, unasked_usage, status, headers, body, sent, timeouts })
     }
 
     fn endpoint(&self, provider: &str) -> Result<&Endpoint> {

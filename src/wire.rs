@@ -185,6 +185,24 @@ pub trait Dialect: Send + Sync {
     /// Writes the frame that ends a broken stream so that it cannot look complete.
     fn error_frame(&self, status: u16, error: &ProviderError) -> Bytes;
 
+    /// Where the endpoint that counts a request's tokens is, below the base URL, if there is one.
+    fn count_path(&self, _model: &str) -> Option<String> {
+        None
+    }
+
+    /// Reads a request that is only to be counted.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    fn read_count(&self, head: &ChatRequest) -> Result<Request, Error> {
+        self.read(head)
+    }
+
+    /// Writes a count of tokens; empty in dialects without [`Self::count_path`].
+    fn write_count(&self, _tokens: u64) -> Bytes {
+        Bytes::new()
+    }
+
     /// What tells one conversation from another: a name the application gave, else its first turns.
     fn conversation(&self, head: &ChatRequest) -> String {
         match self.read(head) {

@@ -6,12 +6,14 @@ use http::HeaderValue;
 use http::header;
 use tokio::time::Instant;
 
+use crate::chat::DialectName;
 use crate::exchange::Incoming;
 use crate::experiment::Target;
 use crate::key::CacheKey;
 use crate::plan;
 use crate::plan::Plan;
 use crate::store::answer::Exchange;
+use crate::wire::carry::Losses;
 
 const AGE: HeaderName = header::AGE;
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -20,7 +22,12 @@ const EXPERIMENT: HeaderName = HeaderName::from_static("x-understudy-experiment"
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const TARGET: HeaderName = HeaderName::from_static("x-understudy-target");
+const TOKENIZER: HeaderName = HeaderName::from_static("x-understudy-tokenizer");
+const WARNING: HeaderName = header::WARNING;
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
+
+/// The most bytes of field names in a warning.
+const MAX_LOSSES: usize = 1024;
 
 /// The headers of an answer from the cache.
 pub fn of_hit(
@@ -62,6 +69,32 @@ pub fn add_cache_status(headers: &mut HeaderMap, key: &CacheKey, looked: bool, i
         false => format!("understudy; fwd={why}"),
     };
     set(headers, CACHE_STATUS, &status);
+}
+
+/// What the target was not asked although the application asked it, in the form of RFC 9111's
+/// predecessor: `199 understudy "not known to anthropic, left out: seed"`.
+pub fn add_losses(headers: &mut HeaderMap, into: DialectName, losses: &Losses) {
+    if losses.is_empty() {
+        return;
+    }
+    let mut fields = String::new();
+    for (_, field) in losses.fields() {
+        let comma = if fields.is_empty() { "" } else { ", " };
+        if fields.len() + field.len() > MAX_LOSSES {
+            fields.push_str(", ...");
+            break;
+        }
+        // Names of unknown fields are the client's own words.
+        fields.push_str(comma);
+        fields.extend(field.chars().filter(|c| (' '..='~').contains(c) && !"\"\\".contains(*c)));
+    }
+    let into = into.as_str();
+    set(headers, WARNING, &format!("199 understudy \"not known to {into}, left out: {fields}\""));
+}
+
+/// What counted the tokens, and that it was no provider.
+pub fn add_tokenizer(headers: &mut HeaderMap, by: &str) {
+    set(headers, TOKENIZER, by);
 }
 
 /// The request's id and where the time went; the provider's own id moves aside.

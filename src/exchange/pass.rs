@@ -11,6 +11,7 @@ use crate::exchange::header;
 use crate::upstream::pump::Flow;
 use crate::upstream::pump::Pump;
 use crate::upstream::pump::Terms;
+use crate::upstream::way::Way;
 
 impl Front {
     /// Passes a request for another endpoint of a provider through untouched.
@@ -36,6 +37,7 @@ impl Front {
         let terms = Terms {
             dialect: crate::chat::DialectName::OpenAi.dialect(),
             is_stream: false,
+            way: Way::Untouched,
             max_kept_bytes: 0,
             must_finish: false,
         };

@@ -15,6 +15,7 @@ use http::HeaderMap;
 use http::HeaderValue;
 use http::Method;
 use http::header;
+use http::request::Parts;
 use http_body_util::BodyExt;
 use http_body_util::LengthLimitError;
 use http_body_util::Limited;
@@ -37,6 +38,8 @@ use crate::exchange::ReplyBody;
 use crate::metrics::RequestLabels;
 use crate::upstream::pump::Pump;
 use crate::wire::Dialect;
+use crate::wire::endpoint;
+use crate::wire::endpoint::Endpoint;
 
 /// Longer request ids of clients are replaced by ours.
 const MAX_REQUEST_ID: usize = 128;
@@ -48,9 +51,20 @@ struct Edge {
 
 /// What a path asks for.
 enum Asked<'a> {
-    Chat { provider: Option<&'a str> },
-    Models,
+    /// Something we understand, below a provider's prefix or not.
+    Endpoint { provider: Option<&'a str>, endpoint: Endpoint },
+    /// Another endpoint of a provider.
     Pass { provider: &'a str, rest: &'a str },
+}
+
+impl Asked<'_> {
+    /// The dialect that errors are told in.
+    fn dialect(&self) -> DialectName {
+        match self {
+            Self::Endpoint { endpoint, .. } => endpoint.dialect(),
+            Self::Pass { .. } => DialectName::OpenAi,
+        }
+    }
 }
 
 /// The data plane's service.
@@ -61,19 +75,23 @@ pub fn router(front: Arc<Front>) -> Router {
 
 async fn handle(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     let arrived = Instant::now();
-    let dialect = DialectName::OpenAi.dialect();
     let request_id = request_id(request.headers());
-    let answered = edge.answer(dialect, request, request_id.clone(), arrived).await;
+    let (parts, body) = request.into_parts();
+    let asked = edge.asked(&parts);
+    let dialect = asked.as_ref().map_or(DialectName::OpenAi, Asked::dialect);
+    let answered = match asked {
+        Ok(asked) => edge.answer(asked, &parts, body, request_id.clone(), arrived).await,
+        Err(error) => Err(error),
+    };
     let response = answered.unwrap_or_else(|error| {
         let (code, detail) = (error.code(), &error.detail);
         match error.blame() {
             Blame::Client => tracing::debug!(request_id, code, detail, "refused"),
             _ => tracing::warn!(request_id, code, detail, "failed"),
         }
-        error_response(dialect, &error, &request_id)
+        error_response(dialect.dialect(), &error, &request_id)
     });
-    let labels =
-        RequestLabels { dialect: dialect.name().as_str(), status: response.status().as_u16() };
+    let labels = RequestLabels { dialect: dialect.as_str(), status: response.status().as_u16() };
     edge.front.metrics.requests.get_or_create(&labels).inc();
     response
 }
@@ -81,8 +99,9 @@ async fn handle(State(edge): State<Arc<Edge>>, request: Request) -> Response {
 impl Edge {
     async fn answer(
         &self,
-        dialect: &'static dyn Dialect,
-        request: Request,
+        asked: Asked<'_>,
+        parts: &Parts,
+        body: Body,
         request_id: String,
         arrived: Instant,
     ) -> Result<Response> {
@@ -92,42 +111,56 @@ impl Edge {
             return Err(Error::new(Kind::Overloaded, what));
         };
         let slot = Slot::new(slot, self.front.metrics.open.clone());
-        let (parts, body) = request.into_parts();
-        let asked = self.asked(&parts.method, parts.uri.path())?;
-        if let Asked::Models = asked {
-            return Ok(self.models(&request_id));
+        let dialect = asked.dialect().dialect();
+        let (query, key) = without_key(parts.uri.query());
+        let mut headers = parts.headers.clone();
+        if let Some(key) = key {
+            headers.entry("x-goog-api-key").or_insert(key);
         }
-        let body = self.read(body).await?;
-        let provider = match asked {
-            Asked::Chat { provider } => provider,
-            Asked::Pass { provider, .. } => Some(provider),
-            Asked::Models => None,
+        let mut incoming = Incoming {
+            request_id,
+            dialect,
+            in_path: None,
+            query,
+            provider: None,
+            headers,
+            body: Bytes::new(),
+            arrived,
         };
-        let provider = provider.map(str::to_owned);
-        let headers = parts.headers;
-        let incoming = Incoming { request_id, provider, headers, body, arrived };
         let reply = match asked {
-            Asked::Pass { provider, rest } => {
-                let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-                let path = format!("{rest}{query}");
-                self.front.pass(provider, parts.method, &path, incoming).await?
+            Asked::Endpoint { endpoint: Endpoint::Models { dialect }, .. } => {
+                return Ok(self.models(dialect, &incoming));
             }
-            Asked::Chat { .. } | Asked::Models => self.front.chat(dialect, incoming).await?,
+            Asked::Endpoint { provider, endpoint } => {
+                incoming.provider = provider.map(str::to_owned);
+                incoming.body = self.read(body).await?;
+                match endpoint {
+                    Endpoint::CountTokens { in_path, .. } => {
+                        incoming.in_path = in_path;
+                        self.front.count_tokens(incoming).await?
+                    }
+                    Endpoint::Answer { in_path, .. } => {
+                        incoming.in_path = in_path;
+                        self.front.answer(incoming).await?
+                    }
+                    Endpoint::Models { dialect } => return Ok(self.models(dialect, &incoming)),
+                }
+            }
+            Asked::Pass { provider, rest } => {
+                let query = incoming.query.as_ref().map(|query| format!("?{query}"));
+                let path = format!("{rest}{}", query.unwrap_or_default());
+                incoming.body = self.read(body).await?;
+                self.front.pass(provider, parts.method.clone(), &path, incoming).await?
+            }
         };
         Ok(respond(reply, slot))
     }
 
-    fn asked<'p>(&self, method: &Method, path: &'p str) -> Result<Asked<'p>> {
-        let is_post = *method == Method::POST;
-        match path {
-            "/v1/chat/completions" | "/chat/completions" if is_post => {
-                return Ok(Asked::Chat { provider: None });
-            }
-            "/v1/chat/completions" | "/chat/completions" => {
-                return Err(Error::new(Kind::BadMethod, format!("{path} takes POST only")));
-            }
-            "/v1/models" | "/models" => return Ok(Asked::Models),
-            _ => {}
+    fn asked<'p>(&self, parts: &'p Parts) -> Result<Asked<'p>> {
+        let path = parts.uri.path();
+        if let Some(endpoint) = endpoint::of(path) {
+            checked_method(&endpoint, &parts.method, path)?;
+            return Ok(Asked::Endpoint { provider: None, endpoint });
         }
         let inside = path.strip_prefix('/').unwrap_or(path);
         // The slash stays with the rest, which is put behind a base URL.
@@ -136,18 +169,23 @@ impl Edge {
         let Some(known) = known else {
             return Err(Error::new(
                 Kind::NotFound,
-                format!("nothing is at {path}: try /v1/chat/completions or /PROVIDER/v1/..."),
+                format!(
+                    "nothing is at {path}: try /v1/chat/completions, /v1/responses, /v1/messages, \
+                     /v1beta/models/MODEL:generateContent or /PROVIDER/v1/..."
+                ),
             ));
         };
         let base = known.base_url.path().trim_end_matches('/');
-        let chat = DialectName::OpenAi.dialect().path("", false);
-        let is_chat = [base, "/v1", ""]
-            .into_iter()
-            .any(|base| rest.strip_prefix(base).is_some_and(|rest| rest == chat));
-        match is_chat && is_post {
-            true => Ok(Asked::Chat { provider: Some(provider) }),
-            false => Ok(Asked::Pass { provider, rest }),
-        }
+        let below = rest.strip_prefix(base).filter(|below| below.starts_with('/'));
+        let endpoint = below.and_then(endpoint::of).or_else(|| endpoint::of(rest));
+        // A provider's own list of models is more than ours, and other methods are its own, too.
+        let endpoint = endpoint.filter(|endpoint| {
+            parts.method == Method::POST && !matches!(endpoint, Endpoint::Models { .. })
+        });
+        Ok(match endpoint {
+            Some(endpoint) => Asked::Endpoint { provider: Some(provider), endpoint },
+            None => Asked::Pass { provider, rest },
+        })
     }
 
     async fn read(&self, body: Body) -> Result<Bytes> {
@@ -166,16 +204,53 @@ impl Edge {
         }
     }
 
-    /// The routes, as a list of models.
-    fn models(&self, request_id: &str) -> Response {
-        let routes = self.front.config.routes.keys();
-        let model =
-            |name: &String| json!({"id": name, "object": "model", "owned_by": "understudy"});
-        let list = json!({"object": "list", "data": routes.map(model).collect::<Vec<_>>()});
+    /// The routes, as a list of models in the words of whoever asks.
+    fn models(&self, dialect: DialectName, incoming: &Incoming) -> Response {
+        let routes: Vec<&String> = self.front.config.routes.keys().collect();
+        let list = if dialect == DialectName::Gemini {
+            let methods = ["generateContent", "streamGenerateContent", "countTokens"];
+            let model = |name: &&String| {
+                json!({"name": format!("models/{name}"), "displayName": name,
+                       "supportedGenerationMethods": methods})
+            };
+            json!({"models": routes.iter().map(model).collect::<Vec<_>>()})
+        } else if incoming.headers.contains_key("anthropic-version") {
+            let model = |name: &&String| {
+                json!({"type": "model", "id": name, "display_name": name,
+                       "created_at": "1970-01-01T00:00:00Z"})
+            };
+            json!({"data": routes.iter().map(model).collect::<Vec<_>>(), "has_more": false,
+                   "first_id": routes.first(), "last_id": routes.last()})
+        } else {
+            let model = |name: &&String| json!({"id": name, "object": "model", "created": 0, "owned_by": "understudy"});
+            json!({"object": "list", "data": routes.iter().map(model).collect::<Vec<_>>()})
+        };
         let mut response = Response::new(Body::from(list.to_string()));
-        finish(&mut response, request_id);
+        finish(&mut response, &incoming.request_id);
         response
     }
+}
+
+/// Only lists are read; everything else is asked.
+fn checked_method(endpoint: &Endpoint, method: &Method, path: &str) -> Result<()> {
+    let is_list = matches!(endpoint, Endpoint::Models { .. });
+    match is_list || *method == Method::POST {
+        true => Ok(()),
+        false => Err(Error::new(Kind::BadMethod, format!("{path} takes POST only"))),
+    }
+}
+
+/// A query without Google's `key`, which is a credential and belongs into a header.
+fn without_key(query: Option<&str>) -> (Option<String>, Option<HeaderValue>) {
+    let Some(query) = query else { return (None, None) };
+    let (keys, rest): (Vec<&str>, Vec<&str>) =
+        query.split('&').partition(|pair| pair.starts_with("key="));
+    let key = keys.first().and_then(|pair| pair.split_once('='));
+    let key = key.and_then(|(_, key)| HeaderValue::from_str(key).ok()).map(|mut key| {
+        key.set_sensitive(true);
+        key
+    });
+    ((!rest.is_empty()).then(|| rest.join("&")), key)
 }
 
 fn respond(reply: Reply, slot: Slot) -> Response {

@@ -21,10 +21,11 @@ use crate::error::Kind;
 use crate::experiment::Target;
 use crate::price;
 use crate::upstream::Opened;
+use crate::upstream::way::Way;
 use crate::wire::Decode;
 use crate::wire::Dialect;
+use crate::wire::Frames;
 use crate::wire::openai_chunk::MALFORMED;
-use crate::wire::sse;
 
 /// How an answer ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct Terms {
     pub dialect: &'static dyn Dialect,
     /// Whether the body is a stream of server-sent events.
     pub is_stream: bool,
+    /// What the application is sent.
+    pub way: Way,
     /// The most that is kept, bytes.
     pub max_kept_bytes: usize,
     /// Someone else waits for this answer too: finish it even when the application leaves.
@@ -71,7 +74,8 @@ pub struct Terms {
 
 /// A body on its way from the provider to the application.
 ///
-/// What passed is decoded when the next piece is asked for, so the application never waits for it.
+/// What passes untouched is decoded when the next piece is asked for, so the application never
+/// waits for it; what is translated is decoded first.
 pub struct Flow {
     target: Target,
     usage: Option<Usage>,
@@ -92,7 +96,7 @@ pub struct Flow {
 }
 
 struct Reader {
-    frames: sse::Parser,
+    frames: Frames,
     decoder: Box<dyn Decode>,
     events: Vec<ChatEvent>,
     fold: Fold,
@@ -117,7 +121,7 @@ impl Flow {
             deadline,
             timer: Box::pin(sleep_until(first.min(deadline))),
             reader: Reader {
-                frames: sse::Parser::new(),
+                frames: Frames::new(terms.dialect.framing()),
                 decoder: terms.dialect.decoder(),
                 events: Vec::new(),
                 fold: Fold::new(),
@@ -152,6 +156,7 @@ impl Flow {
                         continue;
                     }
                     self.keep(&bytes);
+                    let Some(bytes) = self.forward(bytes) else { continue };
                     return Poll::Ready(Some(bytes));
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -209,7 +214,19 @@ impl Flow {
         self.pieces.push(Frame { at_us, bytes: bytes.clone() });
     }
 
-    /// Decodes what has gone out since the last time.
+    /// What the application gets for a piece, if anything.
+    fn forward(&mut self, bytes: Bytes) -> Option<Bytes> {
+        match &mut self.terms.way {
+            Way::Untouched => Some(bytes),
+            Way::WithoutUsage(filter) => filter.push(&bytes),
+            Way::Translated(_) => {
+                self.observe();
+                self.terms.way.take()
+            }
+        }
+    }
+
+    /// Decodes what has come since the last time.
     ///
     /// Of a stream that is too large only its end is of interest, so its words are let go.
     fn observe(&mut self) {
@@ -219,7 +236,10 @@ impl Flow {
         let Reader { frames, decoder, events, fold } = &mut self.reader;
         for piece in &self.pieces[self.observed..] {
             frames.push(&piece.bytes, |event| decoder.decode(event, events));
-            events.drain(..).for_each(|event| fold.push(event));
+            for event in events.drain(..) {
+                self.terms.way.tell(&event);
+                fold.push(event);
+            }
         }
         if self.too_large {
             fold.forget_words();
@@ -232,7 +252,8 @@ impl Flow {
     fn end(&mut self) -> Option<Bytes> {
         self.observe();
         let answer = self.take_answer();
-        let looks_complete = self.terms.is_stream && !answer.is_whole() && !is_told(&answer);
+        let is_whole = answer.is_whole();
+        let looks_complete = self.terms.is_stream && !is_whole && !is_told(&answer);
         let ended = match answer.is_whole() {
             _ if self.too_large => Ended::TooLarge,
             true => Ended::Whole,
@@ -240,10 +261,14 @@ impl Flow {
         };
         self.report(ended, answer);
         if !looks_complete {
-            return None;
+            if is_whole {
+                // Some dialects have no end mark of their own.
+                self.terms.way.tell(&ChatEvent::Done);
+            }
+            return self.terms.way.finish();
         }
         let detail = "the provider ended the stream before the answer was complete";
-        Some(self.error_frame(&Error::new(Kind::Broken, detail)))
+        self.error_frame(&Error::new(Kind::Broken, detail))
     }
 
     fn time_out(&mut self) -> Option<Bytes> {
@@ -258,18 +283,18 @@ impl Flow {
     fn break_off(&mut self, error: Error) -> Option<Bytes> {
         self.observe();
         let answer = self.take_answer();
-        let frame = self.terms.is_stream.then(|| self.error_frame(&error));
+        let frame = self.terms.is_stream.then(|| self.error_frame(&error)).flatten();
         self.report(Ended::Cut(error), answer);
         frame
     }
 
-    fn error_frame(&self, error: &Error) -> Bytes {
-        let frame = self.terms.dialect.error_frame(error.status(), &error.into());
+    fn error_frame(&mut self, error: &Error) -> Option<Bytes> {
+        let frame = self.terms.way.fail(self.terms.dialect, error)?;
         // A single CR LF ends a line and no event; a blank line too many does no harm.
-        if matches!(self.last, [b'\n', b'\n'] | [_, 0]) {
-            return frame;
+        if self.terms.way.is_translated() || matches!(self.last, [b'\n', b'\n'] | [_, 0]) {
+            return Some(frame);
         }
-        Bytes::from([&b"\n\n"[..], &frame].concat())
+        Some(Bytes::from([&b"\n\n"[..], &frame].concat()))
     }
 
     fn take_answer(&mut self) -> Answer {
@@ -278,10 +303,14 @@ impl Flow {
         }
         if self.terms.is_stream {
             let mut fold = std::mem::take(&mut self.reader.fold);
-            let frames = std::mem::take(&mut self.reader.frames);
+            let framing = self.terms.dialect.framing();
+            let frames = std::mem::replace(&mut self.reader.frames, Frames::new(framing));
             let Reader { decoder, events, .. } = &mut self.reader;
             frames.finish(|event| decoder.decode(event, events));
-            events.drain(..).for_each(|event| fold.push(event));
+            for event in events.drain(..) {
+                self.terms.way.tell(&event);
+                fold.push(event);
+            }
             return fold.finish();
         }
         let pieces = self.pieces.iter().map(|piece| &piece.bytes[..]);

@@ -29,6 +29,17 @@ pub enum Endpoint {
     },
 }
 
+impl Endpoint {
+    /// The dialect it is asked in.
+    pub fn dialect(&self) -> DialectName {
+        match self {
+            Self::Answer { dialect, .. }
+            | Self::CountTokens { dialect, .. }
+            | Self::Models { dialect } => *dialect,
+        }
+    }
+}
+
 /// Paths that say everything but the model, below the version.
 const FIXED: &[(&str, DialectName)] = &[
     ("/chat/completions", DialectName::OpenAi),

@@ -88,6 +88,28 @@ pub fn patch(body: &[u8], patch: &Map<String, Value>) -> Result<Bytes> {
     Ok(Bytes::from(value.to_string()))
 }
 
+/// The body of a streamed request with `stream_options.include_usage`; `None` if it has that.
+///
+/// # Errors
+/// The body is not JSON.
+pub fn with_stream_usage(body: &[u8]) -> Result<Option<Bytes>> {
+    const OPTIONS: &[u8] = b"\"stream_options\"";
+    if !body.windows(OPTIONS.len()).any(|window| window == OPTIONS) {
+        // Every byte of the application's stays.
+        let own = body.trim_ascii_end();
+        let own = own.strip_suffix(b"}").unwrap_or(own);
+        let option = br#","stream_options":{"include_usage":true}}"#;
+        return Ok(Some(Bytes::from([own, option].concat())));
+    }
+    let value: Value =
+        serde_json::from_slice(body).map_err(|error| not_readable(&error, "JSON"))?;
+    if value["stream_options"]["include_usage"] == Value::Bool(true) {
+        return Ok(None);
+    }
+    let options = Map::from_iter([("include_usage".to_owned(), Value::from(true))]);
+    patch(body, &Map::from_iter([("stream_options".to_owned(), Value::from(options))])).map(Some)
+}
+
 /// RFC 7396: objects merge, null removes, everything else replaces.
 pub fn merge_patch(target: &mut Value, patch: &Map<String, Value>) {
     if !target.is_object() {

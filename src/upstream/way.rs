@@ -1,0 +1,89 @@
+//! What an application is sent of a provider's stream: all of it, all but the usage, or a translation.
+
+use bytes::Bytes;
+
+use crate::chat::ChatEvent;
+use crate::chat::ProviderError;
+use crate::error::Error;
+use crate::upstream::unasked::WithoutUsage;
+use crate::wire::Dialect;
+use crate::wire::Encode;
+
+/// How pieces of a stream become what the application reads.
+pub enum Way {
+    /// As they are.
+    Untouched,
+    /// As they are, but for the chunk of usage that only we asked for.
+    WithoutUsage(WithoutUsage),
+    /// In the application's own dialect.
+    Translated(Translation),
+}
+
+/// Writes events in the application's dialect.
+pub struct Translation {
+    encoder: Box<dyn Encode>,
+    out: Vec<u8>,
+    is_over: bool,
+}
+
+impl Translation {
+    /// Nothing said yet.
+    pub fn new(encoder: Box<dyn Encode>) -> Self {
+        Self { encoder, out: Vec::new(), is_over: false }
+    }
+
+    fn tell(&mut self, event: &ChatEvent) {
+        // Exactly one of the two ends a stream; what a provider says after it is not passed on.
+        if !self.is_over {
+            self.encoder.encode(event, &mut self.out);
+            self.is_over = matches!(event, ChatEvent::Done | ChatEvent::Error(_));
+        }
+    }
+
+    fn take(&mut self) -> Option<Bytes> {
+        (!self.out.is_empty()).then(|| Bytes::from(std::mem::take(&mut self.out)))
+    }
+}
+
+impl Way {
+    /// Takes an event of the provider's stream.
+    pub fn tell(&mut self, event: &ChatEvent) {
+        if let Self::Translated(translation) = self {
+            translation.tell(event);
+        }
+    }
+
+    /// Whether the application reads something else than the provider wrote.
+    pub fn is_translated(&self) -> bool {
+        matches!(self, Self::Translated(_))
+    }
+
+    /// What has been written since the last time, if anything.
+    pub fn take(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Translated(translation) => translation.take(),
+            Self::Untouched | Self::WithoutUsage(_) => None,
+        }
+    }
+
+    /// What is left when the stream has ended well.
+    pub fn finish(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Translated(translation) => translation.take(),
+            Self::WithoutUsage(filter) => filter.finish(),
+            Self::Untouched => None,
+        }
+    }
+
+    /// What is left, and the error that ends it, if it can still be said.
+    pub fn fail(&mut self, dialect: &dyn Dialect, error: &Error) -> Option<Bytes> {
+        let (status, error) = (error.status(), ProviderError::from(error));
+        match self {
+            Self::Translated(translation) => {
+                translation.tell(&ChatEvent::Error(error));
+                translation.take()
+            }
+            Self::Untouched | Self::WithoutUsage(_) => Some(dialect.error_frame(status, &error)),
+        }
+    }
+}
