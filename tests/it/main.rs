@@ -12,6 +12,7 @@
 mod alpaca;
 mod config;
 mod dialect;
+mod fuzz;
 mod harness;
 mod process;
 mod proxy;
