@@ -1,8 +1,8 @@
 //! A simulated model provider: believable answers, chosen timing and chosen faults, over HTTP.
 //!
 //! What to answer (`author`, `answers`, `persona`) knows nothing of wire formats; how a dialect
-//! reads and writes it (`openai`) knows nothing of where answers come from; `stage` joins the two
-//! and adds timing and faults.
+//! reads and writes it (`openai`, and `tongue` for the others) knows nothing of where answers come
+//! from; `stage` joins the two and adds timing and faults.
 
 mod answers;
 mod args;
@@ -19,8 +19,10 @@ mod playback;
 mod prose;
 mod reply;
 mod schema;
+mod script;
 mod stage;
 mod support;
+mod tongue;
 mod topics;
 mod verdict;
 

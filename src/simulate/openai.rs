@@ -12,6 +12,8 @@ use super::reply::Refusal;
 pub(super) use read::read;
 pub(super) use write::{Stamp, flood, frames, whole};
 
+/// Where other providers' SDKs put their key.
+const KEY_HEADERS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
 /// The end of a stream.
 const DONE: &[u8] = b"data: [DONE]\n\n";
 /// An event whose JSON breaks off.
@@ -57,8 +59,10 @@ pub(super) fn key_is_good(headers: &HeaderMap, keys: &[String]) -> Result<(), Re
     if keys.is_empty() {
         return Ok(());
     }
-    let sent = headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    match sent.and_then(|value| value.strip_prefix("Bearer ")) {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
+    let sent = bearer.or_else(|| KEY_HEADERS.iter().find_map(|name| text(name)));
+    match sent {
         Some(key) if keys.iter().any(|good| good == key.trim()) => Ok(()),
         Some(_) => Err(Refusal::new(401, "Incorrect API key provided.").code("invalid_api_key")),
         None => Err(Refusal::new(401, "You did not provide an API key.")),

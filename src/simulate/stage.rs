@@ -15,11 +15,13 @@ use super::ask::Ask;
 use super::author::{Author, Origin};
 use super::chance::{self, Draw};
 use super::counters::{Busy, Counters};
-use super::delay::Pace;
 use super::fault::{Fault, FaultKind, When};
 use super::openai::{self, Stamp};
-use super::playback::{Act, Broken, Playback, Step};
+use super::playback::{Act, Broken, Playback};
 use super::reply::{Refusal, Reply};
+use super::script::{break_stream, break_whole, paced};
+use super::tongue::{Tongue, Understood};
+use crate::chat::DialectName;
 
 /// Lets a caller ask for a fault: `x-simulate-fault: cut=2`.
 const FAULT_HEADER: &str = "x-simulate-fault";
@@ -42,6 +44,8 @@ struct Heard {
     ask: Ask,
     fault: Option<FaultKind>,
     draw: Draw,
+    /// In another dialect than OpenAI's.
+    understood: Option<Understood>,
 }
 
 /// What a request that is being answered carries along.
@@ -65,11 +69,15 @@ impl Stage {
     ) -> Result<Response<Playback>, Broken> {
         let path = request.uri().path().trim_end_matches('/');
         let is = |method: &Method| request.method() == method;
-        if path.ends_with("/chat/completions") {
+        if let Some(tongue) = Tongue::of(request.uri()) {
             if !is(&Method::POST) {
-                return Ok(refuse(&Refusal::new(405, "Only POST is allowed here."), None));
+                let refusal = Refusal::new(405, "Only POST is allowed here.");
+                return Ok(refuse_in(&tongue, &refusal, None));
             }
-            return self.chat(request).await;
+            if tongue.name.is_embedding() {
+                return Ok(self.embed(request, &tongue).await);
+            }
+            return self.chat(request, &tongue).await;
         }
         if !is(&Method::GET) {
             return Ok(refuse(&unknown(&request), None));
@@ -101,19 +109,39 @@ impl Stage {
         }
     }
 
-    async fn chat(&self, request: Request<Incoming>) -> Result<Response<Playback>, Broken> {
+    async fn embed(&self, request: Request<Incoming>, tongue: &Tongue) -> Response<Playback> {
+        let busy = Busy::start(&self.counters);
+        let (head, body) = request.into_parts();
+        let understood = match openai::key_is_good(&head.headers, &self.settings.api_keys) {
+            Ok(()) => self.body(body).await.and_then(|body| tongue.understand(body, "embedding")),
+            Err(refusal) => Err(refusal),
+        };
+        match understood {
+            Ok(understood) => {
+                plain("application/json", understood.vectors(tongue, self.settings.seed))
+            }
+            Err(refusal) => self.refused(tongue, &refusal, busy),
+        }
+    }
+
+    async fn chat(
+        &self,
+        request: Request<Incoming>,
+        tongue: &Tongue,
+    ) -> Result<Response<Playback>, Broken> {
         let start = Instant::now();
         let mut busy = Busy::start(&self.counters);
-        let Heard { ask, fault, draw } = match self.hear(request).await {
+        let Heard { ask, fault, draw, understood } = match self.hear(request, tongue).await {
             Ok(heard) => heard,
-            Err(refusal) => return Ok(self.refused(&refusal, busy)),
+            Err(refusal) => return Ok(self.refused(tongue, &refusal, busy)),
         };
         match &fault {
             Some(FaultKind::Status { code, retry_after_s }) => {
-                return Ok(refuse(&openai::refusal(*code, *retry_after_s), Some(busy)));
+                let refusal = openai::refusal(*code, *retry_after_s);
+                return Ok(refuse_in(tongue, &refusal, Some(busy)));
             }
             Some(FaultKind::ErrorInStream { .. }) if ask.stream.is_none() => {
-                return Ok(refuse(&openai::refusal(500, None), Some(busy)));
+                return Ok(refuse_in(tongue, &openai::refusal(500, None), Some(busy)));
             }
             Some(FaultKind::Drop) => {
                 busy.finish();
@@ -128,33 +156,45 @@ impl Stage {
         }
         let (reply, origin) = match self.author.answer(&self.settings, &ask, &draw) {
             Ok(answer) => answer,
-            Err(refusal) => return Ok(self.refused(&refusal, busy)),
+            Err(refusal) => return Ok(self.refused(tongue, &refusal, busy)),
         };
         match origin {
             Origin::Made => 0,
             Origin::Recorded => self.counters.recorded.fetch_add(1, Relaxed),
             Origin::Judged => self.counters.judged.fetch_add(1, Relaxed),
         };
-        Ok(self.perform(&ask, &reply, fault, Scene { start, busy, draw }).await)
+        let voice = understood.as_ref().map(|understood| (tongue, understood));
+        Ok(self.perform(&ask, &reply, fault, Scene { start, busy, draw }, voice).await)
     }
 
     /// Reads a request and decides on its fault.
-    async fn hear(&self, request: Request<Incoming>) -> Result<Heard, Refusal> {
+    async fn hear(&self, request: Request<Incoming>, tongue: &Tongue) -> Result<Heard, Refusal> {
         let (head, body) = request.into_parts();
         openai::key_is_good(&head.headers, &self.settings.api_keys)?;
         let body = self.body(body).await?;
+        // OpenAI's own words are read as they are, with their faults.
+        let understood = match tongue.name {
+            DialectName::OpenAi => None,
+            _ => Some(tongue.understand(body.clone(), &self.mark(&body))?),
+        };
+        let body = understood.as_ref().map_or(body, |understood| understood.body.clone());
         let draw = self.draw(&body);
         let ask = openai::read(&body)?;
         let fault = self.fault(&head.headers, &ask, &draw)?;
         self.counters.model(&ask.model);
         self.counters.streams.fetch_add(u64::from(ask.stream.is_some()), Relaxed);
         self.counters.faults.fetch_add(u64::from(fault.is_some()), Relaxed);
-        Ok(Heard { ask, fault, draw })
+        Ok(Heard { ask, fault, draw, understood })
     }
 
-    fn refused(&self, refusal: &Refusal, busy: Busy) -> Response<Playback> {
+    fn refused(&self, tongue: &Tongue, refusal: &Refusal, busy: Busy) -> Response<Playback> {
         self.counters.refused.fetch_add(1, Relaxed);
-        refuse(refusal, Some(busy))
+        refuse_in(tongue, refusal, Some(busy))
+    }
+
+    /// A name for answers to these bytes.
+    fn mark(&self, body: &[u8]) -> String {
+        format!("{:016x}", chance::hash(self.settings.seed, &[b"mark", body]))
     }
 
     async fn body(&self, body: Incoming) -> Result<Bytes, Refusal> {
@@ -213,6 +253,7 @@ impl Stage {
         reply: &Reply,
         fault: Option<FaultKind>,
         scene: Scene,
+        voice: Option<(&Tongue, &Understood)>,
     ) -> Response<Playback> {
         let persona = self.settings.personas.get(&ask.model);
         let latency = persona.and_then(|p| p.latency).unwrap_or(self.settings.latency);
@@ -223,103 +264,41 @@ impl Stage {
         let stamp = Stamp { id: &id, created: now_s(), model: &ask.model };
         let tokens = reply.completion_tokens();
         let ready = if ask.stream.is_some() { pace.token(0) } else { pace.whole(tokens) };
-        let headers = headers(&mark, ready, ask.stream.is_some());
+        let mut headers = headers(&mark, ready, ask.stream.is_some());
+        if let Some((tongue, _)) = voice {
+            let kind = tongue.content_type(ask.stream.is_some());
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
         let start = scene.start;
         let (steps, announced) = match ask.stream {
             Some(wishes) => {
-                let frames = openai::frames(&stamp, reply, wishes.include_usage);
-                let steps = paced(frames.events, reply.choices.len(), &pace);
-                (break_stream(steps, frames.ending_at, fault, &stamp), None)
+                let is_foreign = voice.is_some();
+                let frames = openai::frames(&stamp, reply, wishes.include_usage || is_foreign);
+                let events = match voice {
+                    Some((tongue, understood)) => understood.events(tongue, frames.events),
+                    None => frames.events,
+                };
+                let steps = paced(events, reply.choices.len(), &pace);
+                let mut steps = break_stream(steps, frames.ending_at, fault, &stamp, voice);
+                steps.retain(|step| !matches!(&step.act, Act::Send(bytes) if bytes.is_empty()));
+                (steps, None)
             }
             None => {
                 if !ready.is_zero() {
                     tokio::time::sleep_until(start + ready).await;
                 }
-                break_whole(openai::whole(&stamp, reply), fault, &stamp, start.elapsed())
+                let body = openai::whole(&stamp, reply);
+                let body = match voice {
+                    Some((tongue, understood)) => understood.whole(tongue, &body),
+                    None => body,
+                };
+                break_whole(body, fault, &stamp, start.elapsed(), voice)
             }
         };
         let mut response = Response::new(Playback::steps(steps, announced, start, scene.busy));
         *response.headers_mut() = headers;
         response
     }
-}
-
-/// Gives each event its time: the openings of the choices leave with the first token.
-fn paced(events: Vec<Bytes>, openings: usize, pace: &Pace) -> Vec<Step> {
-    let timed = events.into_iter().enumerate().map(|(number, event)| {
-        let at = pace.token(number.saturating_sub(openings));
-        Step { at, act: Act::Send(event) }
-    });
-    timed.collect()
-}
-
-fn break_stream(
-    mut steps: Vec<Step>,
-    ending_at: usize,
-    fault: Option<FaultKind>,
-    stamp: &Stamp<'_>,
-) -> Vec<Step> {
-    let place = |after: usize| after.min(ending_at);
-    let time = |steps: &[Step], at: usize| steps.get(at).map_or(Duration::ZERO, |step| step.at);
-    match fault {
-        Some(FaultKind::Cut { after }) => {
-            let at = time(&steps, place(after));
-            steps.truncate(place(after));
-            steps.push(Step { at, act: Act::Cut });
-        }
-        Some(FaultKind::Stall { after, pause }) => {
-            steps.iter_mut().skip(place(after)).for_each(|step| step.at += pause);
-        }
-        Some(FaultKind::Malformed { after }) => {
-            let at = time(&steps, place(after));
-            let broken = Step { at, act: Act::Send(Bytes::from_static(openai::BROKEN_EVENT)) };
-            steps.insert(place(after), broken);
-        }
-        Some(FaultKind::NoDone) => steps.truncate(ending_at),
-        Some(FaultKind::ErrorInStream { after }) => {
-            let at = time(&steps, place(after));
-            steps.truncate(place(after));
-            let error = openai::error_event(&openai::refusal(500, None));
-            steps.push(Step { at, act: Act::Send(error) });
-        }
-        Some(FaultKind::Huge { bytes }) => return flood(stamp, true, bytes).0,
-        _ => {}
-    }
-    steps
-}
-
-fn break_whole(
-    body: Bytes,
-    fault: Option<FaultKind>,
-    stamp: &Stamp<'_>,
-    passed: Duration,
-) -> (Vec<Step>, Option<u64>) {
-    let length = Some(body.len() as u64);
-    let half = body.len() / 2;
-    let send = |bytes: Bytes| Step { at: Duration::ZERO, act: Act::Send(bytes) };
-    match fault {
-        Some(FaultKind::Cut { .. }) => {
-            let cut = Step { at: Duration::ZERO, act: Act::Cut };
-            (vec![send(body.slice(..half)), cut], length)
-        }
-        Some(FaultKind::Stall { pause, .. }) => {
-            let rest = Step { at: passed + pause, act: Act::Send(body.slice(half..)) };
-            (vec![send(body.slice(..half)), rest], length)
-        }
-        Some(FaultKind::Malformed { .. }) => (vec![send(body.slice(..half))], Some(half as u64)),
-        Some(FaultKind::Huge { bytes }) => {
-            let (steps, length) = flood(stamp, false, bytes);
-            (steps, Some(length))
-        }
-        _ => (vec![send(body)], length),
-    }
-}
-
-fn flood(stamp: &Stamp<'_>, stream: bool, bytes: u64) -> (Vec<Step>, u64) {
-    let (before, after) = openai::flood(stamp, stream);
-    let length = before.len() as u64 + bytes + after.len() as u64;
-    let acts = [Act::Send(before), Act::Flood(bytes), Act::Send(after)];
-    (acts.into_iter().map(|act| Step { at: Duration::ZERO, act }).collect(), length)
 }
 
 fn headers(mark: &str, ready: Duration, stream: bool) -> HeaderMap {
@@ -349,7 +328,19 @@ fn headers(mark: &str, ready: Duration, stream: bool) -> HeaderMap {
 }
 
 fn refuse(refusal: &Refusal, busy: Option<Busy>) -> Response<Playback> {
-    let mut response = Response::new(Playback::whole(openai::error(refusal), busy));
+    refusing(openai::error(refusal), refusal, busy)
+}
+
+/// A refusal in the words of whoever asked.
+fn refuse_in(tongue: &Tongue, refusal: &Refusal, busy: Option<Busy>) -> Response<Playback> {
+    match tongue.name {
+        DialectName::OpenAi => refuse(refusal, busy),
+        _ => refusing(tongue.error(refusal), refusal, busy),
+    }
+}
+
+fn refusing(body: Bytes, refusal: &Refusal, busy: Option<Busy>) -> Response<Playback> {
+    let mut response = Response::new(Playback::whole(body, busy));
     *response.status_mut() =
         http::StatusCode::from_u16(refusal.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
     let headers = response.headers_mut();

@@ -95,7 +95,7 @@ fn google(rest: &str) -> Option<Endpoint> {
 }
 
 /// Percent-decoded; what is no good escape or no UTF-8 stays as it is.
-fn decoded(text: &str) -> Cow<'_, str> {
+pub fn decoded(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return text.into();
     }
