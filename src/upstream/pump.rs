@@ -23,7 +23,7 @@ use crate::price;
 use crate::upstream::Opened;
 use crate::wire::Decode;
 use crate::wire::Dialect;
-use crate::wire::openai_chunk::MALFORMED;
+use crate::wire::openai::failure::MALFORMED;
 use crate::wire::sse;
 
 /// How an answer ended.
