@@ -4,6 +4,7 @@ pub mod chunk;
 pub mod detail;
 pub mod encode;
 pub mod failure;
+pub mod field;
 mod mend;
 mod piece;
 pub mod read;
@@ -62,7 +63,9 @@ impl Dialect for OpenAi {
     fn decode_body(&self, body: &[u8]) -> Vec<ChatEvent> {
         let mut events = Vec::new();
         chunk::Reader::default().read(&text(body), &mut events);
-        events.push(ChatEvent::Done);
+        if !events.iter().any(|event| matches!(event, ChatEvent::Error(_))) {
+            events.push(ChatEvent::Done);
+        }
         events
     }
 

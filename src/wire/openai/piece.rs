@@ -124,13 +124,7 @@ pub fn on_call(choice: u32, index: u32, seal: Seal) -> ChatEvent {
 }
 
 /// Reads one of the rarer fields.
-pub fn read(
-    kind: Piece,
-    raw: &RawValue,
-    choice: u32,
-    seen: &mut Seen,
-    out: &mut Vec<ChatEvent>,
-) {
+pub fn read(kind: Piece, raw: &RawValue, choice: u32, seen: &mut Seen, out: &mut Vec<ChatEvent>) {
     match kind {
         Piece::Audio => audio(raw, choice, out),
         Piece::Annotations => annotations(raw, choice, out),

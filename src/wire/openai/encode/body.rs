@@ -41,7 +41,8 @@ pub fn write(asked: &Asked, events: &[ChatEvent]) -> Vec<u8> {
         // Clients look at the first choice without asking whether there is one.
         answer.choices.push(Choice::default());
     }
-    let thoughts: Vec<Thoughts> = answer.choices.iter().map(|c| Thoughts::of(asked, c, events)).collect();
+    let thoughts: Vec<Thoughts> =
+        answer.choices.iter().map(|c| Thoughts::of(asked, c, events)).collect();
     let mut out = Vec::new();
     json_into(&Body::of(asked, &answer, &thoughts), &mut out);
     out

@@ -36,10 +36,12 @@ pub struct Delta<'a> {
     /// Sound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio: Option<AudioOut<'a>>,
+    /// Pieces of tool calls.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tool_calls: Option<&'a [CallOut<'a>]>,
+    pub tool_calls: Option<&'a [CallOut<'a>]>,
+    /// A piece of a call in the old form.
     #[serde(skip_serializing_if = "Option::is_none")]
-    function_call: Option<FunctionOut<'a>>,
+    pub function_call: Option<FunctionOut<'a>>,
 }
 
 impl<'a> Delta<'a> {
