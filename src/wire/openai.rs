@@ -5,7 +5,7 @@ pub mod detail;
 pub mod encode;
 pub mod failure;
 pub mod field;
-mod mend;
+pub mod mend;
 mod piece;
 pub mod read;
 pub mod text;
@@ -109,7 +109,7 @@ impl Decode for Decoder {
 /// Appends a value as JSON.
 ///
 /// Only maps with keys that are no strings fail to be JSON, and nothing here has any.
-fn json_into(value: &impl Serialize, out: &mut Vec<u8>) {
+pub fn json_into(value: &impl Serialize, out: &mut Vec<u8>) {
     let whole = out.len();
     if serde_json::to_writer(&mut *out, value).is_err() {
         out.truncate(whole);

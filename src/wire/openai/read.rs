@@ -157,7 +157,9 @@ fn effort(fields: &mut Fields) -> Result<Option<Effort>> {
 
 fn tools(fields: &mut Fields, request: &mut Request) -> Result<()> {
     let mut untyped = Vec::new();
-    for (at, tool) in fields.list("tools")?.unwrap_or_default().into_iter().enumerate() {
+    let tools = fields.list("tools")?;
+    let is_empty = tools.as_ref().is_some_and(Vec::is_empty);
+    for (at, tool) in tools.unwrap_or_default().into_iter().enumerate() {
         let path = format!("tools[{at}]");
         let kind = tool.get("type").and_then(Value::as_str);
         let is_function = kind.map_or(tool.get("function").is_some(), |kind| kind == "function");
@@ -170,7 +172,7 @@ fn tools(fields: &mut Fields, request: &mut Request) -> Result<()> {
             request.tools.push(Tool::Own(tool));
         }
     }
-    if !untyped.is_empty() {
+    if is_empty || !untyped.is_empty() {
         request.spelling.insert("tools".to_owned(), json!(untyped));
     }
     for (at, function) in fields.list("functions")?.unwrap_or_default().into_iter().enumerate() {

@@ -128,7 +128,7 @@ struct WireTop {
 }
 
 /// What stands for "so unlikely that no number is given", as OpenAI writes it.
-const UNLIKELY: f64 = -9999.0;
+pub const UNLIKELY: f64 = -9999.0;
 
 impl WireLogprobs {
     /// One entry a token, those of a refusal last.

@@ -119,7 +119,7 @@ impl Draft<'_> {
         for (at, tool) in request.tools.iter().take(new).enumerate() {
             tools.push(self.tool(at, tool)?);
         }
-        if !tools.is_empty() {
+        if !tools.is_empty() || (self.is_spelled("tools") && request.tools.is_empty()) {
             if self.losses.lacks(Feature::Tools) {
                 return self.losses.leave_out(Feature::Tools, "tools");
             }

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::chat::Answer;
 use crate::chat::ChatEvent;
@@ -27,9 +28,9 @@ use crate::wire::openai::usage::UsageOut;
 
 /// Whether the application asked in the old form, with `functions`, and so expects its answer.
 pub fn wants_functions(request: &Request) -> bool {
+    let functions = request.spelling.get("functions").and_then(Value::as_array);
     request.dialect == DialectName::OpenAi
-        && request.spelling.contains_key("functions")
-        && !request.spelling.contains_key("tools")
+        && functions.is_some_and(|functions| functions.len() == request.tools.len())
 }
 
 /// The whole body.

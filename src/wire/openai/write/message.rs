@@ -68,7 +68,9 @@ impl<'a> Draft<'a> {
             } else {
                 let parts: Vec<_> = message.parts.iter().enumerate().collect();
                 let content = self.content(&parts, &path, spelled)?;
-                whole.insert("content".to_owned(), content.unwrap_or_else(|| "".into()));
+                if !self.is_own || content.is_some() {
+                    whole.insert("content".to_owned(), content.unwrap_or_else(|| "".into()));
+                }
             }
             if let Some(name) = &message.name {
                 if self.losses.lacks(Feature::Name) {
