@@ -12,8 +12,6 @@ pub mod gemini;
 pub mod gemini_embeddings;
 pub mod json;
 pub mod openai;
-pub mod openai_chunk;
-pub mod openai_text;
 pub mod quirk;
 pub mod responses;
 pub mod seal;

@@ -42,6 +42,9 @@ pub struct Request {
     pub embed: Option<Embed>,
     /// Fields of the body without a canonical place.
     pub rest: Map<String, Value>,
+    /// How the dialect of the request spelled what has a canonical place, where it knows more than
+    /// one spelling: fields of the body as they were, for that dialect alone to write back.
+    pub spelling: Map<String, Value>,
 }
 
 /// One turn.
@@ -300,6 +303,7 @@ impl Request {
             metadata: None,
             embed: None,
             rest: Map::new(),
+            spelling: Map::new(),
         }
     }
 

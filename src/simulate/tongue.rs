@@ -21,7 +21,7 @@ use crate::wire::InPath;
 use crate::wire::Recipient;
 use crate::wire::endpoint;
 use crate::wire::endpoint::Endpoint;
-use crate::wire::openai_chunk;
+use crate::wire::openai::failure;
 use crate::wire::quirk::Quirks;
 use crate::wire::sse;
 
@@ -194,7 +194,7 @@ fn of_path(path: &str) -> Option<(DialectName, Option<InPath>)> {
 fn provider_error(refusal: &Refusal) -> crate::chat::ProviderError {
     let body = serde_json::from_slice(&openai::error(refusal)).unwrap_or_default();
     // OpenAI's word for the kind is not another provider's, which follows from the status.
-    crate::chat::ProviderError { kind: None, ..openai_chunk::provider_error(&body) }
+    crate::chat::ProviderError { kind: None, ..failure::provider_error(&body) }
 }
 
 fn refusal(error: Error) -> Refusal {

@@ -25,7 +25,7 @@ use crate::upstream::way::Way;
 use crate::wire::Decode;
 use crate::wire::Dialect;
 use crate::wire::Frames;
-use crate::wire::openai_chunk::MALFORMED;
+use crate::wire::openai::failure::MALFORMED;
 
 /// How an answer ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
