@@ -1,4 +1,8 @@
-//! The anthropic dialect; being written.
+//! The Anthropic messages dialect.
+
+mod decode;
+mod lenient;
+mod shape;
 
 use bytes::Bytes;
 
@@ -17,7 +21,7 @@ use crate::wire::Encode;
 use crate::wire::InPath;
 use crate::wire::Recipient;
 use crate::wire::Written;
-use crate::wire::sse;
+use crate::wire::text;
 
 /// The dialect; it has no state.
 pub struct Anthropic;
@@ -44,11 +48,11 @@ impl Dialect for Anthropic {
     }
 
     fn decoder(&self) -> Box<dyn Decode> {
-        Box::new(Nothing)
+        Box::<decode::Decoder>::default()
     }
 
-    fn decode_body(&self, _body: &[u8]) -> Vec<ChatEvent> {
-        Vec::new()
+    fn decode_body(&self, body: &[u8]) -> Vec<ChatEvent> {
+        decode::body(&text(body))
     }
 
     fn encoder(&self, _asked: &Asked) -> Box<dyn Encode> {
@@ -69,10 +73,6 @@ impl Dialect for Anthropic {
 }
 
 struct Nothing;
-
-impl Decode for Nothing {
-    fn decode(&mut self, _event: &sse::Event, _out: &mut Vec<ChatEvent>) {}
-}
 
 impl Encode for Nothing {
     fn encode(&mut self, _event: &ChatEvent, _out: &mut Vec<u8>) {}
