@@ -1,5 +1,6 @@
 //! The anthropic dialect against what was recorded.
 
+use understudy::chat::Answer;
 use understudy::chat::DialectName;
 
 use crate::recordings;
@@ -7,4 +8,64 @@ use crate::recordings;
 #[test]
 fn every_recorded_answer_is_read_as_people_read_it() {
     recordings::answers_are_read("messages", DialectName::Anthropic, &[]);
+}
+
+#[test]
+fn however_a_stream_is_cut_it_is_one_answer() {
+    recordings::any_chunking_gives_one_answer("messages", DialectName::Anthropic);
+}
+
+/// What was run by the provider has no events that could be written again, places in documents
+/// cannot be told without the document, and empty arguments are `{}` in a body.
+fn forgive(answer: &mut Answer) {
+    for choice in &mut answer.choices {
+        choice.others.clear();
+        choice.citations.retain(|citation| citation.url.is_some());
+        // A stream does not know yet where a cited block began.
+        choice.citations.iter_mut().for_each(|citation| citation.span = None);
+        for call in &mut choice.tool_calls {
+            call.arguments =
+                call.arguments_json().map_or_else(String::new, |json| json.to_string());
+        }
+    }
+    answer.choices.retain(|choice| *choice != understudy::chat::Choice::default());
+}
+
+#[test]
+fn an_answer_written_again_says_the_same() {
+    let own = DialectName::Anthropic;
+    recordings::answers_survive("messages", own, own, forgive);
+}
+
+#[test]
+fn answers_of_chat_completions_can_be_told_to_applications() {
+    let (from, into) = (DialectName::OpenAi, DialectName::Anthropic);
+    recordings::answers_survive("chat", from, into, |answer| {
+        forgive(answer);
+        plain(answer);
+    });
+}
+
+/// Only the first answer has a place; reasons have other words and the total is a sum.
+fn plain(answer: &mut Answer) {
+    answer.choices.truncate(1);
+    // What is not told must be guessed, or follows from the rest.
+    answer.usage = None;
+    answer.id.get_or_insert("msg_0199-test".to_owned());
+    answer.model.get_or_insert("model-asked".to_owned());
+    if answer.choices.is_empty() {
+        answer.choices.push(understudy::chat::Choice::default());
+    }
+    for choice in &mut answer.choices {
+        choice.finish = None;
+        choice.stop = None;
+        choice.logprobs.clear();
+        choice.media.clear();
+        for (at, call) in (0..).zip(&mut choice.tool_calls) {
+            call.index = at;
+        }
+        choice.text = choice.said().to_owned();
+        choice.refusal.clear();
+        choice.transcript.clear();
+    }
 }
