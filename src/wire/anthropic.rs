@@ -3,10 +3,17 @@
 mod blocks;
 mod decode;
 mod encode;
+mod fields;
 mod form;
+mod history;
+mod ids;
 mod layout;
 mod lenient;
+mod read;
 mod shape;
+mod think;
+mod turn;
+mod write;
 
 use bytes::Bytes;
 
@@ -14,8 +21,6 @@ use crate::chat::ChatEvent;
 use crate::chat::DialectName;
 use crate::chat::ProviderError;
 use crate::chat::request::Request;
-use crate::error::Error;
-use crate::error::Kind;
 use crate::error::Result;
 use crate::wire::Asked;
 use crate::wire::ChatRequest;
@@ -40,15 +45,15 @@ impl Dialect for Anthropic {
     }
 
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        crate::wire::json::head(body, in_path, "a request")
+        crate::wire::json::head(body, in_path, "a messages request")
     }
 
-    fn read(&self, _head: &ChatRequest) -> Result<Request> {
-        Err(Error::new(Kind::Internal, "being written"))
+    fn read(&self, head: &ChatRequest) -> Result<Request> {
+        read::request(head)
     }
 
-    fn write(&self, _request: &Request, _to: &Recipient<'_>) -> Result<Written> {
-        Err(Error::new(Kind::Internal, "being written"))
+    fn write(&self, request: &Request, to: &Recipient<'_>) -> Result<Written> {
+        write::request(request, to)
     }
 
     fn decoder(&self) -> Box<dyn Decode> {
@@ -74,4 +79,17 @@ impl Dialect for Anthropic {
     fn error_frame(&self, status: u16, error: &ProviderError) -> Bytes {
         encode::error_frame(status, error)
     }
+}
+
+/// Reads a request to count tokens, which is a messages request that need not limit its answer.
+///
+/// # Errors
+/// As [`Dialect::read`].
+pub fn read_count_tokens(head: &ChatRequest) -> Result<Request> {
+    read::without_limit(head)
+}
+
+/// Writes the answer to a request to count tokens.
+pub fn write_count_tokens(input_tokens: u64) -> Bytes {
+    encode::token_count(input_tokens)
 }

@@ -1,5 +1,7 @@
 //! The anthropic dialect against what was recorded.
 
+use serde_json::Value;
+use serde_json::json;
 use understudy::chat::Answer;
 use understudy::chat::DialectName;
 
@@ -62,10 +64,53 @@ fn plain(answer: &mut Answer) {
         choice.logprobs.clear();
         choice.media.clear();
         for (at, call) in (0..).zip(&mut choice.tool_calls) {
+            call.id.get_or_insert(format!("call_0199-test_{}", call.index));
             call.index = at;
         }
         choice.text = choice.said().to_owned();
         choice.refusal.clear();
         choice.transcript.clear();
     }
+}
+
+/// One spelling for a text alone and a list of one, for turns of one role in a row, and for what
+/// is said although it is the default.
+fn normal(body: &mut Value) {
+    let one = |text: &Value| json!([{"type": "text", "text": text}]);
+    if body["system"].is_string() {
+        body["system"] = one(&body["system"]);
+    }
+    let mut turns: Vec<Value> = Vec::new();
+    for mut turn in body["messages"].as_array().cloned().unwrap_or_default() {
+        if turn["content"].is_string() {
+            turn["content"] = one(&turn["content"]);
+        }
+        for block in turn["content"].as_array_mut().into_iter().flatten() {
+            if block["type"] == "tool_result" {
+                if block["content"].is_string() {
+                    block["content"] = one(&block["content"]);
+                }
+                let fields = block.as_object_mut().unwrap();
+                fields.retain(|key, value| !(key == "is_error" && *value == json!(false)));
+            }
+        }
+        match turns.last_mut().filter(|last| last["role"] == turn["role"]) {
+            Some(last) => {
+                let mut blocks = turn["content"].as_array().cloned().unwrap();
+                last["content"].as_array_mut().unwrap().append(&mut blocks);
+            }
+            None => turns.push(turn),
+        }
+    }
+    body["messages"] = Value::from(turns);
+    for tool in body.get_mut("tools").and_then(Value::as_array_mut).into_iter().flatten() {
+        tool.as_object_mut().unwrap().retain(|key, value| !(key == "type" && *value == "custom"));
+    }
+    let fields = body.as_object_mut().unwrap();
+    fields.retain(|key, value| !(key == "stream" && *value == json!(false)));
+}
+
+#[test]
+fn a_request_written_again_asks_the_same() {
+    recordings::requests_survive("messages", DialectName::Anthropic, |_| None, normal);
 }
