@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::chat::ChatEvent;
@@ -12,6 +11,7 @@ use crate::chat::ProviderError;
 use crate::chat::Seal;
 use crate::chat::Sealed;
 use crate::wire::Decode;
+use crate::wire::anthropic::lenient::Object;
 use crate::wire::anthropic::lenient::Word;
 use crate::wire::anthropic::shape;
 use crate::wire::anthropic::shape::Block;
@@ -26,20 +26,17 @@ use crate::wire::sse;
 
 /// Reads a whole body.
 pub fn body(json: &str) -> Vec<ChatEvent> {
-    let mut out = Vec::new();
-    let message = match serde_json::from_str::<Message<'_>>(json) {
-        Ok(message) => message,
-        Err(error) => {
-            out.push(ChatEvent::Error(unreadable(json, &error)));
-            return out;
-        }
+    let message = match serde_json::from_str::<Object<Message<'_>>>(json) {
+        Ok(Object(Some(message))) => message,
+        Ok(Object(None)) => return vec![ChatEvent::Error(failure(json))],
+        Err(error) => return vec![ChatEvent::Error(unreadable(&error))],
     };
     let is_answer =
         message.kind.0 == "message" || !message.id.0.is_empty() && message.usage.0.is_some();
     if !is_answer || message.kind.0 == "error" {
-        out.push(ChatEvent::Error(failure(json)));
-        return out;
+        return vec![ChatEvent::Error(failure(json))];
     }
+    let mut out = Vec::new();
     let mut decoder = Decoder::default();
     decoder.message(message, &mut out);
     decoder.end_blocks(&mut out);
@@ -94,14 +91,15 @@ impl Decode for Decoder {
         if json.is_empty() || json == "[DONE]" {
             return;
         }
-        match serde_json::from_str::<Frame<'_>>(json) {
-            Ok(mut frame) => {
+        match serde_json::from_str::<Object<Frame<'_>>>(json) {
+            Ok(Object(Some(mut frame))) => {
                 if frame.kind.0.is_empty() {
                     frame.kind = Word(Cow::Borrowed(&event.name));
                 }
                 self.frame(frame, json, out);
             }
-            Err(error) => out.push(ChatEvent::Error(unreadable(json, &error))),
+            Ok(Object(None)) => out.push(ChatEvent::Error(failure(json))),
+            Err(error) => out.push(ChatEvent::Error(unreadable(&error))),
         }
     }
 }
@@ -150,8 +148,7 @@ impl Decoder {
             "error" => out.push(ChatEvent::Error(failure(json))),
             // The API may add events, which are to be passed over; an error is none of them.
             _ => {
-                let told = serde_json::from_str::<Failure<'_>>(json).ok().and_then(Failure::error);
-                out.extend(told.map(ChatEvent::Error));
+                out.extend(Failure::read(json).map(ChatEvent::Error));
             }
         }
     }
@@ -323,19 +320,13 @@ fn finish(reason: Word<'_>, out: &mut Vec<ChatEvent>) {
     }
 }
 
-/// The error that a body tells; a list of one is how Google's gateways write it.
+/// The error that a body tells.
 fn failure(json: &str) -> ProviderError {
-    let told = serde_json::from_str::<Failure<'_>>(json).ok();
-    told.and_then(Failure::error)
-        .unwrap_or_else(|| malformed("neither an answer nor an error message"))
+    Failure::read(json).unwrap_or_else(|| malformed("neither an answer nor an error message"))
 }
 
-/// What does not fit the shape of an answer at all may still tell an error.
-fn unreadable(json: &str, error: &serde_json::Error) -> ProviderError {
-    match serde_json::from_str::<Value>(json) {
-        Ok(value) => failure(&value.get(0).unwrap_or(&value).to_string()),
-        Err(_) => malformed(&format!("not JSON: line {} column {}", error.line(), error.column())),
-    }
+fn unreadable(error: &serde_json::Error) -> ProviderError {
+    malformed(&format!("not JSON: line {} column {}", error.line(), error.column()))
 }
 
 fn malformed(message: &str) -> ProviderError {

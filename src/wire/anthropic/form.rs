@@ -43,7 +43,10 @@ impl WireUsage {
     /// Of this much, with an output count, which is demanded.
     pub fn new(usage: Option<&Usage>, output_tokens: u64) -> Self {
         let usage = usage.copied().unwrap_or_default();
-        let (read, write) = (usage.cached_input_tokens, usage.cache_write_tokens);
+        let read = usage.cached_input_tokens;
+        // Some servers count tokens that are read and written twice; here all three add up.
+        let room = usage.input_tokens.map(|input| input.saturating_sub(read.unwrap_or(0)));
+        let write = usage.cache_write_tokens.map(|write| write.min(room.unwrap_or(write)));
         let cached = read.unwrap_or(0).saturating_add(write.unwrap_or(0));
         Self {
             input_tokens: usage.input_tokens.map(|input| input.saturating_sub(cached)),

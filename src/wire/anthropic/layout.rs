@@ -54,6 +54,7 @@ pub struct Layout {
     pub usage: Option<Usage>,
     finish: Option<(String, Option<Stop>)>,
     refused: bool,
+    has_text: bool,
     next: usize,
     open: Option<Open>,
     calls: Vec<Call>,
@@ -84,9 +85,12 @@ impl Layout {
                 self.id = self.id.take().or_else(|| id.clone());
                 self.model = self.model.take().or_else(|| model.clone());
             }
-            ChatEvent::Text { choice: 0, text } | ChatEvent::Transcript { choice: 0, text } => {
+            ChatEvent::Text { choice: 0, text } => {
+                self.has_text |= !text.is_empty();
                 self.text(text, sink);
             }
+            // Servers that write what they say aloud as text too would say it twice.
+            ChatEvent::Transcript { choice: 0, text } if !self.has_text => self.text(text, sink),
             ChatEvent::Refusal { choice: 0, text } => {
                 self.refused = true;
                 self.text(text, sink);

@@ -223,8 +223,14 @@ struct Inner<'a> {
 }
 
 impl Failure<'_> {
-    /// The error told here, if there is one.
-    pub fn error(self) -> Option<ProviderError> {
+    /// The error told in a body or event; a list of one is how Google's gateways write it.
+    pub fn read(json: &str) -> Option<ProviderError> {
+        let List(listed) = serde_json::from_str::<List<Failure<'_>>>(json).ok()?;
+        let Object(alone) = serde_json::from_str::<Object<Failure<'_>>>(json).ok()?;
+        listed.into_iter().next().or(alone).and_then(Failure::error)
+    }
+
+    fn error(self) -> Option<ProviderError> {
         let raw = self.error.map_or("null", RawValue::get);
         let inner: Object<Inner<'_>> = serde_json::from_str(raw).unwrap_or_default();
         let word: Word<'_> = serde_json::from_str(raw).unwrap_or_default();

@@ -1,5 +1,8 @@
 //! The anthropic dialect against what was recorded.
 
+mod answers;
+mod requests;
+
 use serde_json::Value;
 use serde_json::json;
 use understudy::chat::Answer;
@@ -18,7 +21,7 @@ fn however_a_stream_is_cut_it_is_one_answer() {
 }
 
 /// What was run by the provider has no events that could be written again, places in documents
-/// cannot be told without the document, and empty arguments are `{}` in a body.
+/// cannot be told without the document, and arguments that are empty or cut off are `{}` in a body.
 fn forgive(answer: &mut Answer) {
     for choice in &mut answer.choices {
         choice.others.clear();
@@ -26,8 +29,8 @@ fn forgive(answer: &mut Answer) {
         // A stream does not know yet where a cited block began.
         choice.citations.iter_mut().for_each(|citation| citation.span = None);
         for call in &mut choice.tool_calls {
-            call.arguments =
-                call.arguments_json().map_or_else(String::new, |json| json.to_string());
+            let arguments = call.arguments_json();
+            call.arguments = arguments.map_or_else(|| "{}".to_owned(), |json| json.to_string());
         }
     }
     answer.choices.retain(|choice| *choice != understudy::chat::Choice::default());
