@@ -244,11 +244,11 @@ impl Sink for Stream<'_> {
             delta: Delta<'a>,
         }
         let delta = match by {
-            Grow::Text(text) => Delta::TextDelta { text },
-            Grow::Thinking(thinking) => Delta::ThinkingDelta { thinking },
-            Grow::Signature(signature) => Delta::SignatureDelta { signature },
-            Grow::Citation(citation) => Delta::CitationsDelta { citation: Source::new(citation) },
-            Grow::Json(partial_json) => Delta::InputJsonDelta { partial_json },
+            Grow::Text(text) => Delta::Text { text },
+            Grow::Thinking(thinking) => Delta::Thinking { thinking },
+            Grow::Signature(signature) => Delta::Signature { signature },
+            Grow::Citation(citation) => Delta::Citations { citation: Source::new(citation) },
+            Grow::Json(partial_json) => Delta::InputJson { partial_json },
         };
         let kind = "content_block_delta";
         event(kind, &BlockDelta { kind, index, delta }, self.0);

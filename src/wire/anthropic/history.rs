@@ -81,7 +81,7 @@ impl History<'_> {
                 self.system.append(&mut blocks);
             }
             Role::System | Role::Developer => {
-                self.later_system(blocks, rest, &path, next, model)?
+                self.later_system(blocks, rest, &path, next, model)?;
             }
             Role::User | Role::Tool => self.turn("user", blocks, rest),
             Role::Assistant => {
@@ -195,7 +195,7 @@ impl History<'_> {
             }
             PartKind::ToolResult { call_id, name, parts, is_error } => {
                 let id = self.ids.result(call_id.as_deref(), name.as_deref());
-                return self.result(id, parts, *is_error, path).map(Some);
+                return self.result(&id, parts, *is_error, path).map(Some);
             }
             PartKind::Own(value) if self.is_own => value.clone(),
             PartKind::Own(_) => return self.without(Feature::OwnPart, path),
@@ -212,7 +212,7 @@ impl History<'_> {
         if self.losses.lacks(feature) { self.losses.leave_out(feature, path) } else { Ok(()) }
     }
 
-    fn result(&mut self, id: String, parts: &[Part], is_error: bool, path: &str) -> Result<Value> {
+    fn result(&mut self, id: &str, parts: &[Part], is_error: bool, path: &str) -> Result<Value> {
         let mut blocks = Vec::with_capacity(parts.len());
         for (at, part) in parts.iter().enumerate() {
             let path = format!("{path}.content[{at}]");
