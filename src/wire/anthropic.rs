@@ -1,4 +1,19 @@
-//! The anthropic dialect; being written.
+//! The Anthropic messages dialect.
+
+mod blocks;
+mod decode;
+mod encode;
+mod fields;
+mod form;
+mod history;
+mod ids;
+mod layout;
+mod lenient;
+mod read;
+mod shape;
+mod think;
+mod turn;
+mod write;
 
 use bytes::Bytes;
 
@@ -6,8 +21,6 @@ use crate::chat::ChatEvent;
 use crate::chat::DialectName;
 use crate::chat::ProviderError;
 use crate::chat::request::Request;
-use crate::error::Error;
-use crate::error::Kind;
 use crate::error::Result;
 use crate::wire::Asked;
 use crate::wire::ChatRequest;
@@ -17,7 +30,7 @@ use crate::wire::Encode;
 use crate::wire::InPath;
 use crate::wire::Recipient;
 use crate::wire::Written;
-use crate::wire::sse;
+use crate::wire::text;
 
 /// The dialect; it has no state.
 pub struct Anthropic;
@@ -32,48 +45,51 @@ impl Dialect for Anthropic {
     }
 
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        crate::wire::json::head(body, in_path, "a request")
+        crate::wire::json::head(body, in_path, "a messages request")
     }
 
-    fn read(&self, _head: &ChatRequest) -> Result<Request> {
-        Err(Error::new(Kind::Internal, "being written"))
+    fn read(&self, head: &ChatRequest) -> Result<Request> {
+        read::request(head)
     }
 
-    fn write(&self, _request: &Request, _to: &Recipient<'_>) -> Result<Written> {
-        Err(Error::new(Kind::Internal, "being written"))
+    fn write(&self, request: &Request, to: &Recipient<'_>) -> Result<Written> {
+        write::request(request, to)
     }
 
     fn decoder(&self) -> Box<dyn Decode> {
-        Box::new(Nothing)
+        Box::<decode::Decoder>::default()
     }
 
-    fn decode_body(&self, _body: &[u8]) -> Vec<ChatEvent> {
-        Vec::new()
+    fn decode_body(&self, body: &[u8]) -> Vec<ChatEvent> {
+        decode::body(&text(body))
     }
 
-    fn encoder(&self, _asked: &Asked) -> Box<dyn Encode> {
-        Box::new(Nothing)
+    fn encoder(&self, asked: &Asked) -> Box<dyn Encode> {
+        Box::new(encode::Encoder::new(asked.clone()))
     }
 
-    fn encode_body(&self, _asked: &Asked, _events: &[ChatEvent]) -> Bytes {
-        Bytes::new()
+    fn encode_body(&self, asked: &Asked, events: &[ChatEvent]) -> Bytes {
+        encode::body(asked, events)
     }
 
-    fn error_body(&self, _status: u16, _error: &ProviderError) -> Bytes {
-        Bytes::new()
+    fn error_body(&self, status: u16, error: &ProviderError) -> Bytes {
+        encode::error_body(status, error)
     }
 
-    fn error_frame(&self, _status: u16, _error: &ProviderError) -> Bytes {
-        Bytes::new()
+    fn error_frame(&self, status: u16, error: &ProviderError) -> Bytes {
+        encode::error_frame(status, error)
     }
 }
 
-struct Nothing;
-
-impl Decode for Nothing {
-    fn decode(&mut self, _event: &sse::Event, _out: &mut Vec<ChatEvent>) {}
+/// Reads a request to count tokens, which is a messages request that need not limit its answer.
+///
+/// # Errors
+/// As [`Dialect::read`].
+pub fn read_count_tokens(head: &ChatRequest) -> Result<Request> {
+    read::without_limit(head)
 }
 
-impl Encode for Nothing {
-    fn encode(&mut self, _event: &ChatEvent, _out: &mut Vec<u8>) {}
+/// Writes the answer to a request to count tokens.
+pub fn write_count_tokens(input_tokens: u64) -> Bytes {
+    encode::token_count(input_tokens)
 }

@@ -76,6 +76,8 @@ pub enum Feature {
     StopCount,
     /// Whether to keep to a tool's schema to the letter.
     StrictTool,
+    /// The place of a system prompt that stands in the middle of a conversation.
+    SystemPlace,
     /// Temperature.
     Temperature,
     /// Tokens instead of words to embed.
@@ -130,6 +132,7 @@ pub static WITHOUT_HOME: &[(Feature, Fate, &str)] = &[
     (Feature::Stop, Fate::Refuse, "cut the answer in the application"),
     (Feature::StopCount, Fate::Refuse, "give fewer stop sequences"),
     (Feature::StrictTool, Fate::Report, "check the arguments in the application"),
+    (Feature::SystemPlace, Fate::Report, "it is read with the prompt at the beginning"),
     (Feature::Temperature, Fate::Report, "the provider's own is used"),
     (Feature::TokenInput, Fate::Refuse, "send the text: each model has its own tokens"),
     (Feature::Tools, Fate::Refuse, "ask a model that calls tools"),
