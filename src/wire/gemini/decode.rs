@@ -152,17 +152,21 @@ impl Decoder {
         }
     }
 
-    /// Counts come with every chunk, and some only with the first or the last.
+    /// Counts come with every chunk, and the last ones count; what was counted and is not any more
+    /// was taken back. Chunks that count nothing still have the field.
     fn count(&mut self, next: chunk::Usage, out: &mut Vec<ChatEvent>) {
+        let is_count = next.prompt_token_count.is_some() || next.total_token_count.is_some();
         let before = self.usage;
-        let usage = chunk::Usage {
-            prompt_token_count: next.prompt_token_count.or(before.prompt_token_count),
-            candidates_token_count: next.candidates_token_count.or(before.candidates_token_count),
-            thoughts_token_count: next.thoughts_token_count.or(before.thoughts_token_count),
-            total_token_count: next.total_token_count.or(before.total_token_count),
-            cached_content_token_count: next
-                .cached_content_token_count
-                .or(before.cached_content_token_count),
+        let usage = if is_count {
+            next
+        } else {
+            chunk::Usage {
+                candidates_token_count: next
+                    .candidates_token_count
+                    .or(before.candidates_token_count),
+                thoughts_token_count: next.thoughts_token_count.or(before.thoughts_token_count),
+                ..before
+            }
         };
         if usage != before {
             self.usage = usage;
