@@ -1,5 +1,8 @@
 //! The Gemini dialect against what was recorded, and against what Google's documents say.
 
+mod answer;
+mod question;
+
 use serde_json::Value;
 use serde_json::json;
 use understudy::chat::Answer;
