@@ -1,4 +1,21 @@
-//! The gemini dialect; being written.
+//! The Gemini `generateContent` dialect, of the Gemini API and of Vertex AI.
+
+pub mod answer;
+pub mod chunk;
+pub mod count;
+pub mod decode;
+pub mod encode;
+pub mod failure;
+pub mod field;
+pub mod part;
+pub mod partial;
+pub mod read;
+pub mod schema;
+pub mod shape;
+pub mod span;
+pub mod thinking;
+pub mod turn;
+pub mod write;
 
 use bytes::Bytes;
 
@@ -6,8 +23,6 @@ use crate::chat::ChatEvent;
 use crate::chat::DialectName;
 use crate::chat::ProviderError;
 use crate::chat::request::Request;
-use crate::error::Error;
-use crate::error::Kind;
 use crate::error::Result;
 use crate::wire::Asked;
 use crate::wire::ChatRequest;
@@ -17,7 +32,8 @@ use crate::wire::Encode;
 use crate::wire::InPath;
 use crate::wire::Recipient;
 use crate::wire::Written;
-use crate::wire::sse;
+use crate::wire::json;
+use crate::wire::text;
 
 /// The dialect; it has no state.
 pub struct Gemini;
@@ -27,53 +43,66 @@ impl Dialect for Gemini {
         DialectName::Gemini
     }
 
-    fn path(&self, _model: &str, _is_stream: bool) -> String {
-        "/v1beta/models/M:generateContent".to_owned()
+    fn path(&self, model: &str, is_stream: bool) -> String {
+        let verb = if is_stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+        format!("{}:{verb}", model_path(model))
     }
 
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        crate::wire::json::head(body, in_path, "a request")
+        json::head(body, in_path.map(plain_model), "a generateContent request")
     }
 
-    fn read(&self, _head: &ChatRequest) -> Result<Request> {
-        Err(Error::new(Kind::Internal, "being written"))
+    fn read(&self, head: &ChatRequest) -> Result<Request> {
+        read::request(head)
     }
 
-    fn write(&self, _request: &Request, _to: &Recipient<'_>) -> Result<Written> {
-        Err(Error::new(Kind::Internal, "being written"))
+    fn write(&self, request: &Request, to: &Recipient<'_>) -> Result<Written> {
+        write::request(request, to)
     }
 
     fn decoder(&self) -> Box<dyn Decode> {
-        Box::new(Nothing)
+        Box::new(decode::Decoder::default())
     }
 
-    fn decode_body(&self, _body: &[u8]) -> Vec<ChatEvent> {
-        Vec::new()
+    fn decode_body(&self, body: &[u8]) -> Vec<ChatEvent> {
+        decode::body(&text(body))
     }
 
-    fn encoder(&self, _asked: &Asked) -> Box<dyn Encode> {
-        Box::new(Nothing)
+    fn encoder(&self, asked: &Asked) -> Box<dyn Encode> {
+        Box::new(encode::Encoder::new(asked))
     }
 
-    fn encode_body(&self, _asked: &Asked, _events: &[ChatEvent]) -> Bytes {
-        Bytes::new()
+    fn encode_body(&self, asked: &Asked, events: &[ChatEvent]) -> Bytes {
+        answer::body(asked, events)
     }
 
-    fn error_body(&self, _status: u16, _error: &ProviderError) -> Bytes {
-        Bytes::new()
+    fn error_body(&self, status: u16, error: &ProviderError) -> Bytes {
+        Bytes::from(failure::body(status, error).to_string())
     }
 
-    fn error_frame(&self, _status: u16, _error: &ProviderError) -> Bytes {
-        Bytes::new()
+    fn error_frame(&self, status: u16, error: &ProviderError) -> Bytes {
+        Bytes::from(format!("data: {}\r\n\r\n", failure::body(status, error)))
     }
 }
 
-struct Nothing;
-
-impl Decode for Nothing {
-    fn decode(&mut self, _event: &sse::Event, _out: &mut Vec<ChatEvent>) {}
+/// The name without `models/`, which some applications put before it.
+pub fn plain_model(in_path: InPath) -> InPath {
+    let model = in_path.model.strip_prefix("models/").map(str::to_owned);
+    InPath { model: model.unwrap_or(in_path.model), ..in_path }
 }
 
-impl Encode for Nothing {
-    fn encode(&mut self, _event: &ChatEvent, _out: &mut Vec<u8>) {}
+/// Where a model is; tuned ones are not among the others.
+pub fn model_path(model: &str) -> String {
+    let collection = if model.starts_with("tunedModels/") { "" } else { "models/" };
+    let model = model.strip_prefix("models/").unwrap_or(model);
+    let mut path = format!("/v1beta/{collection}");
+    for byte in model.bytes() {
+        // Of RFC 3986's characters of a path only the colon is left out: it begins the verb.
+        if byte.is_ascii_alphanumeric() || b"-._~/@!$&'()*+,;=".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            path.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    path
 }

@@ -1,4 +1,7 @@
-//! The gemini_embeddings dialect; being written.
+//! The Gemini embeddings dialect: `embedContent` for one input, `batchEmbedContents` for several.
+
+pub mod answer;
+pub mod request;
 
 use bytes::Bytes;
 
@@ -6,8 +9,6 @@ use crate::chat::ChatEvent;
 use crate::chat::DialectName;
 use crate::chat::ProviderError;
 use crate::chat::request::Request;
-use crate::error::Error;
-use crate::error::Kind;
 use crate::error::Result;
 use crate::wire::Asked;
 use crate::wire::ChatRequest;
@@ -17,7 +18,13 @@ use crate::wire::Encode;
 use crate::wire::InPath;
 use crate::wire::Recipient;
 use crate::wire::Written;
-use crate::wire::sse;
+use crate::wire::embeddings::Gathered;
+use crate::wire::embeddings::Whole;
+use crate::wire::gemini::failure;
+use crate::wire::gemini::model_path;
+use crate::wire::gemini::plain_model;
+use crate::wire::json;
+use crate::wire::text;
 
 /// The dialect; it has no state.
 pub struct GeminiEmbeddings;
@@ -27,53 +34,48 @@ impl Dialect for GeminiEmbeddings {
         DialectName::GeminiEmbeddings
     }
 
-    fn path(&self, _model: &str, _is_stream: bool) -> String {
-        "/v1beta/models/M:batchEmbedContents".to_owned()
+    /// Of what we write, which is always the form for several inputs.
+    fn path(&self, model: &str, _is_stream: bool) -> String {
+        format!("{}:batchEmbedContents", model_path(model))
     }
 
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        crate::wire::json::head(body, in_path, "a request")
+        json::head(body, in_path.map(plain_model), "an embedding request")
     }
 
-    fn read(&self, _head: &ChatRequest) -> Result<Request> {
-        Err(Error::new(Kind::Internal, "being written"))
+    fn read(&self, head: &ChatRequest) -> Result<Request> {
+        request::read(head)
     }
 
-    fn write(&self, _request: &Request, _to: &Recipient<'_>) -> Result<Written> {
-        Err(Error::new(Kind::Internal, "being written"))
+    fn write(&self, request: &Request, to: &Recipient<'_>) -> Result<Written> {
+        request::write(request, to)
     }
 
     fn decoder(&self) -> Box<dyn Decode> {
-        Box::new(Nothing)
+        Box::new(Whole(answer::decode))
     }
 
-    fn decode_body(&self, _body: &[u8]) -> Vec<ChatEvent> {
-        Vec::new()
+    fn decode_body(&self, body: &[u8]) -> Vec<ChatEvent> {
+        answer::decode(&text(body))
     }
 
-    fn encoder(&self, _asked: &Asked) -> Box<dyn Encode> {
-        Box::new(Nothing)
+    fn encoder(&self, asked: &Asked) -> Box<dyn Encode> {
+        Box::new(Gathered::new(asked, answer::encode, failed))
     }
 
-    fn encode_body(&self, _asked: &Asked, _events: &[ChatEvent]) -> Bytes {
-        Bytes::new()
+    fn encode_body(&self, asked: &Asked, events: &[ChatEvent]) -> Bytes {
+        answer::encode(asked, events)
     }
 
-    fn error_body(&self, _status: u16, _error: &ProviderError) -> Bytes {
-        Bytes::new()
+    fn error_body(&self, status: u16, error: &ProviderError) -> Bytes {
+        failed(status, error)
     }
 
-    fn error_frame(&self, _status: u16, _error: &ProviderError) -> Bytes {
-        Bytes::new()
+    fn error_frame(&self, status: u16, error: &ProviderError) -> Bytes {
+        failed(status, error)
     }
 }
 
-struct Nothing;
-
-impl Decode for Nothing {
-    fn decode(&mut self, _event: &sse::Event, _out: &mut Vec<ChatEvent>) {}
-}
-
-impl Encode for Nothing {
-    fn encode(&mut self, _event: &ChatEvent, _out: &mut Vec<u8>) {}
+fn failed(status: u16, error: &ProviderError) -> Bytes {
+    Bytes::from(failure::body(status, error).to_string())
 }
