@@ -8,6 +8,7 @@ pub mod chat;
 // Rules: pure functions.
 pub mod wire;
 pub mod provider;
+pub mod sigv4;
 pub mod stats;
 pub mod compare;
 pub mod experiment;

@@ -1,12 +1,14 @@
 //! Dialects: provider bytes in, events out, and back; pure, without IO or clock.
 
 pub mod anthropic;
+pub mod call_id;
 pub mod carry;
 pub mod cohere;
 pub mod completions;
 pub mod converse;
 pub mod embeddings;
 pub mod eventstream;
+pub mod fields;
 pub mod gemini;
 pub mod gemini_embeddings;
 pub mod json;
@@ -15,6 +17,7 @@ pub mod openai_chunk;
 pub mod openai_text;
 pub mod quirk;
 pub mod responses;
+pub mod scalar;
 pub mod seal;
 pub mod sse;
 

@@ -77,3 +77,15 @@ impl Decode for Nothing {
 impl Encode for Nothing {
     fn encode(&mut self, _event: &ChatEvent, _out: &mut Vec<u8>) {}
 }
+
+/// Percent-encodes a byte of a path or query, unless RFC 3986 leaves it as it is.
+pub fn push_encoded(byte: u8, out: &mut String) {
+    if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+        out.push(char::from(byte));
+    } else {
+        out.push('%');
+        for digit in [byte >> 4, byte & 15] {
+            out.push(char::from_digit(digit.into(), 16).unwrap_or('0').to_ascii_uppercase());
+        }
+    }
+}
