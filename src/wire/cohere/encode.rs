@@ -19,6 +19,7 @@ use crate::wire::Encode;
 pub struct Encoder {
     answer_id: String,
     is_started: bool,
+    has_text: bool,
     blocks: u32,
     open: Option<&'static str>,
     citations: u32,
@@ -31,6 +32,7 @@ impl Encoder {
         Self {
             answer_id: asked.id.clone(),
             is_started: false,
+            has_text: false,
             blocks: 0,
             open: None,
             citations: 0,
@@ -114,9 +116,16 @@ impl Encode for Encoder {
     fn encode(&mut self, event: &ChatEvent, out: &mut Vec<u8>) {
         match event {
             ChatEvent::Start { id, .. } => self.start(id.as_deref(), out),
-            ChatEvent::Text { choice: 0, text }
-            | ChatEvent::Refusal { choice: 0, text }
-            | ChatEvent::Transcript { choice: 0, text } => self.piece("text", text, out),
+            ChatEvent::Text { choice: 0, text } => {
+                self.has_text = true;
+                self.piece("text", text, out);
+            }
+            // Beside text they only repeat it.
+            ChatEvent::Refusal { choice: 0, text } | ChatEvent::Transcript { choice: 0, text }
+                if !self.has_text =>
+            {
+                self.piece("text", text, out);
+            }
             ChatEvent::Reasoning { choice: 0, text } => self.piece("thinking", text, out),
             ChatEvent::Citation { choice: 0, citation } => self.citation(citation, out),
             ChatEvent::Logprobs { choice: 0, tokens } => {

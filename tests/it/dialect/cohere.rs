@@ -260,7 +260,7 @@ fn oddities_and_errors_are_read() {
     let message = |text: &str| (None, text.to_owned());
     assert_eq!(error(&body(r#"{"message":"invalid api token"}"#)), message("invalid api token"));
     assert_eq!(error(&body(r#"{"id":"i","message":"slow down"}"#)), message("slow down"));
-    for bad in ["", "<html>", "[]", "{}", "null", "{\"message\":7}"] {
+    for bad in ["", "<html>", "[]", "{}", "null"] {
         assert_eq!(error(&body(bad)).0, malformed, "{bad}");
     }
     let failed = body(r#"{"message":{"content":"half"},"finish_reason":"ERROR"}"#);
