@@ -303,7 +303,7 @@ impl Said {
 /// A block that only Bedrock knows goes by the name of its field.
 fn other(raw: &RawValue) -> Option<ChatEvent> {
     let fields: Map<String, Value> = serde_json::from_str(raw.get()).ok()?;
-    let kind = fields.into_iter().next()?.0;
+    let kind = fields.into_iter().find(|(_, value)| !value.is_null())?.0;
     Some(ChatEvent::Other { choice: 0, kind })
 }
 

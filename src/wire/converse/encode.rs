@@ -370,16 +370,21 @@ fn citation_json(citation: &Citation) -> Value {
     written
 }
 
+/// Elsewhere tokens may count as read from and written to a cache at once; to Bedrock they are
+/// different tokens, none of them among the input.
 fn usage_json(usage: &Usage) -> Value {
-    let cached = usage.cached_input_tokens.unwrap_or(0);
-    let cached = cached.saturating_add(usage.cache_write_tokens.unwrap_or(0));
+    let read = usage.cached_input_tokens.unwrap_or(0);
+    let fits =
+        |tokens: &u64| usage.input_tokens.is_none_or(|input| read.saturating_add(*tokens) <= input);
+    let cache_write = usage.cache_write_tokens.filter(fits);
+    let cached = read.saturating_add(cache_write.unwrap_or(0));
     let mut written = json!({});
     for (key, count) in [
         ("inputTokens", usage.input_tokens.map(|input| input.saturating_sub(cached))),
         ("outputTokens", usage.output_tokens),
         ("totalTokens", usage.total_tokens),
         ("cacheReadInputTokens", usage.cached_input_tokens),
-        ("cacheWriteInputTokens", usage.cache_write_tokens),
+        ("cacheWriteInputTokens", cache_write),
     ] {
         if let Some(count) = count {
             written[key] = Value::from(count);

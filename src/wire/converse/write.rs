@@ -46,6 +46,7 @@ pub fn write(request: &Request, to: &Recipient<'_>) -> Result<Written> {
 fn turns(request: &Request, parts: &mut Parts, body: &mut Map<String, Value>) -> Result<()> {
     let (mut system, mut turns): (Vec<Value>, Vec<(&str, Vec<Value>)>) = Default::default();
     let mut rests: Vec<&Map<String, Value>> = Vec::new();
+    let mut last_role = None;
     for (n, message) in request.messages.iter().enumerate() {
         let at = format!("messages[{n}]");
         let blocks = blocks(message, parts, &at)?;
@@ -66,16 +67,18 @@ fn turns(request: &Request, parts: &mut Parts, body: &mut Map<String, Value>) ->
         if blocks.is_empty() && !parts.is_own {
             continue;
         }
-        match turns.last_mut().zip(rests.last()) {
-            Some(((last, known), rest)) if *last == role && rest.is_empty() => known.extend(blocks),
+        // Converse itself may have two turns of one speaker; results of tools stood in the next.
+        let goes_on = !parts.is_own || last_role != Some(message.role);
+        last_role = Some(message.role);
+        match turns.last_mut().zip(rests.last_mut()) {
+            Some(((last, known), rest)) if *last == role && rest.is_empty() && goes_on => {
+                known.extend(blocks);
+                *rest = &message.rest;
+            }
             _ => {
                 turns.push((role, blocks));
                 rests.push(&message.rest);
-                continue;
             }
-        }
-        if let Some(rest) = rests.last_mut() {
-            *rest = &message.rest;
         }
     }
     let turn = |((role, content), rest): ((&str, Vec<Value>), &Map<String, Value>)| {

@@ -55,6 +55,10 @@ fn answers_of_openai_survive() {
         // A count that Converse does not tell.
         if let Some(usage) = &mut answer.usage {
             usage.reasoning_tokens = None;
+            // What is written to a cache was not read from it.
+            let rest = usage.input_tokens.zip(usage.cached_input_tokens);
+            let rest = rest.map(|(input, read)| input.saturating_sub(read));
+            usage.cache_write_tokens = usage.cache_write_tokens.filter(|n| rest >= Some(*n));
         }
         for choice in &mut answer.choices {
             choice.finish = None;
