@@ -3,6 +3,7 @@
 pub mod decode;
 pub mod encode;
 pub mod read;
+pub mod tools;
 pub mod write;
 
 use bytes::Bytes;

@@ -1,6 +1,7 @@
 //! Cohere's answers, whole or as a stream, read leniently.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -81,6 +82,27 @@ struct Piece<'a> {
     thinking: Text<'a>,
 }
 
+/// By far the most frequent event, read in one go where it has its usual shape.
+#[derive(Deserialize)]
+struct Words<'a> {
+    #[serde(borrow)]
+    delta: WordsDelta<'a>,
+    #[serde(default)]
+    logprobs: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct WordsDelta<'a> {
+    #[serde(borrow)]
+    message: WordsMessage<'a>,
+}
+
+#[derive(Deserialize)]
+struct WordsMessage<'a> {
+    #[serde(borrow)]
+    content: Piece<'a>,
+}
+
 #[derive(Deserialize)]
 struct Call<'a> {
     #[serde(default, borrow)]
@@ -148,6 +170,12 @@ impl Decode for Decoder {
             self.end(out);
             return;
         }
+        if event.name == "content-delta"
+            && let Ok(Words { delta, logprobs: None }) = serde_json::from_str(data)
+        {
+            delta.message.content.events(out);
+            return;
+        }
         match serde_json::from_str::<Chunk<'_>>(data) {
             Ok(chunk) if !chunk.kind.is_empty() => self.chunk(data, chunk, out),
             _ => out.push(failure(data)),
@@ -172,14 +200,14 @@ impl Decoder {
         let message = delta.and_then(|delta| delta.message);
         let is_answer = kind.contains('-') && kind != "message-error";
         match message {
-            Some(message) => self.message(kind, chunk.index.index().unwrap_or(0), message, out),
+            Some(message) => self.message(kind, chunk.index.index().unwrap_or(0), &message, out),
             None if !is_answer => out.push(failure(data)),
             None => {}
         }
         logprobs(part::<WireLogprob<'_>>(chunk.logprobs).into_iter(), out);
     }
 
-    fn message(&mut self, kind: &str, index: u32, message: Message<'_>, out: &mut Vec<ChatEvent>) {
+    fn message(&mut self, kind: &str, index: u32, message: &Message<'_>, out: &mut Vec<ChatEvent>) {
         match kind {
             "content-start" | "content-delta" => {
                 if let Some(piece) = part::<Piece<'_>>(message.content) {

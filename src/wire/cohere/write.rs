@@ -15,8 +15,6 @@ use crate::chat::request::Request;
 use crate::chat::request::Role;
 use crate::chat::request::Sampling;
 use crate::chat::request::Source;
-use crate::chat::request::Tool;
-use crate::chat::request::ToolChoice;
 use crate::error::Result;
 use crate::wire::Recipient;
 use crate::wire::Written;
@@ -49,16 +47,22 @@ pub fn write(request: &Request, to: &Recipient<'_>) -> Result<Written> {
     Ok(Written { body, losses: writer.losses })
 }
 
-struct Writer {
-    is_own: bool,
-    losses: Losses,
+/// Writes a request, and keeps what was left out.
+pub struct Writer {
+    /// The request was written in Cohere's words.
+    pub is_own: bool,
+    /// What was left out so far.
+    pub losses: Losses,
     ids: CallIds,
 }
 
 impl Writer {
     /// Writes the fields without a canonical place back in their own dialect, merged into what is
     /// there.
-    fn rest(
+    ///
+    /// # Errors
+    /// One must not be left out.
+    pub fn rest(
         &mut self,
         rest: &Map<String, Value>,
         at: &str,
@@ -238,78 +242,6 @@ impl Writer {
         let Value::Object(mut written) = written else { return Ok(written) };
         self.rest(&part.rest, at, &mut written)?;
         Ok(Value::Object(written))
-    }
-
-    fn tools(&mut self, request: &Request, body: &mut Map<String, Value>) -> Result<()> {
-        let mut tools = Vec::new();
-        for (n, tool) in request.tools.iter().enumerate() {
-            let at = format!("tools[{n}]");
-            match tool {
-                Tool::Function { name, description, parameters, rest, .. } => {
-                    let empty = || json!({"type": "object", "properties": {}});
-                    let parameters = parameters.clone().unwrap_or_else(empty);
-                    let mut function = json!({"name": name, "parameters": parameters});
-                    if let Some(description) = description {
-                        function["description"] = Value::from(description.as_str());
-                    }
-                    let mut tool = Map::new();
-                    tool.insert("type".to_owned(), Value::from("function"));
-                    tool.insert("function".to_owned(), function);
-                    self.rest(rest, &at, &mut tool)?;
-                    tools.push(Value::Object(tool));
-                }
-                Tool::Own(own) if self.is_own => tools.push(own.clone()),
-                Tool::Own(_) => self.losses.leave_out(Feature::OwnTool, &at)?,
-            }
-        }
-        if !tools.is_empty() {
-            body.insert("tools".to_owned(), Value::Array(tools));
-        }
-        self.strictness(&request.tools, body)?;
-        self.tool_choice(request, body)?;
-        if request.parallel_tools == Some(false) {
-            self.losses.leave_out(Feature::ParallelTools, "parallel_tool_calls")?;
-        }
-        Ok(())
-    }
-
-    /// Cohere has one switch for all tools.
-    fn strictness(&mut self, tools: &[Tool], body: &mut Map<String, Value>) -> Result<()> {
-        let strict = |tool: &Tool| match tool {
-            Tool::Function { strict, .. } => *strict,
-            Tool::Own(_) => None,
-        };
-        let all = |wanted: bool| {
-            !tools.is_empty() && tools.iter().all(|tool| strict(tool) == Some(wanted))
-        };
-        if all(true) || (self.is_own && all(false)) {
-            body.insert("strict_tools".to_owned(), Value::from(all(true)));
-            return Ok(());
-        }
-        for (n, _) in tools.iter().enumerate().filter(|(_, tool)| strict(tool) == Some(true)) {
-            self.losses.leave_out(Feature::StrictTool, &format!("tools[{n}].strict"))?;
-        }
-        Ok(())
-    }
-
-    fn tool_choice(&mut self, request: &Request, body: &mut Map<String, Value>) -> Result<()> {
-        // Where there is only one tool, naming it and requiring any are the same.
-        let is_only = |name: &str| matches!(&request.tools[..], [Tool::Function { name: only, .. }] if only == name);
-        let word = match &request.tool_choice {
-            None | Some(ToolChoice::Auto) => return Ok(()),
-            Some(ToolChoice::Required) => Value::from("REQUIRED"),
-            Some(ToolChoice::None) => Value::from("NONE"),
-            Some(ToolChoice::Named(name)) if is_only(name) => Value::from("REQUIRED"),
-            Some(ToolChoice::Own(own)) if self.is_own => own.clone(),
-            Some(ToolChoice::Named(_)) => {
-                return self.losses.leave_out(Feature::ToolChoice, "tool_choice");
-            }
-            Some(ToolChoice::Own(_)) => {
-                return self.losses.leave_out(Feature::OwnToolChoice, "tool_choice");
-            }
-        };
-        body.insert("tool_choice".to_owned(), word);
-        Ok(())
     }
 
     fn sampling(&mut self, sampling: &Sampling, body: &mut Map<String, Value>) -> Result<()> {

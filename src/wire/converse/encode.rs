@@ -220,7 +220,9 @@ impl Blocks {
                 self.words(text);
             }
             ChatEvent::Reasoning { choice: 0, text } => {
-                append(self.thought().and_then(|thought| thought.get_mut("text")), text);
+                if let Some(thought) = self.thought() {
+                    append(thought, "text", text);
+                }
             }
             ChatEvent::Seal { choice: 0, on: Sealed::Reasoning, seal } => {
                 let signature = seal::write(seal, Maker::Anthropic);
@@ -253,7 +255,9 @@ impl Blocks {
         if self.open != Some(Open::Text) {
             self.add(Some(Open::Text), json!({"text": ""}));
         }
-        append(self.list.last_mut().and_then(|block| block.get_mut("text")), text);
+        if let Some(block) = self.list.last_mut() {
+            append(block, "text", text);
+        }
     }
 
     /// The reasoning that is open, or a new one.
@@ -286,8 +290,8 @@ impl Blocks {
     }
 }
 
-fn append(to: Option<&mut Value>, text: &str) {
-    if let Some(Value::String(words)) = to {
+fn append(to: &mut Value, key: &str, text: &str) {
+    if let Some(Value::String(words)) = to.get_mut(key) {
         words.push_str(text);
     }
 }

@@ -89,8 +89,9 @@ fn recorded_requests_survive() {
         body.retain(|_, value| *value != json!([]) && *value != json!({}));
         for message in body["messages"].as_array_mut().unwrap() {
             for block in message["content"].as_array_mut().unwrap() {
-                let result = block.get_mut("toolResult").and_then(Value::as_object_mut);
-                result.map(|result| result.retain(|_, value| *value != "success"));
+                if let Some(result) = block.get_mut("toolResult").and_then(Value::as_object_mut) {
+                    result.retain(|_, value| *value != "success");
+                }
             }
         }
     });
@@ -346,7 +347,7 @@ fn each_family_of_models_is_asked_in_its_own_words() {
     // Claude cannot think where a tool is forced, nor in too few tokens.
     for change in
         [(|r: &mut Request| r.tool_choice = Some(ToolChoice::Required)) as fn(&mut Request), |r| {
-            r.sampling.max_tokens = Some(1024)
+            r.sampling.max_tokens = Some(1024);
         }]
     {
         let mut request = Request::new(DialectName::OpenAi, "m");
@@ -515,7 +516,7 @@ fn failures_inside_a_stream_are_told() {
             "an error without a message",
         ),
         (
-            [stream(&[text.clone()]), b"HTTP/1.1 502 Bad Gateway".to_vec()].concat(),
+            [stream(std::slice::from_ref(&text)), b"HTTP/1.1 502 Bad Gateway".to_vec()].concat(),
             "malformed",
             None,
             "the beginning of an event is damaged",
