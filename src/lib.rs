@@ -9,6 +9,7 @@ pub mod chat;
 pub mod wire;
 pub mod tokens;
 pub mod provider;
+pub mod sigv4;
 pub mod stats;
 pub mod compare;
 pub mod experiment;

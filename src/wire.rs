@@ -1,6 +1,7 @@
 //! Dialects: provider bytes in, events out, and back; pure, without IO or clock.
 
 pub mod anthropic;
+pub mod call_id;
 pub mod carry;
 pub mod cohere;
 pub mod completions;
@@ -8,12 +9,14 @@ pub mod converse;
 pub mod embeddings;
 pub mod endpoint;
 pub mod eventstream;
+pub mod fields;
 pub mod gemini;
 pub mod gemini_embeddings;
 pub mod json;
 pub mod openai;
 pub mod quirk;
 pub mod responses;
+pub mod scalar;
 pub mod seal;
 pub mod sse;
 

@@ -1,13 +1,18 @@
-//! The cohere dialect; being written.
+//! The Cohere v2 chat dialect, spoken to Cohere only.
+
+pub mod decode;
+pub mod encode;
+pub mod read;
+pub mod tools;
+pub mod write;
 
 use bytes::Bytes;
+use serde_json::json;
 
 use crate::chat::ChatEvent;
 use crate::chat::DialectName;
 use crate::chat::ProviderError;
 use crate::chat::request::Request;
-use crate::error::Error;
-use crate::error::Kind;
 use crate::error::Result;
 use crate::wire::Asked;
 use crate::wire::ChatRequest;
@@ -17,7 +22,8 @@ use crate::wire::Encode;
 use crate::wire::InPath;
 use crate::wire::Recipient;
 use crate::wire::Written;
-use crate::wire::sse;
+use crate::wire::json;
+use crate::wire::text;
 
 /// The dialect; it has no state.
 pub struct Cohere;
@@ -32,48 +38,40 @@ impl Dialect for Cohere {
     }
 
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        crate::wire::json::head(body, in_path, "a request")
+        json::head(body, in_path, "a Cohere chat request")
     }
 
-    fn read(&self, _head: &ChatRequest) -> Result<Request> {
-        Err(Error::new(Kind::Internal, "being written"))
+    fn read(&self, head: &ChatRequest) -> Result<Request> {
+        read::read(head)
     }
 
-    fn write(&self, _request: &Request, _to: &Recipient<'_>) -> Result<Written> {
-        Err(Error::new(Kind::Internal, "being written"))
+    fn write(&self, request: &Request, to: &Recipient<'_>) -> Result<Written> {
+        write::write(request, to)
     }
 
     fn decoder(&self) -> Box<dyn Decode> {
-        Box::new(Nothing)
+        Box::new(decode::Decoder::default())
     }
 
-    fn decode_body(&self, _body: &[u8]) -> Vec<ChatEvent> {
-        Vec::new()
+    fn decode_body(&self, body: &[u8]) -> Vec<ChatEvent> {
+        decode::body(&text(body))
     }
 
-    fn encoder(&self, _asked: &Asked) -> Box<dyn Encode> {
-        Box::new(Nothing)
+    fn encoder(&self, asked: &Asked) -> Box<dyn Encode> {
+        Box::new(encode::Encoder::new(asked))
     }
 
-    fn encode_body(&self, _asked: &Asked, _events: &[ChatEvent]) -> Bytes {
-        Bytes::new()
+    fn encode_body(&self, asked: &Asked, events: &[ChatEvent]) -> Bytes {
+        encode::body(asked, events)
     }
 
-    fn error_body(&self, _status: u16, _error: &ProviderError) -> Bytes {
-        Bytes::new()
+    fn error_body(&self, _status: u16, error: &ProviderError) -> Bytes {
+        Bytes::from(json!({"message": error.message}).to_string())
     }
 
-    fn error_frame(&self, _status: u16, _error: &ProviderError) -> Bytes {
-        Bytes::new()
+    fn error_frame(&self, _status: u16, error: &ProviderError) -> Bytes {
+        let mut out = Vec::new();
+        encode::error(error, &mut out);
+        Bytes::from(out)
     }
-}
-
-struct Nothing;
-
-impl Decode for Nothing {
-    fn decode(&mut self, _event: &sse::Event, _out: &mut Vec<ChatEvent>) {}
-}
-
-impl Encode for Nothing {
-    fn encode(&mut self, _event: &ChatEvent, _out: &mut Vec<u8>) {}
 }

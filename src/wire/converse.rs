@@ -1,23 +1,33 @@
-//! The converse dialect; being written.
+//! The Converse dialect of AWS Bedrock, spoken to Bedrock only.
+
+pub mod block;
+pub mod decode;
+pub mod encode;
+pub mod media;
+pub mod model;
+pub mod part;
+pub mod read;
+pub mod write;
 
 use bytes::Bytes;
+use serde_json::json;
 
 use crate::chat::ChatEvent;
 use crate::chat::DialectName;
 use crate::chat::ProviderError;
 use crate::chat::request::Request;
-use crate::error::Error;
-use crate::error::Kind;
 use crate::error::Result;
 use crate::wire::Asked;
 use crate::wire::ChatRequest;
 use crate::wire::Decode;
 use crate::wire::Dialect;
 use crate::wire::Encode;
+use crate::wire::Framing;
 use crate::wire::InPath;
 use crate::wire::Recipient;
 use crate::wire::Written;
-use crate::wire::sse;
+use crate::wire::json;
+use crate::wire::text;
 
 /// The dialect; it has no state.
 pub struct Converse;
@@ -27,53 +37,65 @@ impl Dialect for Converse {
         DialectName::Converse
     }
 
-    fn path(&self, _model: &str, _is_stream: bool) -> String {
-        "/model/M/converse".to_owned()
+    fn path(&self, model: &str, is_stream: bool) -> String {
+        let mut path = "/model/".to_owned();
+        model.bytes().for_each(|byte| push_encoded(byte, &mut path));
+        path.push_str(if is_stream { "/converse-stream" } else { "/converse" });
+        path
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::EventStream
     }
 
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        crate::wire::json::head(body, in_path, "a request")
+        json::head(body, in_path, "a Converse request")
     }
 
-    fn read(&self, _head: &ChatRequest) -> Result<Request> {
-        Err(Error::new(Kind::Internal, "being written"))
+    fn read(&self, head: &ChatRequest) -> Result<Request> {
+        read::read(head)
     }
 
-    fn write(&self, _request: &Request, _to: &Recipient<'_>) -> Result<Written> {
-        Err(Error::new(Kind::Internal, "being written"))
+    fn write(&self, request: &Request, to: &Recipient<'_>) -> Result<Written> {
+        write::write(request, to)
     }
 
     fn decoder(&self) -> Box<dyn Decode> {
-        Box::new(Nothing)
+        Box::new(decode::Decoder::default())
     }
 
-    fn decode_body(&self, _body: &[u8]) -> Vec<ChatEvent> {
-        Vec::new()
+    fn decode_body(&self, body: &[u8]) -> Vec<ChatEvent> {
+        decode::body(&text(body))
     }
 
-    fn encoder(&self, _asked: &Asked) -> Box<dyn Encode> {
-        Box::new(Nothing)
+    fn encoder(&self, asked: &Asked) -> Box<dyn Encode> {
+        Box::new(encode::Encoder::new(asked))
     }
 
-    fn encode_body(&self, _asked: &Asked, _events: &[ChatEvent]) -> Bytes {
-        Bytes::new()
+    fn encode_body(&self, asked: &Asked, events: &[ChatEvent]) -> Bytes {
+        encode::body(asked, events)
     }
 
-    fn error_body(&self, _status: u16, _error: &ProviderError) -> Bytes {
-        Bytes::new()
+    fn error_body(&self, status: u16, error: &ProviderError) -> Bytes {
+        let kind = encode::exception(status, error);
+        Bytes::from(json!({"__type": kind, "message": error.message}).to_string())
     }
 
-    fn error_frame(&self, _status: u16, _error: &ProviderError) -> Bytes {
-        Bytes::new()
+    fn error_frame(&self, status: u16, error: &ProviderError) -> Bytes {
+        let mut out = Vec::new();
+        encode::error(status, error, &mut out);
+        Bytes::from(out)
     }
 }
 
-struct Nothing;
-
-impl Decode for Nothing {
-    fn decode(&mut self, _event: &sse::Event, _out: &mut Vec<ChatEvent>) {}
-}
-
-impl Encode for Nothing {
-    fn encode(&mut self, _event: &ChatEvent, _out: &mut Vec<u8>) {}
+/// Percent-encodes a byte of a path or query, unless RFC 3986 leaves it as it is.
+pub fn push_encoded(byte: u8, out: &mut String) {
+    if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+        out.push(char::from(byte));
+    } else {
+        out.push('%');
+        for digit in [byte >> 4, byte & 15] {
+            out.push(char::from_digit(digit.into(), 16).unwrap_or('0').to_ascii_uppercase());
+        }
+    }
 }
