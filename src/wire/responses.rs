@@ -13,6 +13,7 @@ mod output;
 mod read;
 mod sealed;
 mod slot;
+mod tell;
 mod turns;
 mod write;
 

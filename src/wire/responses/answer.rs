@@ -11,45 +11,19 @@ use crate::chat::TokenLogprob;
 pub enum Item {
     /// Words.
     #[serde(rename = "message")]
-    Message {
-        id: String,
-        status: &'static str,
-        role: &'static str,
-        content: Vec<Part>,
-    },
+    Message { id: String, status: &'static str, role: &'static str, content: Vec<Part> },
     /// Thoughts, with what their maker wants back.
     #[serde(rename = "reasoning")]
-    Reasoning {
-        id: String,
-        summary: Vec<Summary>,
-        encrypted_content: Option<String>,
-    },
+    Reasoning { id: String, summary: Vec<Summary>, encrypted_content: Option<String> },
     /// A call of a function.
     #[serde(rename = "function_call")]
-    Call {
-        id: String,
-        status: &'static str,
-        call_id: String,
-        name: String,
-        arguments: String,
-    },
+    Call { id: String, status: &'static str, call_id: String, name: String, arguments: String },
     /// A call of a tool that takes plain text.
     #[serde(rename = "custom_tool_call")]
-    Custom {
-        id: String,
-        status: &'static str,
-        call_id: String,
-        name: String,
-        input: String,
-    },
+    Custom { id: String, status: &'static str, call_id: String, name: String, input: String },
     /// A picture.
     #[serde(rename = "image_generation_call")]
-    Image {
-        id: String,
-        status: &'static str,
-        result: String,
-        output_format: String,
-    },
+    Image { id: String, status: &'static str, result: String, output_format: String },
 }
 
 /// A part of a message.
@@ -244,7 +218,10 @@ struct Top<'a> {
     logprob: f64,
 }
 
-fn write_logprobs<S: Serializer>(tokens: &[TokenLogprob], serializer: S) -> Result<S::Ok, S::Error> {
+fn write_logprobs<S: Serializer>(
+    tokens: &[TokenLogprob],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(tokens.iter().map(|one| Logprob {
         token: &one.token,
         bytes: one.token.as_bytes(),

@@ -21,7 +21,7 @@ use crate::wire::responses::answer::Response;
 use crate::wire::responses::answer::Usage;
 use crate::wire::responses::echo;
 use crate::wire::responses::output::Output;
-use crate::wire::responses::output::Tell;
+use crate::wire::responses::tell::Tell;
 
 /// A writer of one stream, or of one body.
 pub struct Encoder {
@@ -131,8 +131,7 @@ impl Encoder {
         self.is_over = true;
         let (status, reason) = self.ending();
         self.output.close(status, &mut self.tell, out);
-        let kind =
-            if status == "completed" { "response.completed" } else { "response.incomplete" };
+        let kind = if status == "completed" { "response.completed" } else { "response.incomplete" };
         self.told(kind, status, reason.as_deref(), None, out);
     }
 
@@ -195,8 +194,7 @@ impl Encoder {
         }
         let sequence_number = self.tell.next();
         let response = self.response(status, reason, error);
-        let event =
-            Event { kind, sequence_number, response: Some(&response), ..Event::default() };
+        let event = Event { kind, sequence_number, response: Some(&response), ..Event::default() };
         event.write(out);
     }
 }

@@ -175,7 +175,8 @@ struct Details {
 
 /// Reads an object that may be anything.
 pub fn object<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>) -> Option<T> {
-    raw.filter(|raw| raw.get().starts_with('{')).and_then(|raw| serde_json::from_str(raw.get()).ok())
+    raw.filter(|raw| raw.get().starts_with('{'))
+        .and_then(|raw| serde_json::from_str(raw.get()).ok())
 }
 
 /// Reads a list that may be anything; entries of other shapes are left out.

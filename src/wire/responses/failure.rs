@@ -31,7 +31,8 @@ pub fn of_event(json: &str) -> ProviderError {
 /// How long the sentence says to wait: `Please try again in 1m2.5s`, `retry after 26 seconds`.
 fn wait_ms(message: &str) -> Option<u64> {
     let after = ["try again in ", "retry after "].into_iter();
-    let mut text = after.filter_map(|words| message.split_once(words)).map(|(_, rest)| rest).next()?;
+    let mut text =
+        after.filter_map(|words| message.split_once(words)).map(|(_, rest)| rest).next()?;
     let mut total_ms = None;
     loop {
         let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

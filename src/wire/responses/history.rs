@@ -193,6 +193,7 @@ fn texts(item: &mut Fields) -> Result<String> {
 
 fn is_plain_summary(piece: &Value) -> bool {
     let is_type = piece.get("type").and_then(Value::as_str) == Some("summary_text");
-    let has_text = piece.get("text").is_some_and(|text| text.as_str().is_some_and(|t| !t.is_empty()));
+    let has_text =
+        piece.get("text").is_some_and(|text| text.as_str().is_some_and(|t| !t.is_empty()));
     is_type && has_text && piece.as_object().map_or(0, Map::len) == 2
 }

@@ -132,8 +132,7 @@ fn one_format(mut format: Fields) -> Result<Option<Format>> {
             let description = format.string("description")?;
             let strict = format.flag("strict")?;
             let at = format.at("schema");
-            let schema =
-                format.take("schema").ok_or_else(|| bad(format!("`{at}` is missing")))?;
+            let schema = format.take("schema").ok_or_else(|| bad(format!("`{at}` is missing")))?;
             Ok(Some(Format::Schema { name, description, schema, strict }))
         }
         _ => Ok(Some(Format::Own(format.whole_again()))),

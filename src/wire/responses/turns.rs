@@ -210,7 +210,11 @@ impl Items<'_, '_> {
             self.leave(Feature::Seal, path)?;
         }
         if !is_own && (seal.is_some() || !self.writer.is_own()) {
-            return if text.is_empty() { Ok(()) } else { self.leave(Feature::ReasoningHistory, path) };
+            return if text.is_empty() {
+                Ok(())
+            } else {
+                self.leave(Feature::ReasoningHistory, path)
+            };
         }
         let mut item = json!({"type": "reasoning"});
         if let Some(sealed) = seal.and_then(|seal| sealed::open(&seal.data)) {

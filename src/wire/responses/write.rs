@@ -82,7 +82,7 @@ pub fn settings(
     put("temperature", has(writer, Feature::Temperature, "temperature", temperature)?);
     let top_p = sampling.top_p.map(Value::from);
     put("top_p", has(writer, Feature::TopP, "top_p", top_p)?);
-    let rivals = sampling.logprobs.map(Value::from);
+    let rivals = sampling.logprobs.filter(|rivals| *rivals > 0).map(Value::from);
     put("top_logprobs", has(writer, Feature::Logprobs, "top_logprobs", rivals)?);
     let user = request.end_user.as_deref().map(Value::from);
     put("user", has(writer, Feature::EndUser, "user", user)?);
@@ -156,13 +156,14 @@ fn format(request: &Request, writer: &mut Writer<'_>) -> Result<Option<Value>> {
     let mut text = own_object(request, "text");
     let format = match &request.format {
         None => None,
-        Some(Format::Json) => writer
-            .has(Feature::JsonMode, "text.format")?
-            .then(|| json!({"type": "json_object"})),
+        Some(Format::Json) => {
+            writer.has(Feature::JsonMode, "text.format")?.then(|| json!({"type": "json_object"}))
+        }
         Some(Format::Schema { name, description, schema, strict }) => {
             let mut format = json!({"type": "json_schema"});
             let usual = (!writer.is_own()).then_some("answer");
-            let words = [("name", name.as_deref().or(usual)), ("description", description.as_deref())];
+            let words =
+                [("name", name.as_deref().or(usual)), ("description", description.as_deref())];
             for (key, word) in words {
                 if let Some(word) = word {
                     format[key] = Value::from(word);
