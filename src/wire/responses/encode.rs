@@ -175,7 +175,7 @@ impl Encoder {
             }),
             incomplete_details: reason.map(|reason| Incomplete { reason }),
             output: self.output.items(),
-            usage: self.usage.filter(|usage| usage.is_known()),
+            usage: self.usage.filter(Usage::is_known),
             echo: &self.echo,
         }
     }

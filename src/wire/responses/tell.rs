@@ -28,9 +28,11 @@ impl Tell {
     }
 
     /// Writes an event under the next number.
-    pub fn event(&mut self, kind: &'static str, event: Event<'_>, out: &mut Vec<u8>) {
+    pub fn event(&mut self, kind: &'static str, mut event: Event<'_>, out: &mut Vec<u8>) {
         if !self.is_silent {
-            Event { kind, sequence_number: self.next(), ..event }.write(out);
+            event.kind = kind;
+            event.sequence_number = self.next();
+            event.write(out);
         }
     }
 }
