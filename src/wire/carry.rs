@@ -60,6 +60,8 @@ pub enum Feature {
     ParallelTools,
     /// A penalty on tokens that are there already.
     PresencePenalty,
+    /// What the provider keeps from earlier requests, or is to work on later.
+    ProviderState,
     /// What an embedding is for.
     Purpose,
     /// How much to think.
@@ -124,6 +126,7 @@ pub static WITHOUT_HOME: &[(Feature, Fate, &str)] = &[
     (Feature::OwnPart, Fate::Refuse, "send it as text"),
     (Feature::ParallelTools, Fate::Report, "the model may do as it likes"),
     (Feature::PresencePenalty, Fate::Report, "answers may repeat themselves more"),
+    (Feature::ProviderState, Fate::Refuse, "send the whole conversation and wait for the answer"),
     (Feature::Purpose, Fate::Report, "vectors may fit their purpose less well"),
     (Feature::Reasoning, Fate::Report, "the model thinks as much as it likes"),
     (Feature::ReasoningHistory, Fate::Report, "the model does not see what was thought before"),
@@ -143,6 +146,9 @@ pub static WITHOUT_HOME: &[(Feature, Fate, &str)] = &[
     (Feature::UnknownField, Fate::Report, "name it in the variant's patch if the target knows it"),
     (Feature::VideoInput, Fate::Refuse, "send pictures of it"),
 ];
+
+/// Fields of a request that speak of something only its own provider has.
+const STATE: &[&str] = &["background", "conversation", "previous_response_id", "prompt"];
 
 /// What was left out of a request, by field, in the order it was met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -168,6 +174,9 @@ impl Losses {
     /// # Errors
     /// The table does not allow to leave it out.
     pub fn leave_out(&mut self, feature: Feature, field: &str) -> Result<()> {
+        // No other dialect knows these fields, and none may answer without what they speak of.
+        let is_state = feature == Feature::UnknownField && STATE.contains(&field);
+        let feature = if is_state { Feature::ProviderState } else { feature };
         let row = WITHOUT_HOME.iter().find(|(of, _, _)| *of == feature);
         let Some((_, Fate::Report, _)) = row else {
             let into = self.into.map_or("other", DialectName::as_str);

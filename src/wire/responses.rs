@@ -1,14 +1,32 @@
-//! The responses dialect; being written.
+//! The OpenAI Responses dialect.
+
+mod answer;
+mod content;
+mod decode;
+mod echo;
+mod encode;
+mod event;
+mod failure;
+mod fields;
+mod history;
+mod output;
+mod read;
+mod sealed;
+mod slot;
+mod tell;
+mod turns;
+mod write;
 
 use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::chat::ChatEvent;
 use crate::chat::DialectName;
 use crate::chat::ProviderError;
 use crate::chat::request::Request;
-use crate::error::Error;
-use crate::error::Kind;
 use crate::error::Result;
+use crate::wire;
 use crate::wire::Asked;
 use crate::wire::ChatRequest;
 use crate::wire::Decode;
@@ -17,7 +35,11 @@ use crate::wire::Encode;
 use crate::wire::InPath;
 use crate::wire::Recipient;
 use crate::wire::Written;
-use crate::wire::sse;
+use crate::wire::json;
+use crate::wire::text;
+
+/// What `include` says to have log-probabilities.
+const LOGPROBS: &str = "message.output_text.logprobs";
 
 /// The dialect; it has no state.
 pub struct Responses;
@@ -32,48 +54,74 @@ impl Dialect for Responses {
     }
 
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        crate::wire::json::head(body, in_path, "a request")
+        json::head(body, in_path, "a response request")
     }
 
-    fn read(&self, _head: &ChatRequest) -> Result<Request> {
-        Err(Error::new(Kind::Internal, "being written"))
+    fn read(&self, head: &ChatRequest) -> Result<Request> {
+        read::request(head)
     }
 
-    fn write(&self, _request: &Request, _to: &Recipient<'_>) -> Result<Written> {
-        Err(Error::new(Kind::Internal, "being written"))
+    fn write(&self, request: &Request, to: &Recipient<'_>) -> Result<Written> {
+        write::request(request, to)
     }
 
     fn decoder(&self) -> Box<dyn Decode> {
-        Box::new(Nothing)
+        Box::new(decode::Decoder::default())
     }
 
-    fn decode_body(&self, _body: &[u8]) -> Vec<ChatEvent> {
-        Vec::new()
+    fn decode_body(&self, body: &[u8]) -> Vec<ChatEvent> {
+        decode::body(&text(body))
     }
 
-    fn encoder(&self, _asked: &Asked) -> Box<dyn Encode> {
-        Box::new(Nothing)
+    fn encoder(&self, asked: &Asked) -> Box<dyn Encode> {
+        Box::new(encode::Encoder::new(asked))
     }
 
-    fn encode_body(&self, _asked: &Asked, _events: &[ChatEvent]) -> Bytes {
-        Bytes::new()
+    fn encode_body(&self, asked: &Asked, events: &[ChatEvent]) -> Bytes {
+        encode::body(asked, events)
     }
 
-    fn error_body(&self, _status: u16, _error: &ProviderError) -> Bytes {
-        Bytes::new()
+    fn error_body(&self, status: u16, error: &ProviderError) -> Bytes {
+        failure::body(status, error)
     }
 
-    fn error_frame(&self, _status: u16, _error: &ProviderError) -> Bytes {
-        Bytes::new()
+    fn error_frame(&self, status: u16, error: &ProviderError) -> Bytes {
+        failure::frame(status, error)
+    }
+
+    /// The conversation that OpenAI keeps, the application's key for its cache, its user, and only
+    /// then the first turns.
+    fn conversation(&self, head: &ChatRequest) -> String {
+        let names = serde_json::from_slice::<Names>(&head.body).ok();
+        let name = names.and_then(Names::first);
+        name.unwrap_or_else(|| match self.read(head) {
+            Ok(request) => wire::first_turns(&request.messages),
+            // What cannot be read here is refused elsewhere, and until then stays together.
+            Err(_) => String::new(),
+        })
     }
 }
 
-struct Nothing;
-
-impl Decode for Nothing {
-    fn decode(&mut self, _event: &sse::Event, _out: &mut Vec<ChatEvent>) {}
+/// What an application may call a conversation or its user.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Names {
+    conversation: Value,
+    prompt_cache_key: Value,
+    user: Value,
+    safety_identifier: Value,
 }
 
-impl Encode for Nothing {
-    fn encode(&mut self, _event: &ChatEvent, _out: &mut Vec<u8>) {}
+impl Names {
+    fn first(self) -> Option<String> {
+        let conversation = self.conversation.get("id").unwrap_or(&self.conversation);
+        let names = [
+            ("conversation", conversation),
+            ("prompt_cache_key", &self.prompt_cache_key),
+            ("user", &self.user),
+            ("user", &self.safety_identifier),
+        ];
+        let mut names = names.into_iter().filter_map(|(what, name)| Some((what, name.as_str()?)));
+        names.find(|(_, name)| !name.is_empty()).map(|(what, name)| format!("{what}:{name}"))
+    }
 }
