@@ -20,7 +20,7 @@ use crate::wire::anthropic::shape::Failure;
 use crate::wire::anthropic::shape::Frame;
 use crate::wire::anthropic::shape::Message;
 use crate::wire::anthropic::shape::WireUsage;
-use crate::wire::openai_chunk::MALFORMED;
+use crate::wire::openai::failure::MALFORMED;
 use crate::wire::seal;
 use crate::wire::sse;
 

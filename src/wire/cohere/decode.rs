@@ -12,8 +12,8 @@ use crate::chat::Stop;
 use crate::chat::TokenLogprob;
 use crate::chat::Usage;
 use crate::wire::Decode;
-use crate::wire::openai_chunk::provider_error;
-use crate::wire::openai_text::Text;
+use crate::wire::openai::failure::provider_error;
+use crate::wire::openai::text::Text;
 use crate::wire::scalar::Count;
 use crate::wire::scalar::part;
 use crate::wire::sse;
@@ -397,7 +397,7 @@ fn failure(json: &str) -> ChatEvent {
     match serde_json::from_str::<Value>(json) {
         Ok(value) => ChatEvent::Error(provider_error(&value)),
         Err(error) => ChatEvent::Error(ProviderError {
-            kind: Some(crate::wire::openai_chunk::MALFORMED.to_owned()),
+            kind: Some(crate::wire::openai::failure::MALFORMED.to_owned()),
             message: format!("not JSON: line {} column {}", error.line(), error.column()),
             ..ProviderError::default()
         }),

@@ -10,7 +10,7 @@ use crate::chat::Sealed;
 use crate::chat::Stop;
 use crate::chat::Usage;
 use crate::wire::converse::media;
-use crate::wire::openai_text::Text;
+use crate::wire::openai::text::Text;
 use crate::wire::scalar::Count;
 use crate::wire::scalar::part;
 use crate::wire::seal;

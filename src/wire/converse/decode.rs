@@ -17,7 +17,7 @@ use crate::wire::converse::block::WireCitation;
 use crate::wire::converse::block::WireUsage;
 use crate::wire::converse::block::finish;
 use crate::wire::eventstream;
-use crate::wire::openai_text::Text;
+use crate::wire::openai::text::Text;
 use crate::wire::scalar::Count;
 use crate::wire::scalar::part;
 use crate::wire::sse;

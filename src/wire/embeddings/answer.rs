@@ -14,8 +14,8 @@ use crate::chat::ProviderError;
 use crate::chat::Usage;
 use crate::chat::fold::Fold;
 use crate::wire::Asked;
-use crate::wire::openai_chunk::MALFORMED;
-use crate::wire::openai_chunk::provider_error;
+use crate::wire::openai::failure::MALFORMED;
+use crate::wire::openai::failure::provider_error;
 
 #[derive(Deserialize)]
 struct Body {

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::chat::TokenLogprob;
 use crate::chat::Usage;
-use crate::wire::openai_text::Text;
+use crate::wire::openai::text::Text;
 
 /// One event of a stream; objects are read only by the events that need them.
 #[derive(Deserialize)]

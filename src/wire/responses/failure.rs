@@ -6,11 +6,11 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::chat::ProviderError;
-use crate::wire::openai_chunk;
+use crate::wire::openai::failure as openai;
 
 /// Reads a body, or the error of a response.
 pub fn read(body: &Value) -> ProviderError {
-    let mut error = openai_chunk::provider_error(body);
+    let mut error = openai::provider_error(body);
     error.retry_after_ms = error.retry_after_ms.or_else(|| wait_ms(&error.message));
     error
 }
