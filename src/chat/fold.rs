@@ -36,7 +36,7 @@ impl Fold {
             ChatEvent::Logprobs { choice, tokens } => self.choice(choice).logprobs.extend(tokens),
             ChatEvent::Seal { choice, seal, .. } => self.choice(choice).seals.push(seal),
             ChatEvent::Citation { choice, citation } => {
-                self.choice(choice).citations.push(citation)
+                self.choice(choice).citations.push(citation);
             }
             ChatEvent::Media { choice, mime, data } => self.choice(choice).media.push((mime, data)),
             ChatEvent::Other { choice, kind } => self.choice(choice).others.push(kind),

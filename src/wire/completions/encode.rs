@@ -236,7 +236,8 @@ impl Encode for Encoder {
             }
             // All there is for words of any kind is text; beside text, they would say it twice.
             ChatEvent::Refusal { choice, text } | ChatEvent::Transcript { choice, text } => {
-                if self.open(*choice).is_some_and(|open| !open.has_text) {
+                let has_text = self.open(*choice).is_some_and(|open| open.has_text);
+                if !has_text {
                     self.text(*choice, text, out);
                 }
             }
