@@ -138,6 +138,7 @@ struct Open {
     index: u32,
     /// Characters that have a probability.
     offset: usize,
+    has_text: bool,
     finish: Option<(String, Option<Stop>)>,
 }
 
@@ -227,10 +228,19 @@ impl Encode for Encoder {
                 self.id = self.id.take().or_else(|| id.clone());
                 self.model = self.model.take().or_else(|| model.clone());
             }
-            // All there is for words of any kind is text.
-            ChatEvent::Text { choice, text }
-            | ChatEvent::Refusal { choice, text }
-            | ChatEvent::Transcript { choice, text } => self.text(*choice, text, out),
+            ChatEvent::Text { choice, text } => {
+                if let Some(open) = self.open(*choice) {
+                    open.has_text = true;
+                }
+                self.text(*choice, text, out);
+            }
+            // All there is for words of any kind is text; beside text, they would say it twice.
+            ChatEvent::Refusal { choice, text } | ChatEvent::Transcript { choice, text } => {
+                let has_text = self.open(*choice).is_some_and(|open| open.has_text);
+                if !has_text {
+                    self.text(*choice, text, out);
+                }
+            }
             ChatEvent::Logprobs { choice, tokens } => self.logprobs(*choice, tokens, out),
             ChatEvent::Finish { choice, reason, stop } => {
                 if let Some(open) = self.open(*choice) {

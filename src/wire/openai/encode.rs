@@ -213,7 +213,7 @@ impl Encoder {
         }
         let is_old = body::wants_functions(&self.request);
         for open in std::mem::take(&mut self.choices) {
-            for at in open.calls.without_arguments() {
+            for at in open.calls.without_arguments().filter(|at| !is_old || *at == 0) {
                 if is_old {
                     let function = shape::FunctionOut { name: None, arguments: "{}" };
                     self.chunk(open.index, &Delta::function_call(function), None, out);
