@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::board::Board;
 use crate::cache::Cache;
+use crate::chat::DialectName;
 use crate::config::Config;
 use crate::config::Timeouts;
 use crate::error::Error;
@@ -246,7 +247,7 @@ impl Front {
         };
         let opened = self.upstream.send(
             &ask.targets,
-            |target| ask.write(target),
+            |target| Ok((DialectName::OpenAi, ask.write(target)?)),
             |target| match is_own(target) {
                 true => &ask.headers,
                 false => &without_credential,

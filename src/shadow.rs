@@ -107,15 +107,16 @@ impl Shadow {
             quirks: &provider.map(|provider| provider.quirks).unwrap_or_default(),
         };
         let into = provider.and_then(|provider| provider.dialect_for(dialect.name()));
-        let into = into.unwrap_or(dialect.name()).dialect();
-        let body = wire::rewrite(&request, dialect, into, &to, patch)?.body;
+        let into = into.unwrap_or(dialect.name());
+        let body = wire::rewrite(&request, dialect, into.dialect(), &to, patch)?.body;
         let mut headers = HeaderMap::new();
         let usable = |provider: &str| provider == variant.target.provider;
         if let Some(credential) = job.credential.as_ref().filter(|c| usable(&c.provider)) {
             headers.insert(credential.name, credential.value.clone());
         }
         let (timeouts, is_stream) = (self.config.timeouts, request.stream);
-        let call = Call { target: &variant.target, body, headers: &headers, timeouts, is_stream };
+        let (target, headers) = (&variant.target, &headers);
+        let call = Call { target, dialect: into, body, headers, timeouts, is_stream };
         let opened = self.upstream.send_once(call).await?;
         if !opened.status.is_success() {
             let status = opened.status.as_u16();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytes::BytesMut;
 use http::HeaderMap;
+use http::HeaderName;
 use http::HeaderValue;
 use http::Method;
 use http::StatusCode;
@@ -15,19 +16,20 @@ use http::header;
 use http_body_util::BodyExt;
 use reqwest::Client;
 use reqwest::Url;
-use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
 use crate::chat::DialectName;
 use crate::config::Config;
 use crate::config::Provider;
+use crate::config::SigningKey;
 use crate::config::Timeouts;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Target;
-use crate::provider::Auth;
+use crate::provider::KEY_HEADERS;
+use crate::provider::url;
 
 /// How long a process on this machine may take to answer.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,18 +38,23 @@ const LOCAL_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Upstream {
     client: Client,
     endpoints: BTreeMap<String, Endpoint>,
+    /// Headers that hold a key for some provider and for no other.
+    key_headers: Vec<HeaderName>,
 }
 
 struct Endpoint {
     provider: Provider,
-    /// Parsed once: reqwest would parse it three times a request.
-    chat: Url,
+    /// Of dialects whose path is always the same, parsed once: reqwest would parse it three times
+    /// a request.
+    urls: Vec<(DialectName, Url)>,
 }
 
 /// One request to one target.
 pub struct Call<'a> {
     /// Who is asked.
     pub target: &'a Target,
+    /// In which dialect.
+    pub dialect: DialectName,
     /// The body in the target's dialect.
     pub body: Bytes,
     /// The client's headers, or none for requests of our own.
@@ -122,34 +129,37 @@ impl Upstream {
             .pool_idle_timeout(Duration::from_secs(90))
             .build()
             .map_err(|e| Error::new(Kind::Internal, format!("starting the HTTP client: {e}")))?;
-        let endpoints = config.providers.values().map(|provider| {
-            let dialect = provider.dialects.first().copied().unwrap_or(DialectName::OpenAi);
-            let url = format!("{}{}", base(provider), dialect.dialect().path("", false));
-            let chat = Url::parse(&url)
-                .map_err(|e| Error::new(Kind::Config, format!("{}: {url}: {e}", provider.name)))?;
-            Ok((provider.name.clone(), Endpoint { provider: provider.clone(), chat }))
-        });
-        Ok(Self { client, endpoints: endpoints.collect::<Result<_>>()? })
+        let endpoints = config
+            .providers
+            .values()
+            .map(|provider| Ok((provider.name.clone(), Endpoint::new(provider.clone())?)));
+        let key_headers = config.providers.values().filter_map(|provider| provider.auth.header());
+        let key_headers =
+            key_headers.filter(|name| !KEY_HEADERS.contains(&name.as_str())).collect();
+        Ok(Self { client, endpoints: endpoints.collect::<Result<_>>()?, key_headers })
     }
 
     /// Asks the targets in turn until one answers with something that is not its own failure.
     ///
-    /// `body` writes the request for a target, `headers` chooses its headers. The last target's failure is the answer.
+    /// `body` writes the request for a target and says in which dialect, `headers` chooses its
+    /// headers. The last target's failure is the answer.
     ///
     /// # Errors
     /// No target could be reached in time, or the request cannot be written.
     pub async fn send<'h>(
         &self,
         targets: &[Target],
-        body: impl Fn(&Target) -> Result<Bytes>,
+        body: impl Fn(&Target) -> Result<(DialectName, Bytes)>,
         headers: impl Fn(&Target) -> &'h HeaderMap,
         timeouts: Timeouts,
         is_stream: bool,
     ) -> Result<Opened> {
         let mut last = Err(Error::new(Kind::NotFound, "the route has no targets"));
         for (at, target) in targets.iter().enumerate() {
-            let (body, headers) = (body(target)?, headers(target));
-            last = self.send_once(Call { target, body, headers, timeouts, is_stream }).await;
+            let (dialect, body) = body(target)?;
+            let headers = headers(target);
+            let call = Call { target, dialect, body, headers, timeouts, is_stream };
+            last = self.send_once(call).await;
             let is_last = at + 1 == targets.len();
             match &last {
                 Ok(opened) if is_last || !fails_over(opened.status) => return last,
@@ -161,17 +171,19 @@ impl Upstream {
         last
     }
 
-    /// Sends one request to one target's chat endpoint.
+    /// Sends one request to one target.
     ///
     /// # Errors
     /// The provider is unknown, unreachable or too slow.
     pub async fn send_once(&self, call: Call<'_>) -> Result<Opened> {
         let endpoint = self.endpoint(&call.target.provider)?;
-        let mut headers = request_headers(&endpoint.provider, call.headers)?;
+        let mut headers = self.headers(&endpoint.provider, call.headers);
         let json = HeaderValue::from_static("application/json");
         headers.entry(header::CONTENT_TYPE).or_insert(json);
-        let mut request = reqwest::Request::new(Method::POST, endpoint.chat.clone());
+        let url = endpoint.url(call.dialect, &call.target.model, call.is_stream)?;
+        let mut request = reqwest::Request::new(Method::POST, url);
         *request.headers_mut() = headers;
+        authorize(&endpoint.provider, call.dialect, &mut request, &call.body)?;
         *request.body_mut() = Some(call.body.into());
         self.execute(request, call.target.clone(), call.timeouts, call.is_stream).await
     }
@@ -190,11 +202,13 @@ impl Upstream {
         timeouts: Timeouts,
     ) -> Result<Opened> {
         let endpoint = self.endpoint(provider)?;
-        let url = format!("{}{path_and_query}", base(&endpoint.provider));
+        let url = url::below(&endpoint.provider.base_url, path_and_query);
         let url = Url::parse(&url)
             .map_err(|e| Error::new(Kind::BadRequest, format!("not a path: {e}")))?;
         let mut request = reqwest::Request::new(method, url);
-        *request.headers_mut() = request_headers(&endpoint.provider, headers)?;
+        *request.headers_mut() = self.headers(&endpoint.provider, headers);
+        let dialect = endpoint.provider.dialects.first().copied().unwrap_or(DialectName::OpenAi);
+        authorize(&endpoint.provider, dialect, &mut request, &body)?;
         if !body.is_empty() {
             *request.body_mut() = Some(body.into());
         }
@@ -226,6 +240,20 @@ impl Upstream {
         let mut headers = parts.headers;
         CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
         Ok(Opened { target, status: parts.status, headers, body, sent, timeouts })
+    }
+
+    /// The client's headers without those of its connection, and without keys for others.
+    ///
+    /// Compression is not asked for, because what passes is read.
+    fn headers(&self, provider: &Provider, client: &HeaderMap) -> HeaderMap {
+        let mut headers = client.clone();
+        CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
+        headers.remove(header::ACCEPT_ENCODING);
+        headers.remove(header::EXPECT);
+        let own = provider.auth.header();
+        let foreign = self.key_headers.iter().filter(|name| Some(*name) != own.as_ref());
+        foreign.for_each(|name| drop(headers.remove(name)));
+        headers
     }
 
     fn endpoint(&self, provider: &str) -> Result<&Endpoint> {
@@ -273,41 +301,50 @@ const CONNECTION_HEADERS: [&str; 11] = [
     "upgrade",
 ];
 
-/// The client's headers with the provider's credential.
-///
-/// Keys from the file replace the client's; the key from the usual environment variable is sent
-/// only when the client brought none. Compression is not asked for, because what passes is read.
-fn request_headers(provider: &Provider, client: &HeaderMap) -> Result<HeaderMap> {
-    let mut headers = client.clone();
-    CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
-    headers.remove(header::ACCEPT_ENCODING);
-    headers.remove(header::EXPECT);
-    let name = match provider.auth {
-        Auth::Bearer => header::AUTHORIZATION,
-        Auth::Header(name) => http::HeaderName::from_static(name),
-    };
-    let key = match provider.api_keys.first() {
-        Some(key) => Some(key),
-        None if headers.contains_key(&name) => None,
-        None => provider.fallback_key.as_ref(),
-    };
-    if let Some(key) = key {
-        let value = match provider.auth {
-            Auth::Bearer => format!("Bearer {}", key.expose_secret()),
-            Auth::Header(_) => key.expose_secret().to_owned(),
-        };
-        let mut value = HeaderValue::from_str(&value).map_err(|_| {
-            let what = format!("the key of {} holds characters no header can", provider.name);
-            Error::new(Kind::Config, what)
-        })?;
-        value.set_sensitive(true);
-        headers.insert(name, value);
+impl Endpoint {
+    fn new(provider: Provider) -> Result<Self> {
+        let mut urls = Vec::new();
+        for dialect in provider.dialects.iter().copied() {
+            let url = provider.url(dialect, "a", false);
+            let is_fixed = url == provider.url(dialect, "b", true);
+            let url = parse(&provider, &url)?;
+            urls.extend(is_fixed.then_some((dialect, url)));
+        }
+        Ok(Self { provider, urls })
     }
-    Ok(headers)
+
+    fn url(&self, dialect: DialectName, model: &str, is_stream: bool) -> Result<Url> {
+        match self.urls.iter().find(|(of, _)| *of == dialect) {
+            Some((_, url)) => Ok(url.clone()),
+            None => parse(&self.provider, &self.provider.url(dialect, model, is_stream)),
+        }
+    }
 }
 
-fn base(provider: &Provider) -> String {
-    provider.base_url.to_string().trim_end_matches('/').to_owned()
+fn parse(provider: &Provider, url: &str) -> Result<Url> {
+    Url::parse(url).map_err(|e| Error::new(Kind::Config, format!("{}: {url}: {e}", provider.name)))
+}
+
+/// Adds the credential to a request that is otherwise finished.
+fn authorize(
+    provider: &Provider,
+    dialect: DialectName,
+    request: &mut reqwest::Request,
+    body: &Bytes,
+) -> Result<()> {
+    match provider.authorize(dialect, request.headers_mut())? {
+        None => Ok(()),
+        Some(key) => sign(request, body, key),
+    }
+}
+
+/// Where the signature of a finished request is added.
+fn sign(request: &mut reqwest::Request, _body: &Bytes, _key: &SigningKey) -> Result<()> {
+    let host = request.url().host_str().unwrap_or_default();
+    let what = format!(
+        "requests to {host} cannot be signed by this version: set AWS_BEARER_TOKEN_BEDROCK"
+    );
+    Err(Error::new(Kind::Config, what))
 }
 
 /// Without the URL, whose query may hold a key.

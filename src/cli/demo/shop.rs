@@ -13,6 +13,7 @@ use http::HeaderValue;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
+use crate::chat::DialectName;
 use crate::config;
 use crate::config::Timeouts;
 use crate::error::Error;
@@ -131,7 +132,8 @@ impl Line {
         }
         let timeouts = Timeouts { total: Duration::from_secs(20), ..Timeouts::default() };
         let body = Bytes::from(body.to_string());
-        let call = Call { target: &self.target, body, headers: &headers, timeouts, is_stream };
+        let (target, headers, dialect) = (&self.target, &headers, DialectName::OpenAi);
+        let call = Call { target, dialect, body, headers, timeouts, is_stream };
         let opened = self.upstream.send_once(call).await?;
         let status = opened.headers.get("cache-status").and_then(|value| value.to_str().ok());
         let is_hit = status.is_some_and(|status| status.contains("hit"));
