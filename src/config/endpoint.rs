@@ -110,7 +110,7 @@ fn endpoint(s: &mut Section<'_, '_, '_>, name: &str, outside: Outside<'_>) -> Pr
         }
     }
     provider.auth = auth.unwrap_or(provider.auth);
-    if let Some(region) = place::region(s, outside.env, &provider) {
+    if let Some(region) = place::region(s, row, outside.env, &provider) {
         provider.signing = place::signing(Some(region), outside.env);
     }
     headers(s, &mut provider);

@@ -90,11 +90,21 @@ pub fn read(
 }
 
 /// The region that requests are signed for, wanted only where they are and may have no key.
-pub fn region(s: &mut Section<'_, '_, '_>, env: Env<'_>, provider: &Provider) -> Option<String> {
+pub fn region(
+    s: &mut Section<'_, '_, '_>,
+    row: Option<&'static Row>,
+    env: Env<'_>,
+    provider: &Provider,
+) -> Option<String> {
     if provider.auth != Auth::SigV4 {
         return None;
     }
-    let region = s.take("region", part).or_else(|| from_env(&SIGNED, env));
+    let is_read = row.is_some_and(|row| row.holes.iter().any(|hole| hole.name == "region"));
+    let region = match is_read {
+        true => s.find("region").and_then(|node| part(node).ok()),
+        false => s.take("region", part),
+    };
+    let region = region.or_else(|| from_env(&SIGNED, env));
     let region = region.or_else(|| region_of(&provider.base_url));
     let is_reported = s.key_at("region").is_some() || s.key_at("base_url").is_none();
     if region.is_none() && provider.api_keys.is_empty() && !is_reported {

@@ -3,20 +3,11 @@
 use super::read::Section;
 use super::value;
 use crate::wire::quirk::Quirks;
-use crate::wire::quirk::Thinking;
+use crate::wire::quirk::THINKING;
 
 /// Fields for the most tokens.
 const MAX_TOKENS: &[(&str, &str)] =
     &[("max_tokens", "max_tokens"), ("max_completion_tokens", "max_completion_tokens")];
-
-/// Ways to ask for thinking.
-pub const THINKING: &[(&str, Thinking)] = &[
-    ("effort", Thinking::Effort),
-    ("object", Thinking::Object),
-    ("switch", Thinking::Switch),
-    ("flag", Thinking::Flag),
-    ("none", Thinking::No),
-];
 
 /// Fields that take earlier reasoning.
 const REASONING_HISTORY: &[(&str, Option<&str>)] = &[

@@ -296,7 +296,7 @@ pub static PROVIDERS: &[Row] = &[
             Hole { name: "project", env: &["GOOGLE_CLOUD_PROJECT"], example: "my-project" },
         ],
         dialects: &[DialectName::Gemini],
-        key_env: &["VERTEX_ACCESS_TOKEN"],
+        key_env: &["GOOGLE_OAUTH_ACCESS_TOKEN", "CLOUDSDK_AUTH_ACCESS_TOKEN"],
         quirks: Quirks::NONE,
         ..BASE
     },
