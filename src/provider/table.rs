@@ -266,7 +266,6 @@ pub static PROVIDERS: &[Row] = &[
     Row {
         name: "tokenmix",
         base_url: "https://api.tokenmix.ai/v1",
-        dialects: CHAT_EMBEDDINGS,
         key_env: &["TOKENMIX_API_KEY"],
         ..BASE
     },

@@ -14,6 +14,7 @@ mod config;
 mod dialect;
 mod harness;
 mod process;
+mod provider;
 mod proxy;
 mod recordings;
 mod shared;
