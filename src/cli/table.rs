@@ -60,7 +60,9 @@ pub fn providers(rows: &[[String; 5]], notes: &[[String; 2]]) -> String {
     let aligned = |header: &[&str], rows: &mut dyn Iterator<Item = &[String]>| {
         let mut table = table(header);
         table.load_style(presets::NOTHING);
-        rows.for_each(|row| drop(table.add_row(row)));
+        for row in rows {
+            table.add_row(row);
+        }
         // Without borders the last column is filled up with spaces.
         let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
         lines.join("\n")
