@@ -107,6 +107,8 @@ pub struct Native {
     pub auth: Auth<&'static str>,
     /// Headers without which it takes no request, sent when the client sent none.
     pub headers: &'static [(&'static str, &'static str)],
+    /// How bearer tokens begin that are none of its keys in the wrong header.
+    pub token: Option<&'static str>,
     /// What such a server is like.
     pub quirks: Quirks,
 }

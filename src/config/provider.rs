@@ -113,8 +113,13 @@ impl Provider {
         dialect: DialectName,
         headers: &mut HeaderMap,
     ) -> Result<Option<&SigningKey>> {
-        let mut is_strange = false;
-        for (name, value) in provider::native(dialect).headers {
+        let native = provider::native(dialect);
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
+        let is_token = |begin| bearer.is_some_and(|bearer| bearer.starts_with(begin));
+        // A client of the dialect itself sends what the dialect cannot do without.
+        let mut is_strange = native.token.is_some_and(|begin| !is_token(begin));
+        for (name, value) in native.headers {
             is_strange |= !headers.contains_key(*name);
             headers.entry(*name).or_insert(HeaderValue::from_static(value));
         }
@@ -225,6 +230,7 @@ mod tests {
         let gemini = DialectName::Gemini;
         let version = ("anthropic-version", "2023-06-01");
         let bearer = [("authorization", "Bearer c")];
+        let oauth = [("authorization", "Bearer ya29.c")];
         for (dialect, keys, client, expected) in [
             (chat, (None, None), vec![], vec![]),
             (chat, (None, Some("f")), vec![], vec![("authorization", "Bearer f")]),
@@ -240,12 +246,7 @@ mod tests {
             (claude, (None, Some("f")), vec![], vec![version, ("x-api-key", "f")]),
             (claude, (None, Some("f")), bearer.to_vec(), vec![version, ("x-api-key", "c")]),
             // A client of Anthropic's own sends tokens that are no keys.
-            (
-                claude,
-                (None, Some("f")),
-                vec![version, bearer[0]],
-                vec![version, bearer[0]].into_iter().collect(),
-            ),
+            (claude, (None, Some("f")), vec![version, bearer[0]], vec![version, bearer[0]]),
             (
                 claude,
                 (Some("o"), None),
@@ -259,7 +260,8 @@ mod tests {
                 vec![("anthropic-version", "2024-01-01"), ("x-api-key", "c")],
             ),
             (gemini, (None, None), vec![("x-api-key", "c")], vec![("x-goog-api-key", "c")]),
-            (gemini, (None, Some("f")), bearer.to_vec(), bearer.to_vec()),
+            (gemini, (None, Some("f")), bearer.to_vec(), vec![("x-goog-api-key", "c")]),
+            (gemini, (None, Some("f")), oauth.to_vec(), oauth.to_vec()),
             (DialectName::Converse, (Some("o"), None), vec![], vec![("authorization", "Bearer o")]),
         ] {
             let expected: Vec<(String, String)> = expected

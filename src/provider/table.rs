@@ -329,7 +329,6 @@ pub static PROVIDERS: &[Row] = &[
                 Feature::ParallelTools,
                 Feature::PresencePenalty,
                 Feature::Seed,
-                Feature::ToolChoice,
             ],
             ..SWITCH
         },
@@ -344,6 +343,7 @@ const STRICT: Native = Native {
     speaks: &[],
     auth: Auth::Bearer,
     headers: &[],
+    token: None,
     quirks: Quirks::NONE,
 };
 
@@ -370,6 +370,7 @@ pub static NATIVES: [Native; 9] = [
         home: "gemini",
         speaks: GEMINI,
         auth: Auth::Header("x-goog-api-key"),
+        token: Some("ya29."),
         ..STRICT
     },
     Native { dialect: DialectName::Completions, speaks: &[DialectName::Completions], ..STRICT },
@@ -379,6 +380,7 @@ pub static NATIVES: [Native; 9] = [
         home: "gemini",
         speaks: &[DialectName::GeminiEmbeddings],
         auth: Auth::Header("x-goog-api-key"),
+        token: Some("ya29."),
         ..STRICT
     },
     Native {
