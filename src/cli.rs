@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod experiment;
 mod files;
+mod providers;
 mod serve;
 mod simulate;
 mod table;
@@ -48,6 +49,8 @@ enum Command {
     /// List experiments and read their reports
     #[command(subcommand)]
     Experiment(experiment::Command),
+    /// List the providers that can be asked: where, with which key, in which dialects
+    Providers(providers::Args),
     /// Run a simulated provider, with chosen latency and faults
     Simulate(crate::simulate::Args),
 }
@@ -69,6 +72,7 @@ impl Cli {
                 Command::Demo(args) => demo::run(args).await,
                 Command::Check(args) => Ok(check::run(&args)),
                 Command::Experiment(command) => experiment::run(command).await,
+                Command::Providers(args) => providers::run(&args),
                 Command::Simulate(args) => simulate::run(&args).await,
             }
         });

@@ -6,6 +6,9 @@ mod nearest;
 mod read;
 mod value;
 mod credential;
+mod provider;
+mod quirk;
+mod place;
 mod endpoint;
 mod settings;
 mod evaluation;
@@ -17,17 +20,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
-
-use crate::chat::DialectName;
 use crate::experiment::Experiment;
 use crate::experiment::Target;
-use crate::provider::Auth;
-use crate::wire::quirk::Quirks;
 
 pub use load::is_experiment;
 pub use load::load;
 pub use problem::Problem;
+pub use provider::Provider;
+pub use provider::SigningKey;
 
 use load::Known;
 
@@ -54,36 +54,6 @@ pub struct Config {
     pub limits: Limits,
     /// In the order of the files.
     pub experiments: Vec<Experiment>,
-}
-
-/// A provider with its keys resolved.
-#[derive(Clone, Debug)]
-pub struct Provider {
-    /// The name in targets and path prefixes.
-    pub name: String,
-    /// Without trailing slash; what the provider's own SDK takes.
-    pub base_url: http::Uri,
-    /// The wire formats it speaks; the first of a kind is the one that is translated to.
-    pub dialects: Vec<DialectName>,
-    /// How the key is sent.
-    pub auth: Auth,
-    /// Keys from the file; they replace whatever the client sends.
-    pub api_keys: Vec<SecretString>,
-    /// The key from the provider's usual environment variable; used when the client sends none.
-    pub fallback_key: Option<SecretString>,
-    /// What is peculiar about it.
-    pub quirks: Quirks,
-}
-
-impl Provider {
-    /// The dialect to ask it in: the request's own if it speaks that, else its first of the kind.
-    pub fn dialect_for(&self, asked: DialectName) -> Option<DialectName> {
-        if self.dialects.contains(&asked) {
-            return Some(asked);
-        }
-        let mut spoken = self.dialects.iter().copied();
-        spoken.find(|dialect| dialect.is_embedding() == asked.is_embedding())
-    }
 }
 
 /// Who answers a model name, in order of preference.

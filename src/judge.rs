@@ -202,7 +202,8 @@ impl Judge {
         let provider = self.config.providers.get(&target.provider);
         let unknown = || Error::new(Kind::Config, format!("the judge's provider {target} is gone"));
         let provider = provider.ok_or_else(unknown)?;
-        let dialect = provider.dialect_for(DialectName::OpenAi).ok_or_else(unknown)?.dialect();
+        let spoken = provider.dialect_for(DialectName::OpenAi).ok_or_else(unknown)?;
+        let dialect = spoken.dialect();
         let prompt = prompt::write(&target.model, question, logprobs);
         let body = wire::write_prompt(dialect, &prompt, &provider.quirks)?;
         let (headers, timeouts) = (HeaderMap::new(), self.config.timeouts);

@@ -24,6 +24,8 @@ use crate::key::CacheKey;
 use crate::key::PromptDigest;
 use crate::key::Tenant;
 use crate::pair::PairId;
+use crate::provider;
+use crate::provider::Auth;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
 
@@ -75,8 +77,7 @@ pub struct CacheRules {
 }
 
 /// Headers that carry a credential, in any dialect.
-pub const CREDENTIAL_HEADERS: [&str; 4] =
-    ["authorization", "api-key", "x-api-key", "x-goog-api-key"];
+pub const CREDENTIAL_HEADERS: [&str; 5] = provider::KEY_HEADERS;
 
 /// Decides everything about a request.
 ///
@@ -97,7 +98,7 @@ pub fn plan<'c>(
         let what = format!("the body {what} (line {line}, column {column})");
         Error::new(Kind::BadRequest, what)
     })?;
-    let tenant = tenant(caller.headers);
+    let tenant = tenant(config, caller.headers);
     let (asked, timeouts) = resolve(config, dialect, &request.model, caller.provider, &prompt)?;
     let first = asked.first().ok_or_else(|| {
         Error::new(Kind::Config, format!("the route \"{}\" has no targets", request.model))
@@ -164,9 +165,14 @@ fn credential_for(config: &Config, model: &str, prefix: Option<&str>, first: &Ta
 }
 
 /// Whose credentials these are.
-pub fn tenant(headers: &HeaderMap) -> Tenant {
-    Tenant::of(CREDENTIAL_HEADERS.iter().flat_map(|name| {
-        headers.get_all(*name).iter().flat_map(|value| [name.as_bytes(), value.as_bytes()])
+fn tenant(config: &Config, headers: &HeaderMap) -> Tenant {
+    let own = config.providers.values().filter_map(|provider| match &provider.auth {
+        Auth::Header(name) => Some(name.as_str()),
+        _ => None,
+    });
+    let own = own.filter(|name| !CREDENTIAL_HEADERS.contains(name));
+    Tenant::of(CREDENTIAL_HEADERS.into_iter().chain(own).flat_map(|name| {
+        headers.get_all(name).iter().flat_map(move |value| [name.as_bytes(), value.as_bytes()])
     }))
 }
 
@@ -185,18 +191,28 @@ fn resolve(
         let target = Target { provider: provider.to_owned(), model: model.to_owned() };
         return Ok((vec![target], config.timeouts));
     }
-    match Target::parse(model).filter(|target| config.providers.contains_key(&target.provider)) {
-        Some(target) => Ok((vec![target], config.timeouts)),
-        None => {
-            let provider = dialect.name().as_str();
-            if !config.providers.contains_key(provider) {
-                let what = format!("no route or provider answers to the model \"{model}\"");
-                return Err(Error::new(Kind::NotFound, what));
-            }
-            let target = Target { provider: provider.to_owned(), model: model.to_owned() };
-            Ok((vec![target], config.timeouts))
+    if let Some(target) = Target::parse(model) {
+        if config.providers.contains_key(&target.provider) {
+            return Ok((vec![target], config.timeouts));
+        }
+        if let Some(what) = nowhere(&target.provider) {
+            return Err(Error::new(Kind::NotFound, what));
         }
     }
+    let home = provider::native(dialect.name()).home;
+    if !config.providers.contains_key(home) {
+        let what = format!("no route or provider answers to the model \"{model}\"");
+        return Err(Error::new(Kind::NotFound, what));
+    }
+    let target = Target { provider: home.to_owned(), model: model.to_owned() };
+    Ok((vec![target], config.timeouts))
+}
+
+/// What is missing of a known provider that is not configured because nobody said where it is.
+fn nowhere(name: &str) -> Option<String> {
+    let row = provider::find(name).filter(|row| !row.holes.is_empty())?;
+    let holes: Vec<&str> = row.holes.iter().map(|hole| hole.name).collect();
+    Some(format!("the provider {name} is not configured: it needs its {}", holes.join(" and ")))
 }
 
 /// A weighted route begins with a target drawn by the prompt's hash and keeps the rest in order.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytes::BytesMut;
 use http::HeaderMap;
+use http::HeaderName;
 use http::HeaderValue;
 use http::Method;
 use http::StatusCode;
@@ -18,19 +19,20 @@ use http::header;
 use http_body_util::BodyExt;
 use reqwest::Client;
 use reqwest::Url;
-use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
 use crate::chat::DialectName;
 use crate::config::Config;
 use crate::config::Provider;
+use crate::config::SigningKey;
 use crate::config::Timeouts;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Target;
-use crate::provider::Auth;
+use crate::provider::KEY_HEADERS;
+use crate::provider::url;
 use crate::upstream::outgoing::Outgoing;
 use crate::wire::carry::Losses;
 
@@ -44,23 +46,15 @@ const LOCAL_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Upstream {
     client: Client,
     endpoints: BTreeMap<String, Endpoint>,
+    /// Headers that hold a key for some provider and for no other.
+    key_headers: Vec<HeaderName>,
 }
 
 struct Endpoint {
     provider: Provider,
-    /// Parsed once: reqwest would parse it three times a request.
-    chat: Url,
-}
-
-impl Endpoint {
-    fn url(&self, dialect: DialectName, model: &str, is_stream: bool) -> Result<Url> {
-        if dialect == DialectName::OpenAi {
-            return Ok(self.chat.clone());
-        }
-        let path = dialect.dialect().path(model, is_stream);
-        Url::parse(&format!("{}{path}", base(&self.provider)))
-            .map_err(|e| Error::new(Kind::BadRequest, format!("not a model's name: {e}")))
-    }
+    /// Of dialects whose path is always the same, parsed once: reqwest would parse it three times
+    /// a request.
+    urls: Vec<(DialectName, Url)>,
 }
 
 /// One request to one target.
@@ -146,14 +140,14 @@ impl Upstream {
             .pool_idle_timeout(Duration::from_secs(90))
             .build()
             .map_err(|e| Error::new(Kind::Internal, format!("starting the HTTP client: {e}")))?;
-        let endpoints = config.providers.values().map(|provider| {
-            let dialect = provider.dialects.first().copied().unwrap_or(DialectName::OpenAi);
-            let url = format!("{}{}", base(provider), dialect.dialect().path("", false));
-            let chat = Url::parse(&url)
-                .map_err(|e| Error::new(Kind::Config, format!("{}: {url}: {e}", provider.name)))?;
-            Ok((provider.name.clone(), Endpoint { provider: provider.clone(), chat }))
-        });
-        Ok(Self { client, endpoints: endpoints.collect::<Result<_>>()? })
+        let endpoints = config
+            .providers
+            .values()
+            .map(|provider| Ok((provider.name.clone(), Endpoint::new(provider.clone())?)));
+        let key_headers = config.providers.values().filter_map(|provider| provider.auth.header());
+        let key_headers =
+            key_headers.filter(|name| !KEY_HEADERS.contains(&name.as_str())).collect();
+        Ok(Self { client, endpoints: endpoints.collect::<Result<_>>()?, key_headers })
     }
 
     /// Asks the targets in turn until one answers with something that is not its own failure.
@@ -192,16 +186,16 @@ impl Upstream {
     pub async fn send_once(&self, call: Call<'_>) -> Result<Opened> {
         let Call { target, mut outgoing, headers, timeouts } = call;
         let endpoint = self.endpoint(&target.provider)?;
-        let mut headers = request_headers(&endpoint.provider, headers)?;
+        let mut headers = self.headers(&endpoint.provider, headers);
         let json = HeaderValue::from_static("application/json");
         headers.entry(header::CONTENT_TYPE).or_insert(json);
         let mut url = endpoint.url(outgoing.dialect, &target.model, outgoing.is_stream)?;
         if let Some(query) = &outgoing.query {
-            let own = url.query().map(|own| format!("{own}&")).unwrap_or_default();
-            url.set_query(Some(&format!("{own}{query}")));
+            url.set_query(Some(&joined(url.query(), query)));
         }
         let mut request = reqwest::Request::new(Method::POST, url);
         *request.headers_mut() = headers;
+        authorize(&endpoint.provider, outgoing.dialect, &mut request, &outgoing.body)?;
         *request.body_mut() = Some(std::mem::take(&mut outgoing.body).into());
         self.execute(request, target.clone(), timeouts, outgoing).await
     }
@@ -220,17 +214,19 @@ impl Upstream {
         timeouts: Timeouts,
     ) -> Result<Opened> {
         let endpoint = self.endpoint(provider)?;
-        let url = format!("{}{path_and_query}", base(&endpoint.provider));
+        let url = url::below(&endpoint.provider.base_url, path_and_query);
         let url = Url::parse(&url)
             .map_err(|e| Error::new(Kind::BadRequest, format!("not a path: {e}")))?;
         let mut request = reqwest::Request::new(method, url);
-        *request.headers_mut() = request_headers(&endpoint.provider, headers)?;
+        *request.headers_mut() = self.headers(&endpoint.provider, headers);
+        let dialect = endpoint.provider.dialects.first().copied().unwrap_or(DialectName::OpenAi);
+        authorize(&endpoint.provider, dialect, &mut request, &body)?;
         if !body.is_empty() {
             *request.body_mut() = Some(body.into());
         }
         let target = Target { provider: provider.to_owned(), model: String::new() };
-        // Nothing is known of the dialect, and nobody reads the answer.
-        let outgoing = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
+        // Nobody reads the answer.
+        let outgoing = Outgoing::new(dialect, Bytes::new(), false);
         self.execute(request, target, timeouts, outgoing).await
     }
 
@@ -260,6 +256,20 @@ impl Upstream {
         let status = parts.status;
         let Outgoing { dialect, losses, unasked_usage, .. } = asked;
         Ok(Opened { target, dialect, losses, unasked_usage, status, headers, body, sent, timeouts })
+    }
+
+    /// The client's headers without those of its connection, and without keys for others.
+    ///
+    /// Compression is not asked for, because what passes is read.
+    fn headers(&self, provider: &Provider, client: &HeaderMap) -> HeaderMap {
+        let mut headers = client.clone();
+        CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
+        headers.remove(header::ACCEPT_ENCODING);
+        headers.remove(header::EXPECT);
+        let own = provider.auth.header();
+        let foreign = self.key_headers.iter().filter(|name| Some(*name) != own.as_ref());
+        foreign.for_each(|name| drop(headers.remove(name)));
+        headers
     }
 
     fn endpoint(&self, provider: &str) -> Result<&Endpoint> {
@@ -307,41 +317,59 @@ const CONNECTION_HEADERS: [&str; 11] = [
     "upgrade",
 ];
 
-/// The client's headers with the provider's credential.
-///
-/// Keys from the file replace the client's; the key from the usual environment variable is sent
-/// only when the client brought none. Compression is not asked for, because what passes is read.
-fn request_headers(provider: &Provider, client: &HeaderMap) -> Result<HeaderMap> {
-    let mut headers = client.clone();
-    CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
-    headers.remove(header::ACCEPT_ENCODING);
-    headers.remove(header::EXPECT);
-    let name = match provider.auth {
-        Auth::Bearer => header::AUTHORIZATION,
-        Auth::Header(name) => http::HeaderName::from_static(name),
-    };
-    let key = match provider.api_keys.first() {
-        Some(key) => Some(key),
-        None if headers.contains_key(&name) => None,
-        None => provider.fallback_key.as_ref(),
-    };
-    if let Some(key) = key {
-        let value = match provider.auth {
-            Auth::Bearer => format!("Bearer {}", key.expose_secret()),
-            Auth::Header(_) => key.expose_secret().to_owned(),
-        };
-        let mut value = HeaderValue::from_str(&value).map_err(|_| {
-            let what = format!("the key of {} holds characters no header can", provider.name);
-            Error::new(Kind::Config, what)
-        })?;
-        value.set_sensitive(true);
-        headers.insert(name, value);
+impl Endpoint {
+    fn new(provider: Provider) -> Result<Self> {
+        let mut urls = Vec::new();
+        for dialect in provider.dialects.iter().copied() {
+            let url = provider.url(dialect, "a", false);
+            let is_fixed = url == provider.url(dialect, "b", true);
+            let url = parse(&provider, &url)?;
+            urls.extend(is_fixed.then_some((dialect, url)));
+        }
+        Ok(Self { provider, urls })
     }
-    Ok(headers)
+
+    fn url(&self, dialect: DialectName, model: &str, is_stream: bool) -> Result<Url> {
+        match self.urls.iter().find(|(of, _)| *of == dialect) {
+            Some((_, url)) => Ok(url.clone()),
+            None => parse(&self.provider, &self.provider.url(dialect, model, is_stream)),
+        }
+    }
 }
 
-fn base(provider: &Provider) -> String {
-    provider.base_url.to_string().trim_end_matches('/').to_owned()
+/// The application's query over the dialect's own: of a name in both, the application's counts.
+fn joined(own: Option<&str>, theirs: &str) -> String {
+    let name = |pair: &str| pair.split('=').next().unwrap_or_default().to_owned();
+    let named: Vec<String> = theirs.split('&').map(name).collect();
+    let own = own.unwrap_or_default().split('&');
+    let own = own.filter(|pair| !pair.is_empty() && !named.contains(&name(pair)));
+    own.chain([theirs]).collect::<Vec<_>>().join("&")
+}
+
+fn parse(provider: &Provider, url: &str) -> Result<Url> {
+    Url::parse(url).map_err(|e| Error::new(Kind::Config, format!("{}: {url}: {e}", provider.name)))
+}
+
+/// Adds the credential to a request that is otherwise finished.
+fn authorize(
+    provider: &Provider,
+    dialect: DialectName,
+    request: &mut reqwest::Request,
+    body: &Bytes,
+) -> Result<()> {
+    match provider.authorize(dialect, request.headers_mut())? {
+        None => Ok(()),
+        Some(key) => sign(request, body, key),
+    }
+}
+
+/// Where the signature of a finished request is added.
+fn sign(request: &mut reqwest::Request, _body: &Bytes, _key: &SigningKey) -> Result<()> {
+    let host = request.url().host_str().unwrap_or_default();
+    let what = format!(
+        "requests to {host} cannot be signed by this version: set AWS_BEARER_TOKEN_BEDROCK"
+    );
+    Err(Error::new(Kind::Config, what))
 }
 
 /// Without the URL, whose query may hold a key.

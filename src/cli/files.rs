@@ -33,10 +33,21 @@ impl Files {
     /// # Errors
     /// A file cannot be read, or something in one is wrong.
     pub fn load(&self, warn: bool) -> Result<Config> {
+        self.load_with(&self.experiments()?, warn)
+    }
+
+    /// Loads the configuration alone and prints its problems, but no warnings.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_config(&self) -> Result<Config> {
+        self.load_with(&[], false)
+    }
+
+    fn load_with(&self, experiments: &[Source], warn: bool) -> Result<Config> {
         let config = self.config()?;
-        let experiments = self.experiments()?;
         let config = config.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        match config::load(config, &experiments, &variable, &|path| fs::read_to_string(path)) {
+        match config::load(config, experiments, &variable, &|path| fs::read_to_string(path)) {
             Ok((config, warnings)) => {
                 if warn {
                     print(&warnings);

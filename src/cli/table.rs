@@ -55,6 +55,24 @@ pub fn list(reports: &[Report]) -> String {
     table.to_string()
 }
 
+/// One line for each provider, and one for each that differs from the rest of its dialect.
+pub fn providers(rows: &[[String; 5]], notes: &[[String; 2]]) -> String {
+    let aligned = |header: &[&str], rows: &mut dyn Iterator<Item = &[String]>| {
+        let mut table = table(header);
+        table.load_style(presets::NOTHING);
+        for row in rows {
+            table.add_row(row);
+        }
+        // Without borders the last column is filled up with spaces.
+        let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+        lines.join("\n")
+    };
+    let header = ["provider", "key", "auth", "dialects", "base URL"];
+    let above = aligned(&header, &mut rows.iter().map(<[String; 5]>::as_slice));
+    let below = aligned(&["provider", "peculiar"], &mut notes.iter().map(<[String; 2]>::as_slice));
+    format!("{above}\n\n{below}")
+}
+
 /// In the verdict's colour, on a terminal whose owner has nothing against colour.
 fn paint(verdict: Verdict, text: &str) -> String {
     if !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some() {

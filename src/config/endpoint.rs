@@ -2,46 +2,60 @@
 
 use std::collections::BTreeMap;
 
+use http::HeaderName;
+use http::HeaderValue;
 use http::Uri;
 
 use super::Provider;
 use super::credential;
 use super::credential::Outside;
+use super::nearest;
+use super::place;
+use super::quirk;
 use super::read::Reader;
 use super::read::Section;
 use super::read::Wrong;
 use super::read::join;
 use super::read::quote;
+use super::tree::Kind;
 use super::tree::Node;
 use super::value;
 use crate::chat::DIALECTS;
 use crate::chat::DialectName;
 use crate::provider;
 use crate::provider::Auth;
-use crate::wire::quirk::Quirks;
+use crate::provider::table::PROVIDERS;
 
 /// First words of data plane paths, which a provider of that name would hide.
 const RESERVED: &[&str] = &["v1", "v1beta"];
 
-/// Every known provider as it is without configuration, without keys.
-pub fn known() -> BTreeMap<String, Provider> {
-    provider::PROVIDERS
-        .iter()
-        .filter_map(|row| {
-            // A test of the table holds that every row parses.
-            let base_url = row.base_url.parse().ok()?;
-            let provider = Provider {
-                name: row.name.to_owned(),
-                base_url,
-                dialects: row.dialects.to_vec(),
-                auth: row.auth,
-                api_keys: Vec::new(),
-                fallback_key: None,
-                quirks: row.quirks,
-            };
-            Some((row.name.to_owned(), provider))
-        })
-        .collect()
+/// Ways to pay that need no more than a word.
+const AUTHS: &[(&str, Auth<&'static str>)] =
+    &[("bearer", Auth::Bearer), ("none", Auth::None), ("sigv4", Auth::SigV4)];
+
+/// Headers that follow from the request or belong to the connection.
+const OWN_HEADERS: &[&str] = &["connection", "content-length", "host", "transfer-encoding"];
+
+/// Every known provider with what the environment knows of it: its key, and where it is.
+///
+/// The base URL variables of SDKs are left alone: in a pod they point at this very process.
+pub fn known(env: &dyn Fn(&str) -> Option<String>) -> BTreeMap<String, Provider> {
+    let rows = PROVIDERS.iter().filter_map(|row| {
+        let mut provider = Provider::known(row, place::known(row, env)?);
+        pay(&mut provider, row, env);
+        Some((row.name.to_owned(), provider))
+    });
+    rows.collect()
+}
+
+/// Takes the key of a row, or what its requests are signed with, from the environment.
+fn pay(provider: &mut Provider, row: &provider::Row, env: &dyn Fn(&str) -> Option<String>) {
+    let mut keys = row.key_env.iter().filter_map(|name| credential::checked(&env(name)?));
+    provider.fallback_key = keys.next();
+    if row.auth == Auth::SigV4 {
+        let region = row.holes.iter().find_map(|hole| place::from_env(hole, env));
+        provider.signing = place::signing(region, env);
+    }
 }
 
 /// Adds the providers of the file to the known ones, or changes these.
@@ -61,87 +75,135 @@ pub fn read(
             reader.problem(key.start, what, "choose another name");
         }
         let path = join("providers", name);
-        let row = into.get(name).cloned();
-        let provider = reader.section(node, &path, |s| endpoint(s, name, row, outside));
+        let provider = reader.section(node, &path, |s| endpoint(s, name, outside));
         if let Some(provider) = provider {
             into.insert(name.to_owned(), provider);
         }
     }
 }
 
-fn endpoint(
-    s: &mut Section<'_, '_, '_>,
-    name: &str,
-    row: Option<Provider>,
-    outside: Outside<'_>,
-) -> Provider {
-    let is_new = row.is_none();
-    let mut provider = row.unwrap_or_else(|| Provider {
-        name: name.to_owned(),
-        base_url: Uri::default(),
-        dialects: vec![DialectName::OpenAi],
-        auth: Auth::Bearer,
-        api_keys: Vec::new(),
-        fallback_key: None,
-        quirks: Quirks::COMPATIBLE,
-    });
-    if is_new {
+fn endpoint(s: &mut Section<'_, '_, '_>, name: &str, outside: Outside<'_>) -> Provider {
+    let row = provider::find(name);
+    let dialects = dialects(s);
+    let first = dialects.as_deref().and_then(<[_]>::first).copied();
+    let mut provider = begin(name, row, first, outside);
+    if let Some(dialects) = dialects {
+        provider.dialects = dialects;
+    }
+    if row.is_none() {
         // The name may also be a known one, misspelt.
-        let names = provider::PROVIDERS.iter().map(|row| row.name);
-        let help = match super::nearest::nearest(name, names) {
+        let names = PROVIDERS.iter().map(|row| row.name);
+        let help = match nearest::nearest(name, names) {
             Some(near) => format!("did you mean `{near}`? a new provider needs its base_url"),
             None => "write for example base_url: http://127.0.0.1:8000/v1".to_owned(),
         };
         s.need("base_url", &help);
     }
-    if let Some(node) = s.find("base_url") {
-        let path = s.path("base_url");
-        // What is refused may hold a password or a key and must not be shown either.
-        if !value::any_text(node).is_ok_and(|text| !text.contains(['@', '?', '#'])) {
-            s.reader.hide(node);
-        }
-        if let Some(uri) = s.reader.value(node, &path, base_url) {
-            provider.base_url = uri;
-        }
-    }
-    if let Some(dialect) = s.take("dialect", value::choice(DIALECTS)) {
-        provider.dialects = vec![dialect];
-    }
+    place::read(s, row, outside.env, &mut provider);
+    let auth = auth(s);
     if let Some(node) = s.find("api_keys") {
         s.reader.hide(node);
         let path = s.path("api_keys");
         provider.api_keys = credential::read(s.reader, node, &path, outside);
+        if provider.auth == Auth::None {
+            provider.auth = Auth::Bearer;
+        }
+    }
+    provider.auth = auth.unwrap_or(provider.auth);
+    if let Some(region) = place::region(s, row, outside.env, &provider) {
+        provider.signing = place::signing(Some(region), outside.env);
+    }
+    headers(s, &mut provider);
+    s.section("quirks", |s| quirk::read(s, &mut provider.quirks));
+    provider
+}
+
+/// The provider as its row or its dialect has it.
+fn begin(
+    name: &str,
+    row: Option<&'static provider::Row>,
+    dialect: Option<DialectName>,
+    outside: Outside<'_>,
+) -> Provider {
+    let Some(row) = row else {
+        let dialect = dialect.unwrap_or(DialectName::OpenAi);
+        return Provider::native(name, Uri::default(), dialect);
+    };
+    let base_url = place::known(row, outside.env).unwrap_or_default();
+    let mut provider = Provider::known(row, base_url);
+    pay(&mut provider, row, outside.env);
+    // What a row says of another dialect does not hold for this one.
+    if let Some(strange) = dialect.filter(|dialect| !row.dialects.contains(dialect)) {
+        let native = provider::native(strange);
+        provider.auth = native.auth.ready();
+        provider.quirks = native.quirks;
     }
     provider
 }
 
-/// An http or https URL of a host, without slash at its end.
-fn base_url(node: &Node) -> Result<Uri, Wrong> {
-    let example = "write for example https://api.openai.com/v1";
+/// One dialect, with those that go with it, or a list of exactly those that are spoken.
+fn dialects(s: &mut Section<'_, '_, '_>) -> Option<Vec<DialectName>> {
+    let node = s.find("dialect")?;
+    let path = s.path("dialect");
+    let Kind::List(nodes) = &node.kind else {
+        let dialect = s.reader.value(node, &path, value::choice(DIALECTS))?;
+        return Some(provider::native(dialect).speaks.to_vec());
+    };
+    if nodes.is_empty() {
+        s.reader.problem(node.start, format!("`{path}` is empty"), "write for example openai");
+    }
+    let mut dialects = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        let dialect = s.reader.value(node, &path, value::choice(DIALECTS));
+        dialects.extend(dialect.filter(|dialect| !dialects.contains(dialect)));
+    }
+    Some(dialects).filter(|dialects| !dialects.is_empty())
+}
+
+/// A word, or the header that holds the key.
+fn auth(s: &mut Section<'_, '_, '_>) -> Option<Auth> {
+    let node = s.find("auth")?;
+    let path = s.path("auth");
+    if matches!(node.kind, Kind::Map(_)) {
+        return s.reader.section(node, &path, |s| {
+            s.need("header", "write for example { header: x-api-key }");
+            s.take("header", value::header_name).map(Auth::Header)
+        })?;
+    }
+    s.reader.value(node, &path, value::choice(AUTHS)).map(Auth::ready)
+}
+
+/// Headers to send with every request; what they hold is never shown.
+fn headers(s: &mut Section<'_, '_, '_>, provider: &mut Provider) {
+    let Some(node) = s.find("headers") else { return };
+    let path = s.path("headers");
+    s.reader.hide(node);
+    for (key, node) in s.reader.entries(node, &path).unwrap_or_default() {
+        let path = join(&path, &key.name);
+        let Ok(name) = HeaderName::from_bytes(key.name.as_bytes()) else {
+            let what = format!("{} cannot be the name of a header", quote(&key.name));
+            s.reader.problem(key.start, what, "write for example x-team");
+            continue;
+        };
+        if name == http::header::AUTHORIZATION {
+            let what = format!("`{path}` would hide the key");
+            s.reader.problem(key.start, what, "put the key into api_keys");
+        } else if OWN_HEADERS.contains(&name.as_str()) {
+            let what = format!("`{path}` follows from the request and cannot be set");
+            s.reader.problem(key.start, what, "leave it out");
+        }
+        if let Some(value) = s.reader.value(node, &path, header_value) {
+            provider.headers.insert(name, value);
+        }
+    }
+}
+
+/// Text that a header can carry, which may be a key and is not shown.
+fn header_value(node: &Node) -> Result<HeaderValue, Wrong> {
     let text = value::any_text(node)?;
-    if text.contains('@') {
-        let what = "cannot hold a user name or password";
-        return Err(Wrong::new(what, "put the key into api_keys"));
-    }
-    if text.contains(['?', '#']) {
-        return Err(Wrong::new("cannot hold ? or #", example));
-    }
-    let trimmed = text.trim_end_matches('/');
-    if let Some(base) = trimmed.strip_suffix("/chat/completions") {
-        let help = format!("write {base}; the path of the endpoint is added to it");
-        return Err(value::expected("what an SDK takes as base URL", node, &help));
-    }
-    let uri: Uri = trimmed.parse().map_err(|_| value::expected("a URL", node, example))?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(value::expected("an http or https URL", node, example));
-    }
-    let has_host = uri.host().is_some_and(|host| !host.is_empty());
-    let has_good_port = uri.authority().is_some_and(|authority| {
-        let tail = authority.as_str().get(authority.host().len()..).unwrap_or_default();
-        tail.is_empty() || authority.port_u16().is_some_and(|port| port != 0)
-    });
-    if !has_host || !has_good_port {
-        return Err(value::expected("a URL with a host and a valid port", node, example));
-    }
-    Ok(uri)
+    let wrong = |_| Wrong::new("holds what no header can carry", "use printable ASCII on one line");
+    let mut value = HeaderValue::from_str(text).map_err(wrong)?;
+    value.set_sensitive(true);
+    Ok(value)
 }

@@ -12,7 +12,6 @@ use super::CachePolicy;
 use super::Config;
 use super::Limits;
 use super::Timeouts;
-use super::credential;
 use super::credential::Outside;
 use super::definition;
 use super::endpoint;
@@ -39,7 +38,7 @@ pub fn load(
     read_file: &dyn Fn(&Path) -> io::Result<String>,
 ) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     let outside = Outside { env, read_file };
-    let mut checked = from_env(env);
+    let mut checked = Config { providers: endpoint::known(env), ..Config::default() };
     let mut known = Known::default();
     known.providers.extend(checked.providers.keys().cloned());
     let mut problems = Vec::new();
@@ -84,7 +83,7 @@ impl Default for Config {
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 4101)),
             health: None,
             data_dir: PathBuf::from("./understudy-data"),
-            providers: endpoint::known(),
+            providers: endpoint::known(&|_| None),
             routes: BTreeMap::new(),
             timeouts: Timeouts::default(),
             cache: CachePolicy::default(),
@@ -92,19 +91,6 @@ impl Default for Config {
             experiments: Vec::new(),
         }
     }
-}
-
-/// The defaults with the keys that providers' own SDKs would find.
-///
-/// Their base URL variables are left alone: in a pod they point at this very process.
-fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Config {
-    let mut config = Config::default();
-    for row in provider::PROVIDERS {
-        if let Some(provider) = config.providers.get_mut(row.name) {
-            provider.fallback_key = env(row.key_env).and_then(|key| credential::checked(&key));
-        }
-    }
-    config
 }
 
 /// Names that files define and other places use.
@@ -125,6 +111,15 @@ impl Known {
     pub fn missing_provider(&self, name: &str) -> Option<Wrong> {
         if self.is_partial || self.providers.contains(name) {
             return None;
+        }
+        let holes = provider::find(name).map_or(&[][..], |row| row.holes);
+        if !holes.is_empty() {
+            let parts: Vec<String> =
+                holes.iter().map(|hole| format!("{}: {}", hole.name, hole.example)).collect();
+            let what = format!("names the provider {}, which is not configured", quote(name));
+            let parts = parts.join(", ");
+            let help = format!("write for example providers: {{ {name}: {{ {parts} }} }}");
+            return Some(Wrong::new(what, help));
         }
         let help = nearest::suggest(name, self.providers.iter().map(String::as_str));
         Some(Wrong::new(format!("names the unknown provider {}", quote(name)), help))

@@ -26,10 +26,9 @@ impl Front {
         incoming: Incoming,
     ) -> Result<Reply> {
         let timeouts = self.config.timeouts;
-        let path = self.below_base(provider, path_and_query);
         let Incoming { headers, body, request_id, arrived, .. } = incoming;
         let mut opened =
-            self.upstream.pass(provider, method, &path, &headers, body, timeouts).await?;
+            self.upstream.pass(provider, method, path_and_query, &headers, body, timeouts).await?;
         let mut head = std::mem::take(&mut opened.headers);
         header::add_common(&mut head, &request_id, opened.sent, arrived);
         let status = opened.status;
@@ -47,14 +46,5 @@ impl Front {
             headers: head,
             body: ReplyBody::Live(Box::new(Pump::new(flow, Vec::new()))),
         })
-    }
-
-    /// The path below the base URL: what both have in common, such as `/v1`, counts once.
-    fn below_base(&self, provider: &str, path_and_query: &str) -> String {
-        let base = self.config.providers.get(provider).map_or("", |p| p.base_url.path());
-        let base = base.trim_end_matches('/');
-        let rest = path_and_query.strip_prefix(base).filter(|_| !base.is_empty());
-        let versioned = base.ends_with("/v1").then(|| path_and_query.strip_prefix("/v1")).flatten();
-        rest.or(versioned).unwrap_or(path_and_query).to_owned()
     }
 }

@@ -38,6 +38,15 @@ pub enum Thinking {
     No,
 }
 
+/// Every way to ask for thinking with its name in YAML.
+pub static THINKING: &[(&str, Thinking)] = &[
+    ("effort", Thinking::Effort),
+    ("object", Thinking::Object),
+    ("switch", Thinking::Switch),
+    ("flag", Thinking::Flag),
+    ("none", Thinking::No),
+];
+
 impl Quirks {
     /// OpenAI's own, and every provider's of another dialect.
     pub const NONE: Self = Self {

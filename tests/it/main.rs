@@ -16,6 +16,7 @@ mod fidelity;
 mod fuzz;
 mod harness;
 mod process;
+mod provider;
 mod proxy;
 mod recordings;
 mod shared;

@@ -29,9 +29,7 @@ use understudy::experiment::Variant;
 use understudy::metrics::FunnelLabels;
 use understudy::metrics::Metrics;
 use understudy::metrics::Word;
-use understudy::provider::Auth;
 use understudy::stats::rule::Goal;
-use understudy::wire::quirk::Quirks;
 
 use super::PATIENCE;
 use super::client;
@@ -56,13 +54,8 @@ pub fn config(providers: &[(&str, &Provider)]) -> Config {
 
 pub fn endpoint(name: &str, base_url: &str) -> Endpoint {
     Endpoint {
-        name: name.to_owned(),
-        base_url: base_url.parse().unwrap(),
         dialects: vec![DialectName::OpenAi],
-        quirks: Quirks::COMPATIBLE,
-        auth: Auth::Bearer,
-        api_keys: Vec::new(),
-        fallback_key: None,
+        ..Endpoint::native(name, base_url.parse().unwrap(), DialectName::OpenAi)
     }
 }
 
