@@ -45,8 +45,6 @@ pub fn provider_error(body: &Value) -> ProviderError {
 pub fn write(status: u16, error: &ProviderError, out: &mut Vec<u8>) {
     let kind = error.kind.as_deref().unwrap_or(match status {
         401 => "authentication_error",
-        403 => "permission_error",
-        429 => "rate_limit_error",
         400..=499 => "invalid_request_error",
         _ => "server_error",
     });

@@ -1,6 +1,7 @@
 //! Writes chat completion requests.
 
 mod message;
+mod part;
 mod thinking;
 
 use bytes::Bytes;
