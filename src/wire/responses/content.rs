@@ -99,15 +99,26 @@ fn url_source(url: String) -> Source {
     }
 }
 
+/// Ends of file names and the media types they stand for; the first is the usual one.
+const FILE_TYPES: &[(&str, &str)] = &[
+    ("pdf", "application/pdf"),
+    ("csv", "text/csv"),
+    ("html", "text/html"),
+    ("json", "application/json"),
+    ("md", "text/markdown"),
+    ("txt", "text/plain"),
+];
+
 fn mime_of(name: Option<&str>) -> &'static str {
-    match name.and_then(|name| name.rsplit_once('.')).map(|(_, end)| end) {
-        Some("txt") => "text/plain",
-        Some("md") => "text/markdown",
-        Some("csv") => "text/csv",
-        Some("json") => "application/json",
-        Some("html") => "text/html",
-        _ => "application/pdf",
-    }
+    let end = name.and_then(|name| name.rsplit_once('.')).map(|(_, end)| end);
+    let known = FILE_TYPES.iter().find(|(known, _)| Some(*known) == end);
+    known.map_or("application/pdf", |(_, mime)| mime)
+}
+
+/// A name for data that came without one, which this API refuses.
+fn name_of(mime: &str) -> String {
+    let known = FILE_TYPES.iter().find(|(_, known)| *known == mime);
+    format!("document.{}", known.map_or("pdf", |(end, _)| end))
 }
 
 /// How pieces are written.
@@ -195,9 +206,11 @@ impl Writer<'_> {
                 json!({"type": "input_file", "file_id": id})
             }
         };
-        // Data without a name is refused.
-        let must = matches!(source, Source::Inline { .. }) && !self.is_own();
-        let name = name.or(must.then_some("document.pdf"));
+        let made = match source {
+            Source::Inline { mime, .. } if !self.is_own() => Some(name_of(mime)),
+            _ => None,
+        };
+        let name = name.or(made.as_deref());
         if let Some(name) = name.filter(|_| self.is_own() || piece.get("file_data").is_some()) {
             piece["filename"] = Value::from(name);
         }

@@ -77,6 +77,9 @@ impl Output {
 
     /// A piece of text.
     pub fn text(&mut self, text: &str, tell: &mut Tell, out: &mut Vec<u8>) {
+        if text.is_empty() {
+            return;
+        }
         let new =
             || Part::Text { text: String::new(), annotations: Vec::new(), logprobs: Vec::new() };
         let is_same = |part: &Part| matches!(part, Part::Text { .. });
@@ -100,6 +103,9 @@ impl Output {
 
     /// A piece of a refusal.
     pub fn refusal(&mut self, text: &str, tell: &mut Tell, out: &mut Vec<u8>) {
+        if text.is_empty() {
+            return;
+        }
         let new = || Part::Refusal { refusal: String::new() };
         let is_same = |part: &Part| matches!(part, Part::Refusal { .. });
         let at = self.part(new, is_same, tell, out);
@@ -154,6 +160,9 @@ impl Output {
 
     /// A piece of reasoning, shown as its summary.
     pub fn reasoning(&mut self, text: &str, tell: &mut Tell, out: &mut Vec<u8>) {
+        if text.is_empty() {
+            return;
+        }
         let is_reasoning = |item: &Item| matches!(item, Item::Reasoning { .. });
         let open = self.speaking.filter(|at| self.items.get(*at).is_some_and(is_reasoning));
         let at = open.unwrap_or_else(|| {

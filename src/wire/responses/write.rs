@@ -250,7 +250,7 @@ fn homeless(request: &Request, writer: &mut Writer<'_>) -> Result<()> {
 /// The other fields of the body, and what we add to a request from elsewhere.
 fn rest(request: &Request, writer: &mut Writer<'_>, body: &mut Map<String, Value>) -> Result<()> {
     let mut include = Vec::new();
-    if request.sampling.logprobs.is_some() && !writer.losses.lacks(Feature::Logprobs) {
+    if request.sampling.logprobs.is_some() && writer.has(Feature::Logprobs, "top_logprobs")? {
         include.push(Value::from(LOGPROBS));
     }
     if writer.is_own() {

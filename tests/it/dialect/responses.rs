@@ -107,7 +107,8 @@ fn prune(value: &mut Value) {
             fields.retain(|key, value| {
                 let is_empty = value.as_array().is_some_and(Vec::is_empty);
                 let says_nothing = ["annotations", "include", "logprobs", "summary", "tools"];
-                !value.is_null() && !(is_empty && says_nothing.contains(&key.as_str()))
+                let may_go = is_empty && says_nothing.contains(&key.as_str());
+                !(value.is_null() || may_go)
             });
             fields.values_mut().for_each(prune);
         }

@@ -1,8 +1,10 @@
 //! Oddities of streams and bodies, each with what is to be made of it.
 
+use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::json;
 use understudy::chat::Answer;
+use understudy::chat::ChatEvent;
 use understudy::chat::DialectName;
 use understudy::chat::Maker;
 use understudy::chat::Stop;
@@ -324,5 +326,54 @@ fn log_probabilities_are_read_once() {
         let [token] = &answer.choices[0].logprobs[..] else { panic!("{answer:?}") };
         assert_eq!((token.token.as_str(), token.logprob), ("a", -0.5));
         assert_eq!(token.top, [("b".to_owned(), -1.0)]);
+    }
+}
+
+/// One event of every kind, about few items, so that any order makes them meet.
+fn pool() -> Vec<Value> {
+    let mut pool = vec![json!("[DONE]"), json!({"type": "error", "message": "x"})];
+    let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
+    let thought = json!({"type": "reasoning", "id": "r", "encrypted_content": "e", "summary": [
+        {"type": "summary_text", "text": "ä"}]});
+    for at in 0..2 {
+        for item in [message("äb"), call.clone(), thought.clone()] {
+            for kind in ["added", "done"] {
+                let kind = format!("response.output_item.{kind}");
+                pool.push(json!({"type": kind, "output_index": at, "item": item}));
+            }
+        }
+        for kind in ["output_text", "function_call_arguments", "reasoning_summary_text"] {
+            for end in ["delta", "done"] {
+                let kind = format!("response.{kind}.{end}");
+                pool.push(json!({"type": kind, "output_index": at, "delta": "b", "text": "äbc",
+                                 "arguments": "{}}"}));
+            }
+        }
+    }
+    pool.push(completed(&[call, message("äbc"), thought]));
+    pool
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn any_order_of_events_ends_once(order in prop::collection::vec(0..40usize, 0..30)) {
+        let pool = pool();
+        let events: Vec<Value> =
+            order.iter().filter_map(|at| pool.get(*at)).cloned().collect();
+        let text: String = events
+            .iter()
+            .map(|event| match event {
+                Value::String(mark) => format!("data: {mark}\n\n"),
+                event => format!("data: {event}\n\n"),
+            })
+            .collect();
+        let mut ends = 0;
+        wire::events(DialectName::Responses.dialect(), true, [text.as_bytes()], |event| {
+            let is_end = matches!(event, ChatEvent::Done | ChatEvent::Error(_));
+            ends += usize::from(is_end);
+        });
+        prop_assert!(ends <= 1);
     }
 }
