@@ -264,7 +264,7 @@ fn any_order_of_events_makes_a_stream_that_clients_read() {
     let check = |what: &str, events: &[ChatEvent], expected: &[&str]| {
         assert_eq!(told(events), expected, "{what}");
     };
-    check("nothing", &[done.clone()], &[start, &over("end_turn", 0), "message_stop"]);
+    check("nothing", std::slice::from_ref(&done), &[start, &over("end_turn", 0), "message_stop"]);
     check(
         "interleaved calls end when they are complete and another block begins",
         &[
