@@ -1,5 +1,6 @@
 //! Oddities of Anthropic's answers, and answers of every shape written as Anthropic's.
 
+use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::json;
 use understudy::chat::ChatEvent;
@@ -263,7 +264,7 @@ fn any_order_of_events_makes_a_stream_that_clients_read() {
     let check = |what: &str, events: &[ChatEvent], expected: &[&str]| {
         assert_eq!(told(events), expected, "{what}");
     };
-    check("nothing", &[done.clone()], &[start, &over("end_turn", 0), "message_stop"]);
+    check("nothing", std::slice::from_ref(&done), &[start, &over("end_turn", 0), "message_stop"]);
     check(
         "interleaved calls end when they are complete and another block begins",
         &[
@@ -451,4 +452,66 @@ fn an_error_has_anthropics_class_for_its_status() {
     }
     assert_eq!(kind_of(500, Some("overloaded_error")), "overloaded_error");
     assert_eq!(kind_of(502, Some("provider_error")), "provider_error");
+}
+
+fn any_event() -> impl Strategy<Value = ChatEvent> {
+    let cited = |url: Option<String>| {
+        let citation = Citation { url, span: Some((1, 2)), ..Citation::default() };
+        ChatEvent::Citation { choice: 0, citation }
+    };
+    let on = prop_oneof![
+        Just(Sealed::Reasoning),
+        Just(Sealed::Hidden),
+        Just(Sealed::Text),
+        (0..3u32).prop_map(Sealed::ToolCall),
+    ];
+    let piece = prop::sample::select(vec!["", "{", "}", "{}", "null", "\"", "a\\", "ä"]);
+    let id = prop::option::of(prop::sample::select(vec!["x", "y", ""]));
+    prop_oneof![
+        piece.clone().prop_map(text),
+        piece.clone().prop_map(reasoning),
+        (on, prop::sample::select(vec![Maker::Anthropic, Maker::Gemini, Maker::OpenAi]))
+            .prop_map(|(on, by)| seal(by, on, "S")),
+        (0..3u32, id.clone(), id.clone(), piece)
+            .prop_map(|(index, id, name, piece)| call(index, id, name, piece)),
+        id.prop_map(move |url| cited(url.map(str::to_owned))),
+        Just(finish("odd", None)),
+        Just(ChatEvent::Usage(Usage::default())),
+        Just(ChatEvent::Start { id: None, model: None }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    /// Blocks begin in the order of their index, grow while they are open, and each ends once;
+    /// the body of the same events has as many blocks or more.
+    #[test]
+    fn no_order_of_events_breaks_the_frame_of_a_stream(
+        events in prop::collection::vec(any_event(), 0..30),
+    ) {
+        let mut events = events;
+        events.push(ChatEvent::Done);
+        let (mut begun, mut open) = (0, Vec::new());
+        for line in told(&events) {
+            let Some(at) = line.find(['+', ':', '-']) else { continue };
+            let Ok(index) = line[..at].parse::<usize>() else { continue };
+            match &line[at..=at] {
+                "+" => {
+                    prop_assert_eq!(index, begun);
+                    begun += 1;
+                    open.push(index);
+                }
+                ":" => prop_assert!(open.contains(&index), "{} grows when closed", index),
+                _ => {
+                    prop_assert!(open.contains(&index), "{} ends twice", index);
+                    open.retain(|other| *other != index);
+                }
+            }
+        }
+        prop_assert!(open.is_empty(), "{:?} never end", open);
+        let body = recordings::written(DialectName::Anthropic, &events, false);
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        prop_assert!(body["content"].as_array().unwrap().len() >= begun);
+    }
 }
