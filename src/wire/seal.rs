@@ -1,6 +1,10 @@
 //! Carries a maker's signatures through dialects that are not its own, and back unharmed.
 
 use base64::Engine;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::GeneralPurpose;
+use base64::engine::GeneralPurposeConfig;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::chat::Maker;
@@ -21,7 +25,7 @@ pub fn write(seal: &Seal, own: Maker) -> String {
 
 /// Reads what [`write`] wrote, or the dialect's own.
 pub fn read(field: &str, own: Maker) -> Seal {
-    let decoded = (own == Maker::Gemini).then(|| STANDARD.decode(field).ok()).flatten();
+    let decoded = (own == Maker::Gemini).then(|| bytes(field)).flatten();
     let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
     let marked = decoded.as_deref().unwrap_or(field).strip_prefix(MARK);
     let parts = marked.and_then(|marked| marked.strip_prefix(':')?.split_once(':'));
@@ -29,6 +33,15 @@ pub fn read(field: &str, own: Maker) -> Seal {
         Some((by, data)) => Seal { by, data: data.to_owned() },
         None => Seal { by: own, data: field.to_owned() },
     }
+}
+
+/// Google's SDKs send bytes back in the alphabet for URLs, whatever they came in, and JSON that
+/// Google reads may have either, padded or not.
+fn bytes(field: &str) -> Option<Vec<u8>> {
+    let padding = DecodePaddingMode::Indifferent;
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(padding);
+    let field = field.replace('-', "+").replace('_', "/");
+    GeneralPurpose::new(&alphabet::STANDARD, config).decode(field).ok()
 }
 
 fn word(maker: Maker) -> &'static str {
@@ -56,6 +69,17 @@ mod tests {
                 assert_eq!(read(&written, own), seal);
                 assert_eq!(written == seal.data, by == own);
             }
+        }
+    }
+
+    #[test]
+    fn a_seal_survives_the_alphabet_of_googles_sdks() {
+        let seal = Seal { by: Maker::Anthropic, data: "a~?>~??~>".to_owned() };
+        let written = write(&seal, Maker::Gemini);
+        let changed = written.replace('+', "-").replace('/', "_");
+        assert_ne!(written, changed, "the sample has a letter that differs");
+        for back in [changed.as_str(), changed.trim_end_matches('=')] {
+            assert_eq!(read(back, Maker::Gemini), seal, "{back}");
         }
     }
 }

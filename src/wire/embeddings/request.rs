@@ -98,13 +98,13 @@ fn read_input(input: Value) -> Result<(Vec<EmbedInput>, bool)> {
     match input {
         Value::String(text) => Ok((vec![EmbedInput::Text(text)], true)),
         Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_number) => {
-            Ok((vec![EmbedInput::Tokens(tokens(items, "input")?)], true))
+            Ok((vec![EmbedInput::Tokens(tokens(&items, "input")?)], true))
         }
         Value::Array(items) => {
             let read = |(at, item): (usize, Value)| match item {
                 Value::String(text) => Ok(EmbedInput::Text(text)),
                 Value::Array(items) => {
-                    Ok(EmbedInput::Tokens(tokens(items, &format!("input[{at}]"))?))
+                    Ok(EmbedInput::Tokens(tokens(&items, &format!("input[{at}]"))?))
                 }
                 _ => Err(bad(format!("`input[{at}]` must be text or a list of tokens"))),
             };
@@ -115,7 +115,7 @@ fn read_input(input: Value) -> Result<(Vec<EmbedInput>, bool)> {
     }
 }
 
-fn tokens(items: Vec<Value>, path: &str) -> Result<Vec<u64>> {
+fn tokens(items: &[Value], path: &str) -> Result<Vec<u64>> {
     let wrong = || -> Error { bad(format!("`{path}` must hold tokens, which are whole numbers")) };
     items.iter().map(|item| item.as_u64().ok_or_else(wrong)).collect()
 }

@@ -40,7 +40,7 @@ pub struct Candidate {
     /// The sources that the model recites.
     pub citation_metadata: Option<Box<Citations>>,
     /// The pages that were fetched.
-    pub url_context_metadata: Option<Box<UrlContext>>,
+    pub url_context_metadata: Option<Box<Fetched>>,
 }
 
 /// What is said.
@@ -255,7 +255,7 @@ pub struct Recited {
 /// The pages that were fetched.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct UrlContext {
+pub struct Fetched {
     /// One entry a page.
     pub url_metadata: Option<Vec<Value>>,
 }
