@@ -15,6 +15,7 @@ use crate::wire::Decode;
 use crate::wire::openai::failure::provider_error;
 use crate::wire::openai::text::Text;
 use crate::wire::scalar::Count;
+use crate::wire::scalar::argument_text;
 use crate::wire::scalar::part;
 use crate::wire::sse;
 
@@ -290,15 +291,6 @@ impl Call<'_> {
             (function.name.some(), function.arguments.map(argument_text).unwrap_or_default())
         });
         ChatEvent::ToolCall { choice: 0, index, id: self.id.some(), name, arguments }
-    }
-}
-
-/// Arguments are JSON in a string; as an object they keep their text.
-fn argument_text(raw: &RawValue) -> String {
-    match raw.get() {
-        "null" => String::new(),
-        text if text.starts_with('"') => serde_json::from_str(text).unwrap_or_default(),
-        text => text.to_owned(),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::chat::Usage;
 use crate::wire::converse::media;
 use crate::wire::openai::text::Text;
 use crate::wire::scalar::Count;
+use crate::wire::scalar::argument_text;
 use crate::wire::scalar::part;
 use crate::wire::seal;
 
@@ -78,11 +79,7 @@ impl ToolUse<'_> {
 
     /// As a call of the application's.
     pub fn event(self, index: u32) -> ChatEvent {
-        let arguments = match self.input.map(RawValue::get) {
-            None | Some("null") => String::new(),
-            Some(text) if text.starts_with('"') => serde_json::from_str(text).unwrap_or_default(),
-            Some(text) => text.to_owned(),
-        };
+        let arguments = self.input.map(argument_text).unwrap_or_default();
         let (id, name) = (self.id.some(), self.name.some());
         ChatEvent::ToolCall { choice: 0, index, id, name, arguments }
     }
