@@ -57,6 +57,17 @@ def get(value, *path):
     return value
 
 
+def function(name, properties, required=None):
+    """A tool in nobody's words; its schema is closed, as strict tools demand."""
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": sorted(required if required is not None else properties),
+        "additionalProperties": False,
+    }
+    return {"name": name, "description": f"Calls {name}.", "schema": schema}
+
+
 def added(*counts):
     """The sum of the counts that are there."""
     known = [count for count in counts if count is not None]
@@ -94,6 +105,26 @@ class OpenAi:
             )
         more["stream_options"] = {"include_usage": True}
         return self.guarded(lambda: self.helped(more) if helper else self.by_hand(more))
+
+    @staticmethod
+    def tools(functions, choice="auto"):
+        """These tools, and `auto`, `any` or the name of the one to call."""
+        return {
+            "tools": [
+                {
+                    "type": "function",
+                    "function": {
+                        "name": each["name"],
+                        "description": each["description"],
+                        "parameters": each["schema"],
+                        "strict": True,
+                    },
+                }
+                for each in functions
+            ],
+            "tool_choice": {"auto": "auto", "any": "required"}.get(choice)
+            or {"type": "function", "function": {"name": choice}},
+        }
 
     def helped(self, more):
         """Through the SDK's own accumulator, which is stricter than reading chunks."""
@@ -214,6 +245,23 @@ class Responses(OpenAi):
             return self.guarded(lambda: self.said(self.client.responses.create(**more)))
         return self.guarded(lambda: self.helped(more) if helper else self.by_hand(more))
 
+    @staticmethod
+    def tools(functions, choice="auto"):
+        return {
+            "tools": [
+                {
+                    "type": "function",
+                    "name": each["name"],
+                    "description": each["description"],
+                    "parameters": each["schema"],
+                    "strict": True,
+                }
+                for each in functions
+            ],
+            "tool_choice": {"auto": "auto", "any": "required"}.get(choice)
+            or {"type": "function", "name": choice},
+        }
+
     def helped(self, more):
         pieces = []
         with self.client.responses.stream(**more) as events:
@@ -309,6 +357,22 @@ class Anthropic:
             return self.guarded(lambda: self.said(self.client.messages.create(**more)))
         return self.guarded(lambda: self.helped(more))
 
+    @staticmethod
+    def tools(functions, choice="auto"):
+        return {
+            "tools": [
+                {
+                    "name": each["name"],
+                    "description": each["description"],
+                    "input_schema": each["schema"],
+                }
+                for each in functions
+            ],
+            "tool_choice": {"type": choice}
+            if choice in ("auto", "any")
+            else {"type": "tool", "name": choice},
+        }
+
     def helped(self, more):
         pieces = []
         with self.client.messages.stream(**more) as events:
@@ -370,6 +434,26 @@ class Gemini:
             headers = getattr(error.response, "headers", None) or {}
             raise Refused(error, error.code, error.message, headers) from error
 
+    @staticmethod
+    def tools(functions, choice="auto"):
+        mode = {"auto": {"mode": "AUTO"}, "any": {"mode": "ANY"}}.get(choice)
+        calling = mode or {"mode": "ANY", "allowed_function_names": [choice]}
+        declared = [
+            {
+                "name": each["name"],
+                "description": each["description"],
+                "parameters_json_schema": each["schema"],
+            }
+            for each in functions
+        ]
+        return {
+            "config": {
+                "tools": [{"function_declarations": declared}],
+                "tool_config": {"function_calling_config": calling},
+                "automatic_function_calling": {"disable": True},
+            }
+        }
+
     def ask(self, model, stream=False, helper=True, messages=None, config=None):
         ask = dict(model=model, contents=messages or "hi", config=config)
         models = self.client.models
@@ -377,7 +461,8 @@ class Gemini:
         def run():
             if not stream:
                 return self.said([models.generate_content(**ask)])
-            return self.said(list(models.generate_content_stream(**ask)))
+            chunks = list(models.generate_content_stream(**ask))
+            return {**self.said(chunks), "chunks": len(chunks)}
 
         return self.guarded(run)
 
