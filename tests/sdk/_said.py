@@ -1,8 +1,9 @@
 """What the official SDKs make of an answer, told in one set of words whatever the SDK.
 
 Each `Speaker` is one SDK endpoint with its client. `ask` returns a dictionary: model, text,
-reasoning, refusal, tool_calls [{id, name, arguments, raw}], finish (OpenAI's words), usage, and
-`pieces`: the text put together from the events of a stream, which has to be the same text.
+reasoning, refusal, tool_calls [{id, name, arguments, raw}], finish (OpenAI's words), usage, `turn`:
+the SDK's own objects to send back with the history, and `pieces`: the text put together from the
+events of a stream, which has to be the same text.
 """
 
 import json
@@ -211,6 +212,7 @@ class OpenAi:
             "tool_calls": calls,
             "finish": self.finish(choice.finish_reason),
             "usage": self.usage(answer.usage),
+            "turn": message,
         }
 
     @staticmethod
@@ -325,6 +327,7 @@ class Responses(OpenAi):
             "refusal": refusal,
             "tool_calls": calls,
             "finish": finish,
+            "turn": response.output,
             "usage": usage
             and {
                 "input_tokens": usage.input_tokens,
@@ -398,6 +401,7 @@ class Anthropic:
             "refusal": "",
             "tool_calls": calls,
             "finish": FINISH["anthropic"].get(message.stop_reason),
+            "turn": blocks,
             "usage": {
                 "input_tokens": added(
                     usage.input_tokens,
@@ -494,6 +498,7 @@ class Gemini:
             "refusal": "",
             "tool_calls": calls,
             "finish": "tool_calls" if finish == "stop" and calls else finish,
+            "turn": parts,
             "usage": usage
             and {
                 "input_tokens": usage.prompt_token_count,
