@@ -1,8 +1,10 @@
 """Starts programs and scripted providers on free ports of 127.0.0.1, and ends what it started."""
 
+import atexit
 import http.server
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -42,6 +44,9 @@ class Programs:
     def __init__(self, folder):
         self.folder = folder
         self.running = {}
+        # Who is asked to stop still ends what it started.
+        atexit.register(self.stop)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     def start(self, name, *command):
         """Starts a program under a name that tells it from the others."""
@@ -141,9 +146,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        status, headers, content = self.server.answer(
-            self.command, self.path, self.headers, body
-        )
+        status, headers, content = self.server.answer(self.command, self.path, self.headers, body)
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

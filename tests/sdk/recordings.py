@@ -11,7 +11,6 @@ checks the comparison. Recordings are not ours to ship; where they are absent it
 
 import argparse
 import collections
-import json
 import multiprocessing
 import os
 import queue
@@ -22,33 +21,18 @@ import traceback
 import warnings
 from pathlib import Path
 
+import _compare
+import _replay
 import _rig
 import _said
 
-HERE = Path(__file__).resolve().parents[2]
-ROOT = Path(os.environ.get("UNDERSTUDY_SHARED") or HERE.parent / "shared") / "data" / "recordings"
 # Seconds after which what is left counts as not run; the gate ends us at 300.
 LIMIT = 270
 
-# Of an API: the provider here, its dialect, and its path below the base URL; `{m}` is the model.
-Api = collections.namedtuple("Api", "provider dialect base path stream_path")
-APIS = {
-    "chat": Api("up-chat", "openai", "/v1", "/chat/completions", None),
-    "responses": Api("up-responses", "openai-responses", "/v1", "/responses", None),
-    "messages": Api("up-messages", "anthropic", "", "/v1/messages", None),
-    "generate_content": Api(
-        *("up-gemini", "gemini", ""),
-        *("/v1beta/models/{m}:generateContent", "/v1beta/models/{m}:streamGenerateContent"),
-    ),
-    "cohere_v2_chat": Api("up-cohere", "cohere", "", "/v2/chat", None),
-    "converse": Api("up-converse", "bedrock", "", "/model/{m}/converse", None),
-    "completions": Api("up-completions", "completions", "/v1", "/completions", None),
-    "embeddings": Api("up-embeddings", "embeddings", "/v1", "/embeddings", None),
-}
 CHATS = tuple(_said.SPEAKERS)
 # The dialects whose clients can ask an API; `bytes` is a plain request whose answer must be the
 # recording itself, byte for byte.
-INGRESS = {api: (*CHATS, "bytes") for api in APIS} | {
+INGRESS = {api: (*CHATS, "bytes") for api in _replay.APIS} | {
     "completions": ("completions", "bytes"),
     "embeddings": ("embeddings", "gemini-embeddings", "bytes"),
 }
@@ -75,244 +59,6 @@ BY_HAND = {
     "v-openai-client-tool-search.1.stream.sse": "an item's id changes",
     "v-perplexity-text.stream.sse": "the message in each chunk beside the delta",
 }
-
-
-class Recording:
-    """One recording with what is expected of it."""
-
-    def __init__(self, number, row):
-        self.number, self.id, self.api = number, row["id"], row["api"]
-        self.token = f"rec-{number:04}"
-        self.is_stream = row["kind"] == "stream"
-        self.status = row["status"]
-        self.bytes = (ROOT / row["id"]).read_bytes()
-        self.expected = json.loads((ROOT / row["expected"]).read_text())["expected"]
-
-
-def recordings():
-    rows = (ROOT / "manifest.jsonl").read_text().splitlines()
-    return [Recording(number, json.loads(row)) for number, row in enumerate(rows)]
-
-
-# --- the provider ---------------------------------------------------------------------------------
-
-
-def replay(all_recordings):
-    """Answers each request with the recording its model names, if it asks as that API is asked."""
-    by_token = {recording.token: recording for recording in all_recordings}
-
-    def answer(method, path, headers, body):
-        try:
-            asked = json.loads(body) if body else {}
-        except ValueError:
-            return wrong("the body is not JSON")
-        bare = path.partition("?")[0]
-        found = by_token.get(asked.get("model")) or next(
-            (by_token[part] for part in bare.replace(":", "/").split("/") if part in by_token),
-            None,
-        )
-        if method != "POST" or found is None:
-            return wrong(f"no recording is asked for by {method} {path}")
-        api = APIS[found.api]
-        is_gemini = api.dialect == "gemini"
-        path_wanted = api.stream_path if found.is_stream and api.stream_path else api.path
-        path_wanted = api.base + path_wanted.format(m=found.token)
-        if bare not in (path_wanted, path_wanted.replace("/v1beta/", "/v1/")):
-            return wrong(f"{bare} is not {path_wanted}")
-        if is_gemini and found.is_stream and "alt=sse" not in path:
-            return wrong("a stream without alt=sse")
-        if not is_gemini and bool(asked.get("stream")) != found.is_stream:
-            return wrong(f"stream is {asked.get('stream')!r}")
-        if not found.is_stream:
-            return found.status, {"content-type": "application/json"}, found.bytes
-        size = 1500
-        pieces = [found.bytes[at : at + size] for at in range(0, len(found.bytes), size)]
-        return found.status, {"content-type": "text/event-stream"}, pieces
-
-    return answer
-
-
-def wrong(what):
-    """What no recording says, so that it shows in the differences."""
-    body = {"error": {"message": f"replay: {what}", "type": "replay", "code": "replay"}}
-    return 418, {"content-type": "application/json"}, json.dumps(body).encode()
-
-
-def config(upstream):
-    providers = {
-        api.provider: {
-            "dialect": api.dialect,
-            "base_url": upstream + api.base,
-            "api_keys": [{"value": "test"}],
-        }
-        for api in APIS.values()
-    }
-    # A plain key instead of signed requests.
-    providers["up-converse"]["auth"] = "bearer"
-    return {"providers": providers, "cache": {"mode": "off"}}
-
-
-# --- the comparison -------------------------------------------------------------------------------
-
-
-def differences(expected, said, ingress, is_own):
-    """What the SDK understood otherwise; every allowance names what the dialect cannot say."""
-    out = []
-
-    def same(what, want, have):
-        if want != have:
-            out.append(f"{what}: expected {short(want)}, got {short(have)}")
-
-    if expected.get("model"):
-        same("model", expected["model"], said["model"])
-    words(expected, said, ingress, same)
-    if not tool_calls(expected, said, ingress, is_own, same):
-        return out
-    # Where nothing is expected, nothing is prescribed.
-    if expected.get("finish_reason"):
-        # The old function_call is a tool call.
-        word = expected["finish_reason"]
-        wanted = {_said.FINISH["openai"].get(word, word)}
-        if expected.get("refusal") and ingress in ("anthropic", "gemini"):
-            # These refuse by their reason to stop.
-            wanted.add("content_filter")
-        if said["finish"] not in wanted:
-            same("finish", word, said["finish"])
-    usage(expected.get("usage"), said["usage"], ingress, same)
-    if "pieces" in said:
-        same("text of the stream's events", said["text"], said["pieces"])
-    return out
-
-
-def words(expected, said, ingress, same):
-    text, reasoning = expected.get("text") or "", expected.get("reasoning") or ""
-    refusal = expected.get("refusal") or ""
-    transcript = expected.get("audio_transcript") or ""
-    if said.get("transcript"):
-        same("transcript", transcript, said["transcript"])
-    elif transcript and not text:
-        # Only chat has words beside a sound; elsewhere they are the text.
-        text = transcript
-    if refusal and ingress in ("anthropic", "gemini"):
-        # They have no words of refusal beside the text.
-        text, refusal = text + refusal, ""
-    plan = expected.get("tool_plan")
-    if plan and said["text"] == text + plan:
-        # Cohere's plan may be read as words or as thoughts, but not be lost.
-        text += plan
-    elif plan:
-        reasoning += plan
-    same("text", text, said["text"])
-    same("reasoning", reasoning, said["reasoning"])
-    same("refusal", refusal, said["refusal"])
-
-
-def tool_calls(expected, said, ingress, is_own, same):
-    wanted, had = expected.get("tool_calls") or [], said["tool_calls"]
-    names = [call["name"] for call in wanted], [call["name"] for call in had]
-    if names[0] != names[1]:
-        same("tool calls", *names)
-        return False
-    for at, (want, have) in enumerate(zip(wanted, had)):
-        if want["id"]:
-            same(f"id of tool call {at}", want["id"], have["id"])
-        elif ingress != "gemini" and not is_own and not have["id"]:
-            same(f"id of tool call {at}", "any", have["id"])
-        what = f"arguments of tool call {at}"
-        if want.get("custom_input") is not None:
-            # Free text: JSON dialects may wrap it, but have to hold it.
-            text = want["custom_input"]
-            holder = have["raw"] if have["raw"] is not None else have["arguments"]
-            held = holder == text or text in leaves(holder) or parsed_is(text, have["arguments"])
-            same(what, text, text if held else holder)
-        elif want["arguments"] is not None:
-            same(what, want["arguments"], have["arguments"])
-        elif have["raw"] is not None:
-            # Broken JSON; Anthropic's and Google's SDKs give objects only and cannot show it.
-            same(what, want["arguments_raw"], have["raw"])
-    ids = [call["id"] for call in had if call["id"]]
-    if not is_own:
-        same("distinct ids of tool calls", len(ids), len(set(ids)))
-    return True
-
-
-def leaves(value):
-    """The strings in a JSON value, which may still be text."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        return [leaf if isinstance(leaf, str) else json.dumps(leaf) for leaf in value]
-    return [json.dumps(value)]
-
-
-def parsed_is(text, arguments):
-    try:
-        return arguments is not None and json.loads(text) == arguments
-    except ValueError:
-        return False
-
-
-def usage(want, have, ingress, same):
-    if have and all(count is None for count in have.values()):
-        have = None
-    if not want:
-        # Anthropic's messages cannot go without: there it is an estimate.
-        if ingress != "anthropic":
-            same("usage", None, have)
-        return
-    if not have:
-        same("usage", want, have)
-        return
-    want = dict(want)
-    thought = want.get("reasoning_tokens") or 0
-    beside = want["input_tokens"] + want["output_tokens"] + thought == want.get("total_tokens")
-    if ingress == "gemini" and thought and beside:
-        # xAI counts thoughts beside the answer's tokens; in Gemini's words both are output.
-        want["output_tokens"] += thought
-    for key in ("input_tokens", "output_tokens"):
-        same(key, want[key], have[key])
-    if "total_tokens" in have and want.get("total_tokens") is not None:
-        same("total_tokens", want["total_tokens"], have["total_tokens"])
-    elif have.get("total_tokens") is not None:
-        total = want["input_tokens"] + want["output_tokens"]
-        same("total_tokens", total, have["total_tokens"])
-    for key in ("cached_input_tokens", "cache_write_tokens", "reasoning_tokens"):
-        # Of these an SDK's type may demand a number where the provider says nothing.
-        if key in have:
-            same(key, want.get(key) or 0, have[key] or 0)
-
-
-def short(value):
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 240 else f"{text[:150]} … {text[-80:]} ({len(text)} characters)"
-
-
-def refusals(expected, refused, recording, is_own):
-    """What is wrong with an SDK's error for a recorded one."""
-    out = []
-    error = expected["error"]
-    if error["message"] not in (refused.message or ""):
-        out.append(f"error: expected {short(error['message'])}, got {short(refused.message)}")
-    if recording.status >= 400:
-        if refused.status != recording.status:
-            out.append(f"status: expected {recording.status}, got {refused.status}")
-    elif not recording.is_stream and not is_own and (refused.status or 0) < 400:
-        out.append(f"status: expected an error's, got {refused.status}")
-    if delay := error.get("retry_delay"):
-        # Only the body tells it; other dialects tell it by a header.
-        wait = refused.headers.get("retry-after")
-        seconds = float(delay.rstrip("s"))
-        if not is_own and not (wait and seconds <= float(wait) <= seconds + 1):
-            out.append(f"retry-after: expected {delay}, got {wait}")
-    return out
-
-
-# --- the clients ----------------------------------------------------------------------------------
 
 
 class Completions(_said.OpenAi):
@@ -393,7 +139,7 @@ def speaker(name, base):
 
 def untouched(client, recording, is_direct):
     """Whether the provider's own endpoint gives the recording as it is."""
-    api = APIS[recording.api]
+    api = _replay.APIS[recording.api]
     is_bare = is_direct or api.dialect in ("cohere", "bedrock")
     model = recording.token if is_bare else f"{api.provider}/{recording.token}"
     path = api.stream_path if recording.is_stream and api.stream_path else api.path
@@ -417,7 +163,10 @@ def untouched(client, recording, is_direct):
         body["stream"] = True
     status, headers, got = _rig.post(client.base + path, body, {"authorization": "Bearer test"})
     if got != recording.bytes:
-        return [f"bytes: expected {short(text_of(recording.bytes))}, got {short(text_of(got))}"]
+        want, have = (
+            _compare.short(each.decode(errors="replace")) for each in (recording.bytes, got)
+        )
+        return [f"bytes: expected {want}, got {have}"]
     if status != recording.status:
         return [f"status: expected {recording.status}, got {status}"]
     kind = "text/event-stream" if recording.is_stream else "application/json"
@@ -426,15 +175,11 @@ def untouched(client, recording, is_direct):
     return []
 
 
-def text_of(content):
-    return content.decode(errors="replace")
-
-
 def check(client, ingress, recording, is_direct):
     """What is wrong with one recording as one SDK reads it."""
     if ingress == "bytes":
         return untouched(client, recording, is_direct)
-    api, expected = APIS[recording.api], recording.expected
+    api, expected = _replay.APIS[recording.api], recording.expected
     is_own = api.dialect == ingress
     model = recording.token if is_direct else f"{api.provider}/{recording.token}"
     by_hand = is_own and Path(recording.id).name in BY_HAND
@@ -447,41 +192,24 @@ def check(client, ingress, recording, is_direct):
     except _said.Refused as refused:
         if not expected.get("error"):
             return [f"raised: {refused.error!r}"]
-        return refusals(expected, refused, recording, is_own)
+        return _compare.refusals(expected, refused, recording, is_own)
     if expected.get("error"):
-        return [f"raised nothing: expected {short(expected['error'])}"]
+        return [f"raised nothing: expected {_compare.short(expected['error'])}"]
     if recording.api == "embeddings":
-        return vectors(expected, said)
-    found = differences(expected, said, ingress, is_own)
+        return _compare.vectors(expected, said)
+    found = _compare.differences(expected, said, ingress, is_own)
     for at, choice in enumerate(expected.get("choices") or []):
         have = (said.get("choices") or [{}] * 99)[at]
         for key, name in (("text", "text"), ("finish_reason", "finish")):
             if choice[key] != have.get(name):
-                found.append(f"choices[{at}].{name}: {short(choice[key])}, {short(have)}")
+                wanted = _compare.short(choice[key])
+                found.append(f"choices[{at}].{name}: expected {wanted}, got {_compare.short(have)}")
     return found
-
-
-def vectors(expected, said):
-    out = []
-    have = {
-        "n_embeddings": len(said["vectors"]),
-        "dimensions": len(said["vectors"][0]) if said["vectors"] else None,
-        "model": said.get("model", expected["model"]),
-        "input_tokens": said.get("input_tokens", expected["usage"]["input_tokens"]),
-    }
-    want = expected | {"input_tokens": expected["usage"]["input_tokens"]}
-    want["dimensions"] = expected["dimensions"][0]
-    for key, value in have.items():
-        if value != want[key]:
-            out.append(f"{key}: expected {want[key]}, got {value}")
-    if not all(isinstance(number, float) for vector in said["vectors"] for number in vector):
-        out.append("a vector holds something that is no number")
-    return out
 
 
 def exceptions(ingress, recording, found):
     """The rows of `OWN` that explain these differences, none if one stays unexplained."""
-    if APIS[recording.api].dialect != ingress:
+    if _replay.APIS[recording.api].dialect != ingress:
         return set()
     rows = [row for row in OWN if row[0] == ingress and row[1] in recording.id]
     used = [next((row for row in rows if each.startswith(row[2])), None) for each in found]
@@ -493,12 +221,12 @@ def work(task):
     ingress, base, numbers, is_direct, results = task
     # What providers say beside the letter is in the recordings.
     warnings.simplefilter("ignore")
-    chosen = [recording for recording in recordings() if recording.number in numbers]
+    chosen = [recording for recording in _replay.recordings() if recording.number in numbers]
     try:
         clients = [speaker(ingress, base)]
         if ingress == "gemini":
-            # The SDK asks below /v1 or /v1beta, as its user says: half of the recordings each.
-            clients.append(_said.Gemini(base, version="v1"))
+            # Without a version the SDK asks below /v1: half of the recordings each way.
+            clients.append(_said.Gemini(base, version=None))
     except Exception:
         results.put((ingress, None, [traceback.format_exc()]))
         return
@@ -513,9 +241,6 @@ def work(task):
         results.put((ingress, recording.number, found))
 
 
-# --- the whole ------------------------------------------------------------------------------------
-
-
 def run(chosen, ingresses, base, jobs, is_direct):
     """Every recording in every SDK: {(ingress, number): differences}; what hangs is missing."""
     until = time.monotonic() + LIMIT
@@ -527,7 +252,7 @@ def run(chosen, ingresses, base, jobs, is_direct):
             recording.number
             for recording in chosen
             if ingress in INGRESS[recording.api]
-            and (not is_direct or ingress in ("bytes", APIS[recording.api].dialect))
+            and (not is_direct or ingress in ("bytes", _replay.APIS[recording.api].dialect))
         }
         if numbers:
             waiting.append((ingress, numbers))
@@ -576,12 +301,13 @@ def report(chosen, ingresses, found, is_direct, show):
             shown.append(f"{recording.id} by {ingress} ({recording.token}, {form}):\n    {lines}")
         else:
             row["agree"] += 1
-    print(f"{'API':18}{'SDK dialect':20}{'form':15}{'all':>6}{'agree':>7}{'except':>8}{'differ':>8}")
+    line = "{:18}{:20}{:15}{:>6}{:>7}{:>8}{:>8}"
+    print(line.format("API", "SDK dialect", "form", "all", "agree", "except", "differ"))
     total = collections.Counter()
     for (api, ingress, form), row in sorted(rows.items()):
         total.update(row)
         counts = [row[key] for key in ("recordings", "agree", "excepted", "differ")]
-        print("{:18}{:20}{:15}{:>6}{:>7}{:>8}{:>8}".format(api, ingress, form, *counts))
+        print(line.format(api, ingress, form, *counts))
     for (ingress, id, what, why), count in excepted.items():
         print(f"exception: {count} of {id} by {ingress}: {what}: {why}")
     for line in shown[:show]:
@@ -595,16 +321,16 @@ def main():
     parse = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parse.add_argument("--only", action="append", help="recordings whose id or token holds this")
     parse.add_argument("--ingress", action="append", help="only this SDK dialect, or `bytes`")
-    parse.add_argument("--api", action="append", choices=APIS, help="only recordings of this API")
+    parse.add_argument("--api", action="append", choices=_replay.APIS, help="only these recordings")
     parse.add_argument("--jobs", type=int, default=os.cpu_count() or 2)
     parse.add_argument("--show", type=int, default=40, help="differences to print")
     parse.add_argument("--direct", action="store_true", help="without understudy")
     options = parse.parse_args()
-    if not (ROOT / "manifest.jsonl").is_file():
+    if not (_replay.ROOT / "manifest.jsonl").is_file():
         print("recordings: skipped, ../shared is not here")
         return 0
     began = time.monotonic()
-    everything = recordings()
+    everything = _replay.recordings()
     chosen = [
         recording
         for recording in everything
@@ -618,12 +344,12 @@ def main():
     ingresses = [name for name in known if not options.ingress or name in options.ingress]
     with tempfile.TemporaryDirectory() as folder:
         programs = _rig.Programs(folder)
-        provider = _rig.Server(replay(everything))
+        provider = _rig.Server(_replay.replay(everything))
         codes = {}
         try:
             base = provider.url
             if not options.direct:
-                base = programs.understudy(config(provider.url))
+                base = programs.understudy(_replay.config(provider.url))
             found, wanted = run(chosen, ingresses, base, options.jobs, options.direct)
         finally:
             codes = programs.stop()
