@@ -5,19 +5,15 @@ Run with the built program in UNDERSTUDY_BIN; prints one line per check, exits 1
 
 import asyncio
 import json
-import os
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
-import urllib.error
-import urllib.request
 
 import openai
 
-BIN = os.environ.get("UNDERSTUDY_BIN") or sys.exit("set UNDERSTUDY_BIN to the built program")
+import _rig
+
 KEY = "sk-simulated"
 QUESTION = [{"role": "user", "content": "Which colours has a rainbow?"}]
 WEATHER = {
@@ -56,91 +52,22 @@ class Bench:
     """A simulator, a sidecar before it, and clients of the official SDK."""
 
     def __init__(self, folder):
-        self.processes = []
-        self.folder = folder
-        simulator, self.data, self.admin = free_ports(3)
-        self.simulator = f"http://127.0.0.1:{simulator}/v1"
-        self.start("simulate", "--listen", f"127.0.0.1:{simulator}", "--api-key", KEY)
-        config = os.path.join(folder, "understudy.yaml")
-        with open(config, "w") as file:
-            json.dump(
-                {
-                    "providers": {"openai": {"base_url": self.simulator}},
-                    "routes": {"support-bot": {"targets": ["openai/gpt-4o"]}},
-                },
-                file,
-            )
-        self.start(
-            "serve",
-            *("--config", config),
-            *("--listen", f"127.0.0.1:{self.data}"),
-            *("--admin", f"127.0.0.1:{self.admin}"),
-            *("--data-dir", os.path.join(folder, "kept")),
+        self.programs = _rig.Programs(folder)
+        [port] = _rig.free_ports(1)
+        self.simulator = f"http://127.0.0.1:{port}/v1"
+        listen = ("--listen", f"127.0.0.1:{port}")
+        self.programs.start("simulate", _rig.binary(), "simulate", *listen, "--api-key", KEY)
+        self.data = self.programs.understudy(
+            {
+                "providers": {"openai": {"base_url": self.simulator}},
+                "routes": {"support-bot": {"targets": ["openai/gpt-4o"]}},
+            }
         )
-        self.wait(f"http://127.0.0.1:{self.admin}/readyz")
-        self.wait(f"{self.simulator}/models")
-
-    def start(self, *arguments):
-        log = open(os.path.join(self.folder, f"{arguments[0]}.log"), "wb")
-        env = {"PATH": os.environ.get("PATH", "")}
-        process = subprocess.Popen(
-            [BIN, *arguments],
-            cwd=self.folder,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-        self.processes.append((process, log))
-
-    def wait(self, url):
-        until = time.monotonic() + 20
-        while True:
-            for process, log in self.processes:
-                if process.poll() is not None:
-                    with open(log.name) as file:
-                        sys.exit(f"{log.name} ended early:\n{file.read()}")
-            try:
-                urllib.request.urlopen(url, timeout=2)
-                return
-            except urllib.error.HTTPError:
-                return
-            except OSError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.02)
+        self.programs.wait(f"{self.simulator}/models")
 
     def client(self, path="/v1", kind=openai.OpenAI, **options):
         options = {"api_key": KEY, "max_retries": 0, "timeout": 10, **options}
-        return kind(base_url=f"http://127.0.0.1:{self.data}{path}", **options)
-
-    def stop(self):
-        for process, log in self.processes:
-            process.terminate()
-        for process, log in self.processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            log.close()
-
-    def logs(self):
-        found = {}
-        for _, log in self.processes:
-            with open(log.name) as file:
-                found[os.path.basename(log.name)] = file.read()
-        return found
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+        return kind(base_url=f"{self.data}{path}", **options)
 
 
 def fault(what):
@@ -334,9 +261,7 @@ def rate_limit(bench):
     client = bench.client()
     ask = dict(model="gpt-4o", messages=QUESTION)
     try:
-        client.chat.completions.create(
-            extra_headers=fault("status=429,retry_after=3"), **ask
-        )
+        client.chat.completions.create(extra_headers=fault("status=429,retry_after=3"), **ask)
     except openai.APIStatusError as error:
         refused(error, openai.RateLimitError, 429)
         assert error.response.headers["retry-after"] == "3"
@@ -537,14 +462,13 @@ def main():
                     failed += 1
                     print(f"FAILED  {line}\n{traceback.format_exc()}")
         finally:
-            bench.stop()
-        codes = [process.returncode for process, _ in bench.processes]
-        if codes != [0, 0]:
+            codes = bench.programs.stop()
+        if any(codes.values()):
             failed += 1
             print(f"FAILED  both programs end with 0 when asked to: {codes}")
         if failed:
-            for name, log in bench.logs().items():
-                print(f"--- {name}\n{log}")
+            for name in codes:
+                print(f"--- {name}\n{bench.programs.log(name)}")
     took = time.monotonic() - began
     print(f"openai {openai.__version__}: {len(CHECKS)} checks, {failed} failed, {took:.1f} s")
     return 1 if failed else 0
