@@ -2,6 +2,7 @@
 
 pub mod outgoing;
 pub mod pump;
+pub mod sign;
 pub mod unasked;
 pub mod way;
 
@@ -25,7 +26,6 @@ use tokio::time::timeout_at;
 use crate::chat::DialectName;
 use crate::config::Config;
 use crate::config::Provider;
-use crate::config::SigningKey;
 use crate::config::Timeouts;
 use crate::error::Error;
 use crate::error::Kind;
@@ -189,7 +189,7 @@ impl Upstream {
         let mut headers = self.headers(&endpoint.provider, headers);
         let json = HeaderValue::from_static("application/json");
         headers.entry(header::CONTENT_TYPE).or_insert(json);
-        let mut url = endpoint.url(outgoing.dialect, &target.model, outgoing.is_stream)?;
+        let mut url = endpoint.url(&outgoing, &target.model)?;
         if let Some(query) = &outgoing.query {
             url.set_query(Some(&joined(url.query(), query)));
         }
@@ -329,10 +329,14 @@ impl Endpoint {
         Ok(Self { provider, urls })
     }
 
-    fn url(&self, dialect: DialectName, model: &str, is_stream: bool) -> Result<Url> {
-        match self.urls.iter().find(|(of, _)| *of == dialect) {
+    fn url(&self, outgoing: &Outgoing, model: &str) -> Result<Url> {
+        let Outgoing { dialect, is_stream, body, .. } = outgoing;
+        match self.urls.iter().find(|(of, _)| of == dialect) {
             Some((_, url)) => Ok(url.clone()),
-            None => parse(&self.provider, &self.provider.url(dialect, model, is_stream)),
+            None => {
+                let path = dialect.dialect().path_of(model, *is_stream, body);
+                parse(&self.provider, &url::join(&self.provider.base_url, &path))
+            }
         }
     }
 }
@@ -359,17 +363,8 @@ fn authorize(
 ) -> Result<()> {
     match provider.authorize(dialect, request.headers_mut())? {
         None => Ok(()),
-        Some(key) => sign(request, body, key),
+        Some(key) => sign::sign(request, body, key),
     }
-}
-
-/// Where the signature of a finished request is added.
-fn sign(request: &mut reqwest::Request, _body: &Bytes, _key: &SigningKey) -> Result<()> {
-    let host = request.url().host_str().unwrap_or_default();
-    let what = format!(
-        "requests to {host} cannot be signed by this version: set AWS_BEARER_TOKEN_BEDROCK"
-    );
-    Err(Error::new(Kind::Config, what))
 }
 
 /// Without the URL, whose query may hold a key.

@@ -145,6 +145,16 @@ pub trait Dialect: Send + Sync {
     /// Where the endpoint is, below the base URL that the provider's own SDK takes.
     fn path(&self, model: &str, is_stream: bool) -> String;
 
+    /// Where this body belongs, where one dialect has several endpoints.
+    fn path_of(&self, model: &str, is_stream: bool, _body: &[u8]) -> String {
+        self.path(model, is_stream)
+    }
+
+    /// The request for another model of its own dialect, every other byte as it came.
+    fn rename(&self, head: &ChatRequest, model: &str) -> Bytes {
+        json::rename(head, model)
+    }
+
     /// How its streams are divided.
     fn framing(&self) -> Framing {
         Framing::Sse
@@ -299,8 +309,9 @@ pub fn rewrite(
     to: &Recipient<'_>,
     patch: Option<&Map<String, Value>>,
 ) -> Result<Written, Error> {
-    let mut written = if from.name() == into.name() {
-        Written { body: json::rename(head, to.model), losses: Losses::default() }
+    // Seals of other makers, which an earlier answer carried, are noise to the dialect's own maker.
+    let mut written = if from.name() == into.name() && !seal::is_in(&head.body) {
+        Written { body: from.rename(head, to.model), losses: Losses::default() }
     } else {
         into.write(&from.read(head)?, to)?
     };

@@ -30,7 +30,10 @@ use crate::wire::Encode;
 use crate::wire::InPath;
 use crate::wire::Recipient;
 use crate::wire::Written;
+use crate::wire::json;
 use crate::wire::text;
+
+const SORT: json::Sort = json::Sort { what: "a messages request", has_messages: true };
 
 /// The dialect; it has no state.
 pub struct Anthropic;
@@ -45,7 +48,7 @@ impl Dialect for Anthropic {
     }
 
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        crate::wire::json::head(body, in_path, "a messages request")
+        json::head(body, in_path, SORT)
     }
 
     fn read(&self, head: &ChatRequest) -> Result<Request> {
@@ -54,6 +57,18 @@ impl Dialect for Anthropic {
 
     fn write(&self, request: &Request, to: &Recipient<'_>) -> Result<Written> {
         write::request(request, to)
+    }
+
+    fn count_path(&self, _model: &str) -> Option<String> {
+        Some("/v1/messages/count_tokens".to_owned())
+    }
+
+    fn read_count(&self, head: &ChatRequest) -> Result<Request> {
+        read::without_limit(head)
+    }
+
+    fn write_count(&self, tokens: u64) -> Bytes {
+        encode::token_count(tokens)
     }
 
     fn decoder(&self) -> Box<dyn Decode> {
@@ -79,17 +94,4 @@ impl Dialect for Anthropic {
     fn error_frame(&self, status: u16, error: &ProviderError) -> Bytes {
         encode::error_frame(status, error)
     }
-}
-
-/// Reads a request to count tokens, which is a messages request that need not limit its answer.
-///
-/// # Errors
-/// As [`Dialect::read`].
-pub fn read_count_tokens(head: &ChatRequest) -> Result<Request> {
-    read::without_limit(head)
-}
-
-/// Writes the answer to a request to count tokens.
-pub fn write_count_tokens(input_tokens: u64) -> Bytes {
-    encode::token_count(input_tokens)
 }

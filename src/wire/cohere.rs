@@ -25,6 +25,8 @@ use crate::wire::Written;
 use crate::wire::json;
 use crate::wire::text;
 
+const SORT: json::Sort = json::Sort { what: "a Cohere chat request", has_messages: true };
+
 /// The dialect; it has no state.
 pub struct Cohere;
 
@@ -38,7 +40,7 @@ impl Dialect for Cohere {
     }
 
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        json::head(body, in_path, "a Cohere chat request")
+        json::head(body, in_path, SORT)
     }
 
     fn read(&self, head: &ChatRequest) -> Result<Request> {

@@ -24,6 +24,8 @@ use crate::wire::json;
 use crate::wire::openai::OpenAi;
 use crate::wire::text;
 
+const SORT: json::Sort = json::Sort { what: "a completion request", has_messages: false };
+
 /// The dialect; it has no state.
 pub struct Completions;
 
@@ -37,7 +39,7 @@ impl Dialect for Completions {
     }
 
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        json::head(body, in_path, "a completion request")
+        json::head(body, in_path, SORT)
     }
 
     fn read(&self, head: &ChatRequest) -> Result<Request> {

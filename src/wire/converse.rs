@@ -29,6 +29,8 @@ use crate::wire::Written;
 use crate::wire::json;
 use crate::wire::text;
 
+const SORT: json::Sort = json::Sort { what: "a Converse request", has_messages: true };
+
 /// The dialect; it has no state.
 pub struct Converse;
 
@@ -49,7 +51,7 @@ impl Dialect for Converse {
     }
 
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        json::head(body, in_path, "a Converse request")
+        json::head(body, in_path, SORT)
     }
 
     fn read(&self, head: &ChatRequest) -> Result<Request> {

@@ -22,6 +22,8 @@ use crate::wire::json;
 use crate::wire::sse;
 use crate::wire::text;
 
+const SORT: json::Sort = json::Sort { what: "an embedding request", has_messages: false };
+
 /// The dialect; it has no state.
 pub struct Embeddings;
 
@@ -35,7 +37,7 @@ impl Dialect for Embeddings {
     }
 
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        json::head(body, in_path, "an embedding request")
+        json::head(body, in_path, SORT)
     }
 
     fn read(&self, head: &ChatRequest) -> Result<Request> {

@@ -35,6 +35,8 @@ use crate::wire::Written;
 use crate::wire::json;
 use crate::wire::text;
 
+const SORT: json::Sort = json::Sort { what: "a generateContent request", has_messages: false };
+
 /// The dialect; it has no state.
 pub struct Gemini;
 
@@ -49,7 +51,7 @@ impl Dialect for Gemini {
     }
 
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        json::head(body, in_path.map(plain_model), "a generateContent request")
+        json::head(body, in_path.map(plain_model), SORT)
     }
 
     fn read(&self, head: &ChatRequest) -> Result<Request> {
@@ -58,6 +60,18 @@ impl Dialect for Gemini {
 
     fn write(&self, request: &Request, to: &Recipient<'_>) -> Result<Written> {
         write::request(request, to)
+    }
+
+    fn count_path(&self, model: &str) -> Option<String> {
+        Some(format!("{}:countTokens", model_path(model)))
+    }
+
+    fn read_count(&self, head: &ChatRequest) -> Result<Request> {
+        count::read(&head.body, &head.model)
+    }
+
+    fn write_count(&self, tokens: u64) -> Bytes {
+        count::write(tokens)
     }
 
     fn decoder(&self) -> Box<dyn Decode> {

@@ -4,6 +4,9 @@ pub mod answer;
 pub mod request;
 
 use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use crate::chat::ChatEvent;
 use crate::chat::DialectName;
@@ -26,8 +29,15 @@ use crate::wire::gemini::plain_model;
 use crate::wire::json;
 use crate::wire::text;
 
+const SORT: json::Sort = json::Sort { what: "an embedding request", has_messages: false };
+
 /// The dialect; it has no state.
 pub struct GeminiEmbeddings;
+
+#[derive(Deserialize)]
+struct Batch {
+    requests: Option<IgnoredAny>,
+}
 
 impl Dialect for GeminiEmbeddings {
     fn name(&self) -> DialectName {
@@ -39,8 +49,34 @@ impl Dialect for GeminiEmbeddings {
         format!("{}:batchEmbedContents", model_path(model))
     }
 
+    fn path_of(&self, model: &str, is_stream: bool, body: &[u8]) -> String {
+        match serde_json::from_slice::<Batch>(body) {
+            Ok(Batch { requests: Some(_) }) => self.path(model, is_stream),
+            _ => format!("{}:embedContent", model_path(model)),
+        }
+    }
+
+    /// Every input of a batch repeats the model.
+    fn rename(&self, head: &ChatRequest, model: &str) -> Bytes {
+        let Ok(mut body) = serde_json::from_slice::<Value>(&head.body) else {
+            return head.body.clone();
+        };
+        let name = Value::from(format!("models/{}", model.trim_start_matches("models/")));
+        let mut is_changed = false;
+        let mut rename = |request: &mut Value| {
+            if let Some(place) = request.get_mut("model").filter(|place| **place != name) {
+                *place = name.clone();
+                is_changed = true;
+            }
+        };
+        rename(&mut body);
+        let inputs = body.get_mut("requests").and_then(Value::as_array_mut);
+        inputs.into_iter().flatten().for_each(rename);
+        if is_changed { Bytes::from(body.to_string()) } else { head.body.clone() }
+    }
+
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        json::head(body, in_path.map(plain_model), "an embedding request")
+        json::head(body, in_path.map(plain_model), SORT)
     }
 
     fn read(&self, head: &ChatRequest) -> Result<Request> {

@@ -25,15 +25,25 @@ struct Head<'a> {
     model: Option<&'a RawValue>,
     #[serde(default)]
     stream: Option<bool>,
+    #[serde(borrow, default)]
+    messages: Option<&'a RawValue>,
+}
+
+/// What a request is called in messages, and what it cannot do without.
+#[derive(Clone, Copy, Debug)]
+pub struct Sort {
+    /// Such as `a chat completion request`.
+    pub what: &'static str,
+    /// Whether it needs a list called `messages`.
+    pub has_messages: bool,
 }
 
 /// Reads the head of a request: its model, from the path or the body, and whether it streams.
 ///
-/// `what` names the kind of request for messages: `a chat completion request`.
-///
 /// # Errors
-/// The body is no JSON object, or names no usable model.
-pub fn head(body: Bytes, in_path: Option<InPath>, what: &str) -> Result<ChatRequest> {
+/// The body is no JSON object, holds no conversation, or names no usable model.
+pub fn head(body: Bytes, in_path: Option<InPath>, sort: Sort) -> Result<ChatRequest> {
+    let what = sort.what;
     // serde would also take a list for the fields.
     if body.trim_ascii_start().starts_with(b"[")
         && serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok()
@@ -42,6 +52,10 @@ pub fn head(body: Bytes, in_path: Option<InPath>, what: &str) -> Result<ChatRequ
     }
     let head: Head<'_> =
         serde_json::from_slice(&body).map_err(|error| not_readable(&error, what))?;
+    let has_list = head.messages.is_some_and(|messages| messages.get().starts_with('['));
+    if sort.has_messages && !has_list {
+        return Err(bad("\"messages\" must be a list of messages"));
+    }
     if let Some(InPath { model, stream }) = in_path {
         checked_model(&model)?;
         return Ok(ChatRequest { model, model_at: None, stream, body });

@@ -32,6 +32,8 @@ use crate::wire::json;
 use crate::wire::sse;
 use crate::wire::text;
 
+const SORT: json::Sort = json::Sort { what: "a chat completion request", has_messages: true };
+
 /// The dialect; it has no state.
 pub struct OpenAi;
 
@@ -45,7 +47,7 @@ impl Dialect for OpenAi {
     }
 
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        json::head(body, in_path, "a chat completion request")
+        json::head(body, in_path, SORT)
     }
 
     fn read(&self, head: &ChatRequest) -> Result<Request> {

@@ -41,6 +41,8 @@ use crate::wire::text;
 /// What `include` says to have log-probabilities.
 const LOGPROBS: &str = "message.output_text.logprobs";
 
+const SORT: json::Sort = json::Sort { what: "a response request", has_messages: false };
+
 /// The dialect; it has no state.
 pub struct Responses;
 
@@ -54,7 +56,7 @@ impl Dialect for Responses {
     }
 
     fn read_head(&self, body: Bytes, in_path: Option<InPath>) -> Result<ChatRequest> {
-        json::head(body, in_path, "a response request")
+        json::head(body, in_path, SORT)
     }
 
     fn read(&self, head: &ChatRequest) -> Result<Request> {

@@ -69,9 +69,11 @@ fn table(
 ) {
     let widest = features.iter().map(|name| name.len()).max().unwrap_or(0);
     let _ = write!(out, "| {:widest$} |", "");
-    columns.iter().for_each(|dialect| drop(write!(out, " {:16} |", dialect.as_str())));
+    for dialect in columns {
+        let _ = write!(out, " {:16} |", dialect.as_str());
+    }
     let _ = write!(out, "\n|{}|", "-".repeat(widest + 2));
-    columns.iter().for_each(|_| drop(write!(out, "{}|", "-".repeat(18))));
+    out.push_str(&format!("{}|", "-".repeat(18)).repeat(columns.len()));
     out.push('\n');
     for (at, feature) in features.iter().enumerate() {
         let _ = write!(out, "| {feature:widest$} |");

@@ -28,6 +28,7 @@ use understudy::provider::Auth;
 use understudy::provider::table::PROVIDERS;
 use understudy::upstream::Call;
 use understudy::upstream::Upstream;
+use understudy::upstream::outgoing::Outgoing;
 use understudy::wire;
 use understudy::wire::InPath;
 use understudy::wire::Recipient;
@@ -189,9 +190,9 @@ async fn a_call_to_any_row_arrives_at_its_path_with_its_credential_and_no_other(
         let key = row.key_env.first().map(|name| format!("key-of-{name}")).unwrap_or_default();
         for dialect in row.dialects.iter().copied() {
             let headers = HeaderMap::new();
-            let (body, timeouts) = (Bytes::from_static(b"{}"), Timeouts::default());
-            let (target, headers) = (&target, &headers);
-            let call = Call { target, dialect, body, headers, timeouts, is_stream: true };
+            let outgoing = Outgoing::new(dialect, Bytes::from_static(b"{}"), true);
+            let timeouts = Timeouts::default();
+            let call = Call { target: &target, outgoing, headers: &headers, timeouts };
             upstream.send_once(call).await.unwrap().collect(100).await.unwrap();
             let call = server.calls().remove(0);
             let place = format!("{} {dialect:?}", row.name);
@@ -385,10 +386,11 @@ fn a_bare_model_goes_to_the_home_of_its_dialect() {
         let in_path = InPath { model: "a-model".to_owned(), stream: false };
         let body = Bytes::from_static(b"{\"model\":\"a-model\"}");
         let dialect = dialect.dialect();
+        const SORT: wire::json::Sort = wire::json::Sort { what: "a request", has_messages: false };
         let ask = |model: &str| {
             let in_path = InPath { model: model.to_owned(), ..in_path.clone() };
-            let head = wire::json::head(body.clone(), Some(in_path), "a request").unwrap();
-            let caller = Caller { provider: None, headers: &HeaderMap::new() };
+            let head = wire::json::head(body.clone(), Some(in_path), SORT).unwrap();
+            let caller = Caller { provider: None, headers: &HeaderMap::new(), query: None };
             plan(&config, dialect, &head, &caller).map(|plan| plan.targets)
         };
         match ask("a-model") {
@@ -450,9 +452,9 @@ async fn what_must_be_signed_never_leaves_unsigned() {
     let target = Target { provider: "bedrock".to_owned(), model: "m".to_owned() };
     let ask = async |config: &Config| {
         let headers = HeaderMap::new();
-        let (body, timeouts) = (Bytes::from_static(b"{}"), Timeouts::default());
-        let (dialect, target, headers) = (DialectName::Converse, &target, &headers);
-        let call = Call { target, dialect, body, headers, timeouts, is_stream: false };
+        let outgoing = Outgoing::new(DialectName::Converse, Bytes::from_static(b"{}"), false);
+        let timeouts = Timeouts::default();
+        let call = Call { target: &target, outgoing, headers: &headers, timeouts };
         Upstream::new(config).unwrap().send_once(call).await.map(|opened| opened.status)
     };
     let error = ask(&config).await.unwrap_err();

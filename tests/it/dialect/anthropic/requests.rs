@@ -18,7 +18,6 @@ use understudy::chat::request::Tool;
 use understudy::chat::request::ToolChoice;
 use understudy::error::Error;
 use understudy::wire::Recipient;
-use understudy::wire::anthropic;
 use understudy::wire::quirk::Quirks;
 
 fn read(body: &Value) -> Result<Request, Error> {
@@ -205,10 +204,10 @@ fn tokens_are_counted_without_a_limit_to_the_answer() {
     let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
     let dialect = DialectName::Anthropic.dialect();
     let head = dialect.read_head(Bytes::from(body.to_string()), None).unwrap();
-    let request = anthropic::read_count_tokens(&head).unwrap();
+    let request = DialectName::Anthropic.dialect().read_count(&head).unwrap();
     assert_eq!(request.messages, [user()]);
     assert!(dialect.read(&head).is_err(), "an answer needs its limit");
-    assert_eq!(anthropic::write_count_tokens(12), r#"{"input_tokens":12}"#);
+    assert_eq!(DialectName::Anthropic.dialect().write_count(12), r#"{"input_tokens":12}"#);
 }
 
 #[test]

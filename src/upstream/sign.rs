@@ -1,0 +1,55 @@
+//! Signs a finished request the way Amazon wants it.
+
+use bytes::Bytes;
+use http::HeaderName;
+use http::HeaderValue;
+use http::header;
+use reqwest::Url;
+use secrecy::ExposeSecret;
+
+use crate::config::SigningKey;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::sigv4::Signed;
+use crate::sigv4::Signer;
+
+/// The name of Bedrock, whose runtime is all that is signed, in signatures.
+const SERVICE: &str = "bedrock";
+
+/// Adds the signature; what is changed afterwards makes it invalid.
+///
+/// # Errors
+/// The key's parts hold characters that no header can.
+pub fn sign(request: &mut reqwest::Request, body: &Bytes, key: &SigningKey) -> Result<()> {
+    let url = request.url();
+    let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let path = format!("{}{query}", url.path());
+    let host = host(url);
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let headers: Vec<(&str, &str)> = std::iter::once(("host", host.as_str()))
+        .chain(kind.map(|kind| ("content-type", kind)))
+        .collect();
+    let signer = Signer {
+        access_key: &key.access_key_id,
+        secret_key: key.secret_access_key.expose_secret(),
+        session_token: key.session_token.as_ref().map(ExposeSecret::expose_secret),
+        region: &key.region,
+        service: SERVICE,
+    };
+    let signed = Signed { method: request.method().as_str(), path: &path, headers: &headers, body };
+    for (name, value) in signer.sign(&signed, jiff::Timestamp::now()) {
+        let mut value = HeaderValue::from_str(&value).map_err(|_| {
+            Error::new(Kind::Config, "the AWS credentials hold characters no header can")
+        })?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(HeaderName::from_static(name), value);
+    }
+    Ok(())
+}
+
+/// As the `host` header will be: with the port unless it is the scheme's own.
+fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
