@@ -125,15 +125,8 @@ fn seal(by: Maker) -> Seal {
 /// Sorted as people look for them.
 pub static FEATURES: &[Feature] = &[
     Feature { name: "text", say: plain, stop: Stop::Stop, find: |answer| some_text(answer.text()) },
-    Feature {
-        name: "id and model",
-        say: plain,
-        stop: Stop::Stop,
-        find: |answer| match (&answer.id, &answer.model) {
-            (None, None) => Value::Null,
-            (id, model) => json!([id, model]),
-        },
-    },
+    Feature { name: "id", say: plain, stop: Stop::Stop, find: |answer| json!(answer.id) },
+    Feature { name: "model", say: plain, stop: Stop::Stop, find: |answer| json!(answer.model) },
     Feature { name: "stop: finished", say: plain, stop: Stop::Stop, find: stop },
     Feature { name: "stop: too long", say: plain, stop: Stop::Length, find: stop },
     Feature { name: "stop: filtered", say: plain, stop: Stop::ContentFilter, find: stop },
@@ -173,7 +166,10 @@ pub static FEATURES: &[Feature] = &[
         name: "stop: tool calls",
         say: || vec![call(0, Some("now"), "{}")],
         stop: Stop::ToolCalls,
-        find: stop,
+        find: |answer| match answer.choices[0].stop {
+            Some(Stop::ToolCalls) => json!(true),
+            _ => Value::Null,
+        },
     },
     Feature {
         name: "reasoning",

@@ -42,7 +42,7 @@ pub fn cell(feature: &Feature, from: DialectName, into: DialectName) -> Cell {
     (feature.add)(&mut request);
     // The feature as an application would write it; the canonical form is nobody's dialect.
     let Ok(own) = write(from, &request) else { return Cell::Unknown };
-    let asked = read(from, &own).unwrap_or_else(|error| {
+    let asked = read(from, &own, request.stream).unwrap_or_else(|error| {
         panic!("{} in {}: {}: {:?}", feature.name, from.as_str(), error.detail, own.body)
     });
     let Some(wanted) = (feature.find)(&asked) else { return Cell::Unknown };
@@ -57,7 +57,7 @@ pub fn cell(feature: &Feature, from: DialectName, into: DialectName) -> Cell {
             return Cell::Refused;
         }
     };
-    let arrived = read(into, &written).unwrap_or_else(|error| {
+    let arrived = read(into, &written, asked.stream).unwrap_or_else(|error| {
         panic!("{} into {}: {}: {:?}", feature.name, into.as_str(), error.detail, written.body)
     });
     match (feature.find)(&arrived) {
@@ -80,12 +80,12 @@ fn write(dialect: DialectName, request: &Request) -> Result<Written, Error> {
     dialect.dialect().write(request, &to)
 }
 
-fn read(dialect: DialectName, written: &Written) -> Result<Request, Error> {
+fn read(dialect: DialectName, written: &Written, stream: bool) -> Result<Request, Error> {
     let has_path = matches!(
         dialect,
         DialectName::Gemini | DialectName::Converse | DialectName::GeminiEmbeddings
     );
-    let in_path = has_path.then(|| InPath { model: "m".into(), stream: false });
+    let in_path = has_path.then(|| InPath { model: "m".into(), stream });
     let head = dialect.dialect().read_head(Bytes::clone(&written.body), in_path)?;
     dialect.dialect().read(&head)
 }
@@ -197,7 +197,14 @@ pub static FEATURES: &[Feature] = &[
     Feature {
         name: "image, inline",
         add: |r| user(r, PartKind::Image { source: inline("image/png"), detail: None }),
-        find: |r| all(r, |part| matches!(part, PartKind::Image { .. })),
+        find: |r| {
+            // How closely to look is another feature.
+            let source = parts(r).find_map(|(_, part)| match part {
+                PartKind::Image { source, .. } => Some(source),
+                _ => None,
+            });
+            source.and_then(debug)
+        },
     },
     Feature {
         name: "image, by URL",
@@ -306,8 +313,13 @@ pub static FEATURES: &[Feature] = &[
             tool_turns(r, vec![failed, noon]);
         },
         find: |r| {
-            let failed = parts(r)
-                .any(|(_, part)| matches!(part, PartKind::ToolResult { is_error: true, .. }));
+            // Without a flag for it, the words say so.
+            let failed = parts(r).any(|(_, part)| match part {
+                PartKind::ToolResult { is_error, parts, .. } => {
+                    *is_error || format!("{parts:?}").contains("error")
+                }
+                _ => false,
+            });
             failed.then(|| json!(true))
         },
     },
@@ -346,7 +358,12 @@ pub static FEATURES: &[Feature] = &[
             });
         },
         find: |r| match &r.format {
-            Some(Format::Schema { schema, .. }) => Some(schema.clone()),
+            Some(Format::Schema { schema, .. }) => {
+                // Where a schema has no name beside it, the name becomes its title.
+                let mut schema = schema.clone();
+                schema.as_object_mut().map(|fields| fields.shift_remove("title"));
+                Some(schema)
+            }
             _ => None,
         },
     },
@@ -502,11 +519,7 @@ pub static FEATURES: &[Feature] = &[
     Feature {
         name: "streaming",
         add: |r| r.stream = true,
-        find: |r| {
-            // Google and Amazon say it in the path.
-            let in_path = matches!(r.dialect, DialectName::Gemini | DialectName::Converse);
-            (r.stream || in_path).then(|| json!(true))
-        },
+        find: |r| r.stream.then(|| json!(true)),
     },
 ];
 
@@ -516,7 +529,9 @@ fn choose(request: &mut Request, choice: ToolChoice) {
 }
 
 fn chosen(request: &Request) -> Option<Value> {
-    request.tool_choice.as_ref().and_then(debug)
+    // Without tools none can be called.
+    let none = request.tools.is_empty().then_some(&ToolChoice::None);
+    request.tool_choice.as_ref().or(none).and_then(debug)
 }
 
 /// Levels, budgets and switches are different words for one thing.
