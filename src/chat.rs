@@ -1,5 +1,6 @@
 //! What a model was asked and what it answered, in no provider's words.
 
+pub mod dialect;
 pub mod fold;
 pub mod request;
 
@@ -8,61 +9,11 @@ use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use dialect::DIALECTS;
+pub use dialect::DialectName;
+
 use crate::error::Blame;
 use crate::error::Error;
-
-/// The wire formats by name, as configuration writes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DialectName {
-    /// OpenAI chat completions and everything compatible with it.
-    OpenAi,
-    /// OpenAI Responses.
-    Responses,
-    /// Anthropic messages.
-    Anthropic,
-    /// Gemini `generateContent`, also on Vertex AI.
-    Gemini,
-    /// OpenAI legacy completions.
-    Completions,
-    /// OpenAI embeddings.
-    Embeddings,
-    /// Gemini `embedContent` and `batchEmbedContents`.
-    GeminiEmbeddings,
-    /// Cohere v2 chat; a target only.
-    Cohere,
-    /// AWS Bedrock Converse; a target only.
-    Converse,
-}
-
-/// Every dialect with its name in YAML.
-pub static DIALECTS: &[(&str, DialectName)] = &[
-    ("openai", DialectName::OpenAi),
-    ("openai-responses", DialectName::Responses),
-    ("anthropic", DialectName::Anthropic),
-    ("gemini", DialectName::Gemini),
-    ("completions", DialectName::Completions),
-    ("embeddings", DialectName::Embeddings),
-    ("gemini-embeddings", DialectName::GeminiEmbeddings),
-    ("cohere", DialectName::Cohere),
-    ("bedrock", DialectName::Converse),
-];
-
-impl DialectName {
-    /// The dialect of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        DIALECTS.iter().find(|(n, _)| *n == name).map(|(_, d)| *d)
-    }
-
-    /// Its name in YAML and in metrics.
-    pub fn as_str(self) -> &'static str {
-        DIALECTS.iter().find(|(_, d)| *d == self).map_or("", |(name, _)| name)
-    }
-
-    /// Whether it asks for vectors instead of words.
-    pub fn is_embedding(self) -> bool {
-        matches!(self, Self::Embeddings | Self::GeminiEmbeddings)
-    }
-}
 
 /// Who can read a [`Seal`]; to anyone else it is noise, and Anthropic refuses a stranger's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! The request path: plan, cache, upstream, pump, recorder.
 
+pub mod ask;
 pub mod count;
 pub mod ending;
 pub mod header;
@@ -12,18 +13,16 @@ use bytes::Bytes;
 use bytes::BytesMut;
 use http::HeaderMap;
 use http::StatusCode;
-use serde_json::Map;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::board::Board;
 use crate::cache::Cache;
 use crate::chat::DialectName;
 use crate::config::Config;
-use crate::config::Timeouts;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::exchange::ask::Ask;
 use crate::exchange::ending::Ending;
 use crate::exchange::ending::PairEnding;
 use crate::exchange::translate::Question;
@@ -34,7 +33,6 @@ use crate::metrics::ProviderLabel;
 use crate::pair::Intent;
 use crate::pair::IntentHead;
 use crate::plan;
-use crate::plan::Caller;
 use crate::plan::Plan;
 use crate::recorder::Credential;
 use crate::recorder::Record;
@@ -42,10 +40,9 @@ use crate::recorder::Recorder;
 use crate::store::answer::Exchange;
 use crate::upstream::Opened;
 use crate::upstream::Upstream;
-use crate::upstream::outgoing::Outgoing;
+use crate::upstream::body::Pump;
 use crate::upstream::pump::Ended;
 use crate::upstream::pump::Flow;
-use crate::upstream::pump::Pump;
 use crate::upstream::pump::Terms;
 use crate::upstream::unasked::WithoutUsage;
 use crate::upstream::way::Way;
@@ -106,20 +103,6 @@ pub enum ReplyBody {
     Whole(Bytes),
     /// As the provider sends it.
     Live(Box<Pump>),
-}
-
-/// Everything that asking upstream needs, so that it can outlive the client's connection.
-struct Ask {
-    incoming: Incoming,
-    request: ChatRequest,
-    targets: Vec<Target>,
-    variant: Option<(Target, Map<String, Value>)>,
-    keys: Vec<CacheKey>,
-    credential_for: String,
-    timeouts: Timeouts,
-    cache: plan::CacheRules,
-    assigned: Option<String>,
-    pair: Option<PairEnding>,
 }
 
 impl Front {
@@ -390,55 +373,6 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if !self.is_over {
             Metrics::count(&self.metrics.broken, "client_left");
-        }
-    }
-}
-
-impl Ask {
-    fn write(&self, config: &Config, target: &Target) -> Result<Outgoing> {
-        let provider = config.providers.get(&target.provider).ok_or_else(|| {
-            let known: Vec<&str> = config.providers.keys().map(String::as_str).collect();
-            let what =
-                format!("no provider \"{}\": there is {}", target.provider, known.join(", "));
-            Error::new(Kind::NotFound, what)
-        })?;
-        let patch = match &self.variant {
-            Some((own, patch)) if own == target && !patch.is_empty() => Some(patch),
-            _ => None,
-        };
-        // What an experiment compares includes the cost, whether or not the application asks.
-        let wants_usage = self.variant.is_some();
-        let (from, model) = (self.incoming.dialect, target.model.as_str());
-        let mut outgoing =
-            Outgoing::write(&self.request, from, provider, model, patch, wants_usage)?;
-        if outgoing.dialect == from.name() {
-            outgoing.query = self.incoming.own_query(self.request.stream);
-        }
-        Ok(outgoing)
-    }
-}
-
-impl Incoming {
-    /// Who sent it, as far as it matters.
-    fn caller(&self) -> Caller<'_> {
-        let (provider, query) = (self.provider.as_deref(), self.query.as_deref());
-        Caller { provider, headers: &self.headers, query }
-    }
-
-    /// Whether a stream is to come as a JSON array, which Google's REST API sends by default.
-    fn in_array(&self, is_stream: bool) -> bool {
-        let query = self.query.as_deref().unwrap_or_default();
-        let is_gemini = self.dialect.name() == DialectName::Gemini;
-        is_gemini && is_stream && !query.split('&').any(|pair| pair == "alt=sse")
-    }
-
-    /// The query for a provider of the same dialect.
-    fn own_query(&self, is_stream: bool) -> Option<String> {
-        match &self.query {
-            _ if !self.in_array(is_stream) => self.query.clone(),
-            Some(query) if query.contains("alt=") => Some(query.clone()),
-            Some(query) => Some(format!("{query}&alt=json")),
-            None => Some("alt=json".to_owned()),
         }
     }
 }

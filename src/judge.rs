@@ -40,7 +40,8 @@ use crate::upstream::Upstream;
 use crate::upstream::outgoing::Outgoing;
 use crate::wire;
 use crate::wire::InPath;
-use crate::wire::Turn;
+use crate::wire::turn;
+use crate::wire::turn::Turn;
 
 /// The first and the longest pause between attempts at a judge that fails.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
@@ -250,7 +251,7 @@ fn turns(intent: &Intent) -> Vec<Turn> {
     let in_path = intent.head.in_path.clone().map(|(model, stream)| InPath { model, stream });
     let dialect = DialectName::parse(&intent.head.dialect).map(DialectName::dialect);
     let head = dialect.and_then(|d| Some((d, d.read_head(intent.request.clone(), in_path).ok()?)));
-    head.map(|(dialect, head)| wire::turns(dialect, &head)).unwrap_or_default()
+    head.map(|(dialect, head)| turn::turns(dialect, &head)).unwrap_or_default()
 }
 
 /// A word that the answers could not know: it hangs on the tenant's credential and the pair.

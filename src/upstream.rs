@@ -1,5 +1,6 @@
 //! Sends requests to providers and gives back their answers, one open body at a time.
 
+pub mod body;
 pub mod outgoing;
 pub mod pump;
 pub mod sign;

@@ -19,6 +19,7 @@ pub mod responses;
 pub mod scalar;
 pub mod seal;
 pub mod sse;
+pub mod turn;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -33,7 +34,6 @@ use crate::chat::DialectName;
 use crate::chat::ProviderError;
 use crate::chat::fold::Fold;
 use crate::chat::request::Message;
-use crate::chat::request::PartKind;
 use crate::chat::request::Request;
 use crate::chat::request::Role;
 use crate::error::Error;
@@ -218,7 +218,7 @@ pub trait Dialect: Send + Sync {
     fn conversation(&self, head: &ChatRequest) -> String {
         match self.read(head) {
             Ok(Request { end_user: Some(user), .. }) if !user.is_empty() => format!("user:{user}"),
-            Ok(request) => first_turns(&request.messages),
+            Ok(request) => turn::first_turns(&request.messages),
             // What cannot be read here is refused elsewhere, and until then stays together.
             Err(_) => String::new(),
         }
@@ -321,66 +321,10 @@ pub fn rewrite(
     Ok(written)
 }
 
-/// The conversation as text, one entry a turn; parts without words are named in brackets.
-pub fn turns(dialect: &dyn Dialect, head: &ChatRequest) -> Vec<Turn> {
-    let request = dialect.read(head);
-    request.map(|request| request.messages.iter().map(Turn::of).collect()).unwrap_or_default()
-}
-
-/// One turn of a conversation as text, for prompts to a judge.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// `system`, `user`, `assistant`, `tool`, …
-    pub role: String,
-    /// The words; other parts are named in brackets, for example `[image]`.
-    pub text: String,
-}
-
-impl Turn {
-    fn of(message: &Message) -> Self {
-        let mut text = String::new();
-        message.parts.iter().for_each(|part| describe(&part.kind, &mut text));
-        Self { role: message.role.as_str().to_owned(), text }
-    }
-}
-
-fn describe(part: &PartKind, out: &mut String) {
-    let name = match part {
-        PartKind::Text(text) | PartKind::Refusal(text) => {
-            out.push_str(text);
-            return;
-        }
-        PartKind::ToolCall { name, arguments, .. } => {
-            out.push_str(&format!("[calls {name}({arguments})]"));
-            return;
-        }
-        PartKind::ToolResult { parts, .. } => {
-            parts.iter().for_each(|part| describe(&part.kind, out));
-            return;
-        }
-        PartKind::Image { .. } => "image",
-        PartKind::Audio(_) => "audio",
-        PartKind::Video(_) => "video",
-        PartKind::File { .. } => "file",
-        // What was thought is no part of what was said.
-        PartKind::Reasoning { .. } | PartKind::Hidden(_) => return,
-        PartKind::Own(own) => own.get("type").and_then(Value::as_str).unwrap_or("other"),
-    };
-    out.push_str(&format!("[{name}]"));
-}
-
 /// Bytes as text; what is not UTF-8 in them is replaced.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     // Good text, which is nearly all, is checked several times faster than replaced.
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
-}
-
-/// Everything up to the first thing the user said, which stays when the conversation grows.
-fn first_turns(messages: &[Message]) -> String {
-    let first_user = messages.iter().position(|message| message.role == Role::User);
-    let end = first_user.map_or(messages.len(), |at| at + 1);
-    let opening = messages.iter().take(end).map(Turn::of);
-    opening.map(|turn| format!("{}:{}:{}\n", turn.role, turn.text.len(), turn.text)).collect()
 }
 
 /// Folds a recorded stream or body, given in any pieces.

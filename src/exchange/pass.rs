@@ -8,8 +8,8 @@ use crate::exchange::Incoming;
 use crate::exchange::Reply;
 use crate::exchange::ReplyBody;
 use crate::exchange::header;
+use crate::upstream::body::Pump;
 use crate::upstream::pump::Flow;
-use crate::upstream::pump::Pump;
 use crate::upstream::pump::Terms;
 use crate::upstream::way::Way;
 

@@ -36,7 +36,7 @@ use crate::exchange::Incoming;
 use crate::exchange::Reply;
 use crate::exchange::ReplyBody;
 use crate::metrics::RequestLabels;
-use crate::upstream::pump::Pump;
+use crate::upstream::body::Pump;
 use crate::wire::Dialect;
 use crate::wire::endpoint;
 use crate::wire::endpoint::Endpoint;

@@ -6,7 +6,7 @@ use crate::chat::Answer;
 use crate::chat::TokenLogprob;
 use crate::stats::Score;
 use crate::wire::Prompt;
-use crate::wire::Turn;
+use crate::wire::turn::Turn;
 
 /// How many rivals of the verdict token are asked for; the most that OpenAI gives.
 const TOP_LOGPROBS: u8 = 20;

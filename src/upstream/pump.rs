@@ -6,7 +6,6 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http_body::Body;
-use http_body::Frame as BodyFrame;
 use tokio::time::Instant;
 use tokio::time::Sleep;
 use tokio::time::sleep_until;
@@ -193,6 +192,16 @@ impl Flow {
         self.too_large
     }
 
+    /// Whether the body is a stream of events.
+    pub fn is_stream(&self) -> bool {
+        self.terms.is_stream
+    }
+
+    /// Whether someone else waits for the answer, too.
+    pub fn must_finish(&self) -> bool {
+        self.terms.must_finish
+    }
+
     fn keep(&mut self, bytes: &Bytes) {
         let now = Instant::now();
         self.timer.as_mut().reset((now + self.idle).min(self.deadline));
@@ -236,10 +245,7 @@ impl Flow {
         let Reader { frames, decoder, events, fold } = &mut self.reader;
         for piece in &self.pieces[self.observed..] {
             frames.push(&piece.bytes, |event| decoder.decode(event, events));
-            for event in events.drain(..) {
-                self.terms.way.tell(&event);
-                fold.push(event);
-            }
+            tell(events, fold, &mut self.terms.way);
         }
         if self.too_large {
             fold.forget_words();
@@ -307,10 +313,7 @@ impl Flow {
             let frames = std::mem::replace(&mut self.reader.frames, Frames::new(framing));
             let Reader { decoder, events, .. } = &mut self.reader;
             frames.finish(|event| decoder.decode(event, events));
-            for event in events.drain(..) {
-                self.terms.way.tell(&event);
-                fold.push(event);
-            }
+            tell(events, &mut fold, &mut self.terms.way);
             return fold.finish();
         }
         let pieces = self.pieces.iter().map(|piece| &piece.bytes[..]);
@@ -350,55 +353,11 @@ fn is_told(answer: &Answer) -> bool {
     error.is_some_and(|error| answer.done || error.kind.as_deref() != Some(MALFORMED))
 }
 
-/// A [`Flow`] as the body of a response; finishes or reports when the application leaves.
-pub struct Pump {
-    flow: Option<Flow>,
-    /// Pieces that were read before the head went out.
-    held: std::collections::VecDeque<Bytes>,
-}
-
-impl Pump {
-    /// `held` goes out first.
-    pub fn new(flow: Flow, held: Vec<Bytes>) -> Self {
-        Self { flow: Some(flow), held: held.into() }
-    }
-}
-
-impl Body for Pump {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<BodyFrame<Bytes>, Error>>> {
-        if let Some(bytes) = self.held.pop_front() {
-            return Poll::Ready(Some(Ok(BodyFrame::data(bytes))));
-        }
-        let Some(flow) = &mut self.flow else { return Poll::Ready(None) };
-        match std::task::ready!(flow.poll_next(cx)) {
-            Some(bytes) => Poll::Ready(Some(Ok(BodyFrame::data(bytes)))),
-            None => {
-                // A body that is no stream has no way to say that it broke, except by breaking.
-                let cut = match (flow.ended(), flow.terms.is_stream) {
-                    (Some(Ended::Cut(error)), false) => Some(error.clone()),
-                    _ => None,
-                };
-                self.flow = None;
-                Poll::Ready(cut.map(Err))
-            }
-        }
-    }
-}
-
-impl Drop for Pump {
-    fn drop(&mut self) {
-        let Some(mut flow) = self.flow.take().filter(|flow| flow.ended.is_none()) else { return };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current()
-            && flow.terms.must_finish
-        {
-            runtime.spawn(async move { while flow.next().await.is_some() {} });
-        }
+/// Every event goes into the answer and, in the application's words, on its way.
+fn tell(events: &mut Vec<ChatEvent>, fold: &mut Fold, way: &mut Way) {
+    for event in events.drain(..) {
+        way.tell(&event);
+        fold.push(event);
     }
 }
 

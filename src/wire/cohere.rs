@@ -25,7 +25,7 @@ use crate::wire::Written;
 use crate::wire::json;
 use crate::wire::text;
 
-const SORT: json::Sort = json::Sort { what: "a Cohere chat request", has_messages: true };
+const SORT: json::Sort = json::Sort { what: "a Cohere chat request", has_messages: false };
 
 /// The dialect; it has no state.
 pub struct Cohere;

@@ -26,7 +26,6 @@ use crate::chat::DialectName;
 use crate::chat::ProviderError;
 use crate::chat::request::Request;
 use crate::error::Result;
-use crate::wire;
 use crate::wire::Asked;
 use crate::wire::ChatRequest;
 use crate::wire::Decode;
@@ -37,6 +36,7 @@ use crate::wire::Recipient;
 use crate::wire::Written;
 use crate::wire::json;
 use crate::wire::text;
+use crate::wire::turn;
 
 /// What `include` says to have log-probabilities.
 const LOGPROBS: &str = "message.output_text.logprobs";
@@ -97,7 +97,7 @@ impl Dialect for Responses {
         let names = serde_json::from_slice::<Names>(&head.body).ok();
         let name = names.and_then(Names::first);
         name.unwrap_or_else(|| match self.read(head) {
-            Ok(request) => wire::first_turns(&request.messages),
+            Ok(request) => turn::first_turns(&request.messages),
             // What cannot be read here is refused elsewhere, and until then stays together.
             Err(_) => String::new(),
         })

@@ -158,7 +158,7 @@ fn a_request_written_for_a_row_can_be_read_in_each_of_its_dialects() {
             let again = dialect.read(&head).unwrap();
             let said = match again.embed {
                 Some(embed) => embed.inputs == [EmbedInput::Text(WORDS.to_owned())],
-                None => wire::turns(dialect, &head).iter().any(|turn| turn.text == WORDS),
+                None => wire::turn::turns(dialect, &head).iter().any(|turn| turn.text == WORDS),
             };
             assert!(said, "{place}");
         }
@@ -190,7 +190,7 @@ async fn a_call_to_any_row_arrives_at_its_path_with_its_credential_and_no_other(
         let key = row.key_env.first().map(|name| format!("key-of-{name}")).unwrap_or_default();
         for dialect in row.dialects.iter().copied() {
             let headers = HeaderMap::new();
-            let outgoing = Outgoing::new(dialect, Bytes::from_static(b"{}"), true);
+            let outgoing = Outgoing::new(dialect, Bytes::from_static(b"{\"requests\":[]}"), true);
             let timeouts = Timeouts::default();
             let call = Call { target: &target, outgoing, headers: &headers, timeouts };
             upstream.send_once(call).await.unwrap().collect(100).await.unwrap();

@@ -86,8 +86,8 @@ fn drop_nulls(value: &mut Value) {
 
 fn read(body: &Value) -> Result<Request, String> {
     let dialect = OPENAI.dialect();
-    let head = dialect.read_head(Bytes::from(body.to_string()), None).unwrap();
-    dialect.read(&head).map_err(|error| error.detail)
+    let head = dialect.read_head(Bytes::from(body.to_string()), None);
+    head.and_then(|head| dialect.read(&head)).map_err(|error| error.detail)
 }
 
 /// The body written for a provider, and the fields that did not go into it.

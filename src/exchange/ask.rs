@@ -1,0 +1,96 @@
+//! A request on its way to its targets.
+
+use serde_json::Map;
+use serde_json::Value;
+
+use crate::chat::DialectName;
+use crate::config::Config;
+use crate::config::Timeouts;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::exchange::Incoming;
+use crate::exchange::ending::PairEnding;
+use crate::experiment::Target;
+use crate::key::CacheKey;
+use crate::plan;
+use crate::plan::Caller;
+use crate::upstream::outgoing::Outgoing;
+use crate::wire::ChatRequest;
+
+/// Everything that asking upstream needs, so that it can outlive the client's connection.
+pub struct Ask {
+    /// The request as it came in.
+    pub incoming: Incoming,
+    /// What was read of it.
+    pub request: ChatRequest,
+    /// Who is asked, in order.
+    pub targets: Vec<Target>,
+    /// The variant's own target, and what it changes.
+    pub variant: Option<(Target, Map<String, Value>)>,
+    /// The key of each target's answer.
+    pub keys: Vec<CacheKey>,
+    /// The only provider that may see the client's own credential.
+    pub credential_for: String,
+    /// How long each stage may take.
+    pub timeouts: Timeouts,
+    /// What the cache may do.
+    pub cache: plan::CacheRules,
+    /// `experiment=variant`.
+    pub assigned: Option<String>,
+    /// The pair it is half of.
+    pub pair: Option<PairEnding>,
+}
+
+impl Ask {
+    /// The request for a target.
+    ///
+    /// # Errors
+    /// There is no such provider, or what is asked has no place in its dialect.
+    pub fn write(&self, config: &Config, target: &Target) -> Result<Outgoing> {
+        let provider = config.providers.get(&target.provider).ok_or_else(|| {
+            let known: Vec<&str> = config.providers.keys().map(String::as_str).collect();
+            let what =
+                format!("no provider \"{}\": there is {}", target.provider, known.join(", "));
+            Error::new(Kind::NotFound, what)
+        })?;
+        let patch = match &self.variant {
+            Some((own, patch)) if own == target && !patch.is_empty() => Some(patch),
+            _ => None,
+        };
+        // What an experiment compares includes the cost, whether or not the application asks.
+        let wants_usage = self.variant.is_some();
+        let (from, model) = (self.incoming.dialect, target.model.as_str());
+        let mut outgoing =
+            Outgoing::write(&self.request, from, provider, model, patch, wants_usage)?;
+        if outgoing.dialect == from.name() {
+            outgoing.query = self.incoming.own_query(self.request.stream);
+        }
+        Ok(outgoing)
+    }
+}
+
+impl Incoming {
+    /// Who sent it, as far as it matters.
+    pub fn caller(&self) -> Caller<'_> {
+        let (provider, query) = (self.provider.as_deref(), self.query.as_deref());
+        Caller { provider, headers: &self.headers, query }
+    }
+
+    /// Whether a stream is to come as a JSON array, which Google's REST API sends by default.
+    pub fn in_array(&self, is_stream: bool) -> bool {
+        let query = self.query.as_deref().unwrap_or_default();
+        let is_gemini = self.dialect.name() == DialectName::Gemini;
+        is_gemini && is_stream && !query.split('&').any(|pair| pair == "alt=sse")
+    }
+
+    /// The query for a provider of the same dialect.
+    fn own_query(&self, is_stream: bool) -> Option<String> {
+        match &self.query {
+            _ if !self.in_array(is_stream) => self.query.clone(),
+            Some(query) if query.contains("alt=") => Some(query.clone()),
+            Some(query) => Some(format!("{query}&alt=json")),
+            None => Some("alt=json".to_owned()),
+        }
+    }
+}
