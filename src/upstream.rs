@@ -4,9 +4,11 @@ pub mod outgoing;
 pub mod pump;
 pub mod sign;
 pub mod unasked;
+pub mod upgrade;
 pub mod way;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,6 +47,8 @@ const LOCAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The connections to every configured provider.
 pub struct Upstream {
     client: Client,
+    /// For sockets, which HTTP/2 does not switch to; made when first wanted.
+    http1: OnceLock<Client>,
     endpoints: BTreeMap<String, Endpoint>,
     /// Headers that hold a key for some provider and for no other.
     key_headers: Vec<HeaderName>,
@@ -92,6 +96,21 @@ pub struct Opened {
 }
 
 impl Opened {
+    fn new(
+        response: reqwest::Response,
+        target: Target,
+        asked: Outgoing,
+        sent: Instant,
+        timeouts: Timeouts,
+    ) -> Self {
+        let (parts, body) = http::Response::from(response).into_parts();
+        let mut headers = parts.headers;
+        CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
+        let status = parts.status;
+        let Outgoing { dialect, losses, unasked_usage, .. } = asked;
+        Self { target, dialect, losses, unasked_usage, status, headers, body, sent, timeouts }
+    }
+
     /// Whether the body is a stream of events, whatever was asked for.
     pub fn is_event_stream(&self) -> bool {
         let kind = self.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
@@ -147,7 +166,8 @@ impl Upstream {
         let key_headers = config.providers.values().filter_map(|provider| provider.auth.header());
         let key_headers =
             key_headers.filter(|name| !KEY_HEADERS.contains(&name.as_str())).collect();
-        Ok(Self { client, endpoints: endpoints.collect::<Result<_>>()?, key_headers })
+        let endpoints = endpoints.collect::<Result<_>>()?;
+        Ok(Self { client, http1: OnceLock::new(), endpoints, key_headers })
     }
 
     /// Asks the targets in turn until one answers with something that is not its own failure.
@@ -213,6 +233,22 @@ impl Upstream {
         body: Bytes,
         timeouts: Timeouts,
     ) -> Result<Opened> {
+        let request = self.passing(provider, method, path_and_query, headers, body)?;
+        let target = Target { provider: provider.to_owned(), model: String::new() };
+        // Nothing is known of the dialect, and nobody reads the answer.
+        let outgoing = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
+        self.execute(request, target, timeouts, outgoing).await
+    }
+
+    /// A request for a path below a provider's base URL, otherwise untouched.
+    fn passing(
+        &self,
+        provider: &str,
+        method: Method,
+        path_and_query: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<reqwest::Request> {
         let endpoint = self.endpoint(provider)?;
         let url = url::below(&endpoint.provider.base_url, path_and_query);
         let url = Url::parse(&url)
@@ -224,10 +260,7 @@ impl Upstream {
         if !body.is_empty() {
             *request.body_mut() = Some(body.into());
         }
-        let target = Target { provider: provider.to_owned(), model: String::new() };
-        // Nobody reads the answer.
-        let outgoing = Outgoing::new(dialect, Bytes::new(), false);
-        self.execute(request, target, timeouts, outgoing).await
+        Ok(request)
     }
 
     async fn execute(
@@ -241,21 +274,8 @@ impl Upstream {
         // A whole answer's first byte comes when it is finished, so only streams have a first token.
         let limit =
             if asked.is_stream { timeouts.first_token.min(timeouts.total) } else { timeouts.total };
-        let answered = timeout_at(sent + limit, self.client.execute(request)).await;
-        let response = match answered {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(transport_error(&target, &error)),
-            Err(_) => {
-                let what = format!("{} did not begin to answer within {limit:?}", target.provider);
-                return Err(Error::new(Kind::Timeout, what));
-            }
-        };
-        let (parts, body) = http::Response::from(response).into_parts();
-        let mut headers = parts.headers;
-        CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
-        let status = parts.status;
-        let Outgoing { dialect, losses, unasked_usage, .. } = asked;
-        Ok(Opened { target, dialect, losses, unasked_usage, status, headers, body, sent, timeouts })
+        let response = answered(&self.client, request, &target, sent, limit).await?;
+        Ok(Opened::new(response, target, asked, sent, timeouts))
     }
 
     /// The client's headers without those of its connection, and without keys for others.
@@ -278,6 +298,24 @@ impl Upstream {
             let known = known.join(", ");
             Error::new(Kind::NotFound, format!("no provider \"{provider}\": there is {known}"))
         })
+    }
+}
+
+/// The head of the answer to a request, within `limit` of `sent`.
+async fn answered(
+    client: &Client,
+    request: reqwest::Request,
+    target: &Target,
+    sent: Instant,
+    limit: Duration,
+) -> Result<reqwest::Response> {
+    match timeout_at(sent + limit, client.execute(request)).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error)) => Err(transport_error(target, &error)),
+        Err(_) => {
+            let what = format!("{} did not begin to answer within {limit:?}", target.provider);
+            Err(Error::new(Kind::Timeout, what))
+        }
     }
 }
 
