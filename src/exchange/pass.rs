@@ -82,13 +82,8 @@ impl Front {
         let dialect = incoming.dialect;
         let request = dialect.read_head(incoming.body.clone(), incoming.in_path.clone())?;
         let plan = plan::plan(&self.config, dialect, &request, &incoming.caller())?;
-        Ok(plan.targets.first().is_some_and(|target| self.speaks(&target.provider, dialect.name())))
-    }
-
-    /// Whether a provider speaks a dialect.
-    pub fn speaks(&self, provider: &str, dialect: DialectName) -> bool {
-        let provider = self.config.providers.get(provider);
-        provider.is_some_and(|provider| provider.dialects.contains(&dialect))
+        let provider = plan.targets.first().and_then(|t| self.config.providers.get(&t.provider));
+        Ok(provider.is_some_and(|provider| provider.dialects.contains(&dialect.name())))
     }
 }
 
