@@ -17,6 +17,8 @@ use crate::harness::provider::Answer;
 use crate::harness::provider::Gate;
 use crate::harness::provider::Provider;
 use crate::harness::provider::Step;
+use crate::harness::provider::delta;
+use crate::harness::provider::ending;
 use crate::harness::sidecar::Sidecar;
 use crate::harness::sidecar::config;
 use crate::harness::until;
@@ -338,5 +340,45 @@ async fn what_waits_is_bounded_and_a_client_that_leaves_ends_its_calls() {
     until("its place", || sidecar.metrics.open.get() == 0).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(alpha.count(), 1, "what waited was asked for nobody");
+    sidecar.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_of_another_dialect_answers_and_is_told_the_whole_conversation() {
+    let (alpha, chat) = (Provider::start().await, Provider::start().await);
+    let sidecar = start(&alpha, &chat).await;
+    let mut socket = connect(&sidecar.data, "/v1/responses", &KEY).await.unwrap();
+    chat.expect(Answer::stream([vec![delta("forty"), delta("-two")], ending()].concat()));
+    create(&mut socket, "chat/m", json!({"input": "what is it?", "store": false})).await;
+    let said = answer(&mut socket).await;
+    let words: String = said.iter().filter_map(|event| event["delta"].as_str()).collect();
+    assert_eq!(words, "forty-two");
+    let response = &said.last().unwrap()["response"];
+    assert_eq!(response["output"][0]["content"][0]["text"], "forty-two");
+    chat.calls();
+    chat.expect(Answer::stream([vec![delta("yes")], ending()].concat()));
+    let more = json!({"input": "sure?", "store": false, "previous_response_id": response["id"]});
+    create(&mut socket, "chat/m", more).await;
+    answer(&mut socket).await;
+    let body: Value = serde_json::from_slice(&chat.calls().remove(0).body).unwrap();
+    let text = |turn: &Value| match &turn["content"] {
+        Value::Array(parts) => parts[0]["text"].clone(),
+        text => text.clone(),
+    };
+    let turns = body["messages"].as_array().unwrap().iter();
+    let turns: Vec<Value> = turns.map(|turn| json!([turn["role"], text(turn)])).collect();
+    let expected = json!([["user", "what is it?"], ["assistant", "forty-two"], ["user", "sure?"]]);
+    assert_eq!(Value::from(turns), expected);
+    // The same again comes from the cache.
+    create(&mut socket, "chat/m", json!({"input": "what is it?", "store": false})).await;
+    let again = answer(&mut socket).await;
+    assert_eq!(again.last().unwrap()["type"], "response.completed", "{again:?}");
+    assert_eq!(chat.count(), 0);
+    // It breaks in the middle.
+    chat.expect(Answer::stream(vec![delta("half"), Step::Cut]));
+    create(&mut socket, "chat/m", json!({"input": "go on"})).await;
+    let last = answer(&mut socket).await.pop().unwrap();
+    assert!(matches!(last["type"].as_str(), Some("error" | "response.failed")), "{last}");
+    drop(socket);
     sidecar.stop().await;
 }
