@@ -243,9 +243,9 @@ def errors(bench):
         assert (error.type, error.status) == ("error", 429), error
         assert (error.error.code, error.error.message) == ("rate_limit_exceeded", "slow down")
         assert error.error.headers["retry-after"] == "3", error
-        connection.response.create(model="no-such-model", input="x")
+        connection.response.create(model="", input="x")
         error = connection.recv()
-        assert (error.status, error.error.code) == (404, "not_found"), error
+        assert (error.status, error.error.code) == (400, "bad_request"), error
         connection.send_raw("{")
         assert connection.recv().error.code == "invalid_json"
         connection.response.steer(input="now", previous_response_id="resp_1")
