@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::exchange::Front;
 use crate::http;
 use crate::http::admin::Admin;
+use crate::http::socket::Sockets;
 use crate::judge::Judge;
 use crate::metrics::Metrics;
 use crate::recorder;
@@ -117,14 +118,15 @@ impl App {
         let stop = CancellationToken::new();
         let shown = Admin { board: board.clone(), metrics: metrics.clone(), stop: stop.clone() };
         let stop_admin = CancellationToken::new();
-        let serve = |on, router, stop: &CancellationToken, drain| {
-            tokio::spawn(http::serve(on, router, stop.clone(), drain))
-        };
-        let data_server = serve(ports.data, http::data::router(front), &stop, limits.drain);
+        let serve =
+            |on, router, sockets, drain| tokio::spawn(http::serve(on, router, sockets, drain));
+        let sockets = Sockets::new(stop.clone());
+        let data_router = http::data::router(front, sockets.clone());
+        let data_server = serve(ports.data, data_router, sockets, limits.drain);
         let health = ports.health.map(|on| (on, http::admin::health(shown.clone())));
         let admin_servers = std::iter::once((ports.admin, http::admin::router(shown)))
             .chain(health)
-            .map(|(on, router)| serve(on, router, &stop_admin, ADMIN_DRAIN))
+            .map(|(on, router)| serve(on, router, Sockets::new(stop_admin.clone()), ADMIN_DRAIN))
             .collect();
         Ok(Self {
             data,

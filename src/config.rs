@@ -146,6 +146,10 @@ pub struct Limits {
     pub judge_concurrency: usize,
     /// Records waiting for the disk; more are dropped and counted.
     pub recorder_queue: usize,
+    /// How long a WebSocket may stay open.
+    pub socket_life: Duration,
+    /// How long nothing may come over a WebSocket before it is closed.
+    pub socket_idle: Duration,
     /// How long open streams may go on after a request to stop.
     pub drain: Duration,
 }
@@ -160,6 +164,8 @@ impl Default for Limits {
             shadow_queue: 1024,
             judge_concurrency: 16,
             recorder_queue: 4096,
+            socket_life: Duration::from_secs(3600),
+            socket_idle: Duration::from_secs(900),
             drain: Duration::from_secs(25),
         }
     }

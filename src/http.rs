@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod data;
+pub mod socket;
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+
+use crate::http::socket::Sockets;
 
 /// How long a client may take to send its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,20 +23,18 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause after the system has no socket left to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `stop`, then lets open exchanges finish for at most `drain`.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-    drain: Duration,
-) {
+/// How long sockets that are told to end may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Serves until `sockets` stop, then lets open exchanges and sockets finish for at most `drain`.
+pub async fn serve(listener: TcpListener, router: Router, sockets: Sockets, drain: Duration) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
+            () = sockets.stopped() => break,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -47,7 +47,8 @@ pub async fn serve(
         // Without this a stream's small pieces wait for each other.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection =
+            builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -56,7 +57,13 @@ pub async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+    let finished = async {
+        graceful.shutdown().await;
+        sockets.closed().await;
+    };
+    if tokio::time::timeout(drain, finished).await.is_err() {
         tracing::warn!(?drain, "answers were still under way at the end of the grace period");
+        sockets.end();
+        let _ = tokio::time::timeout(GOODBYE, sockets.closed()).await;
     }
 }

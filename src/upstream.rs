@@ -1,24 +1,25 @@
 //! Sends requests to providers and gives back their answers, one open body at a time.
 
 pub mod body;
+mod opened;
 pub mod outgoing;
 pub mod pump;
 pub mod sign;
 pub mod unasked;
+pub mod upgrade;
 pub mod way;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use bytes::BytesMut;
 use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
 use http::Method;
 use http::StatusCode;
 use http::header;
-use http_body_util::BodyExt;
 use reqwest::Client;
 use reqwest::Url;
 use tokio::time::Instant;
@@ -35,10 +36,8 @@ use crate::experiment::Target;
 use crate::provider::KEY_HEADERS;
 use crate::provider::url;
 use crate::upstream::outgoing::Outgoing;
-use crate::wire::carry::Losses;
 
-/// Media types of streams of events, in any framing.
-const STREAM_TYPES: [&[u8]; 2] = [b"text/event-stream", b"application/vnd.amazon.eventstream"];
+pub use opened::Opened;
 
 /// How long a process on this machine may take to answer.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,6 +45,8 @@ const LOCAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The connections to every configured provider.
 pub struct Upstream {
     client: Client,
+    /// For sockets, which HTTP/2 does not switch to; made when first wanted.
+    http1: OnceLock<Client>,
     endpoints: BTreeMap<String, Endpoint>,
     /// Headers that hold a key for some provider and for no other.
     key_headers: Vec<HeaderName>,
@@ -70,62 +71,6 @@ pub struct Call<'a> {
     pub timeouts: Timeouts,
 }
 
-/// An answer whose body is still to come.
-pub struct Opened {
-    /// Who answers.
-    pub target: Target,
-    /// The dialect of the answer.
-    pub dialect: DialectName,
-    /// What the application asked for and the target was not.
-    pub losses: Losses,
-    /// A stream ends with its usage because we asked, not the application.
-    pub unasked_usage: bool,
-    /// Whatever the provider said, errors included.
-    pub status: StatusCode,
-    /// The provider's headers, without those of the connection.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: reqwest::Body,
-    /// When the request was sent.
-    pub sent: Instant,
-    /// How long the rest may take.
-    pub timeouts: Timeouts,
-}
-
-impl Opened {
-    /// Whether the body is a stream of events, whatever was asked for.
-    pub fn is_event_stream(&self) -> bool {
-        let kind = self.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        STREAM_TYPES.iter().any(|stream| {
-            kind.get(..stream.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(stream))
-        })
-    }
-
-    /// The whole body, for requests of our own.
-    ///
-    /// # Errors
-    /// It breaks off, takes too long, or is larger than `limit` bytes.
-    pub async fn collect(mut self, limit: usize) -> Result<Bytes> {
-        let mut bytes = BytesMut::new();
-        let until = self.sent + self.timeouts.total;
-        loop {
-            let next = timeout_at(until, self.body.frame()).await;
-            let frame = match next {
-                Err(_) => return Err(Error::new(Kind::Timeout, "the answer took too long")),
-                Ok(None) => return Ok(bytes.freeze()),
-                Ok(Some(Err(_))) => return Err(Error::new(Kind::Broken, "the answer broke off")),
-                Ok(Some(Ok(frame))) => frame,
-            };
-            let Ok(piece) = frame.into_data() else { continue };
-            if bytes.len() + piece.len() > limit {
-                let what = format!("the answer is larger than {limit} bytes");
-                return Err(Error::new(Kind::TooLarge, what));
-            }
-            bytes.extend_from_slice(&piece);
-        }
-    }
-}
-
 impl Upstream {
     /// Prepares the connections; opens none.
     ///
@@ -148,7 +93,8 @@ impl Upstream {
         let key_headers = config.providers.values().filter_map(|provider| provider.auth.header());
         let key_headers =
             key_headers.filter(|name| !KEY_HEADERS.contains(&name.as_str())).collect();
-        Ok(Self { client, endpoints: endpoints.collect::<Result<_>>()?, key_headers })
+        let endpoints = endpoints.collect::<Result<_>>()?;
+        Ok(Self { client, http1: OnceLock::new(), endpoints, key_headers })
     }
 
     /// Asks the targets in turn until one answers with something that is not its own failure.
@@ -214,6 +160,22 @@ impl Upstream {
         body: Bytes,
         timeouts: Timeouts,
     ) -> Result<Opened> {
+        let request = self.passing(provider, method, path_and_query, headers, body)?;
+        let target = Target { provider: provider.to_owned(), model: String::new() };
+        // Nothing is known of the dialect, and nobody reads the answer.
+        let outgoing = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
+        self.execute(request, target, timeouts, outgoing).await
+    }
+
+    /// A request for a path below a provider's base URL, otherwise untouched.
+    fn passing(
+        &self,
+        provider: &str,
+        method: Method,
+        path_and_query: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<reqwest::Request> {
         let endpoint = self.endpoint(provider)?;
         let url = url::below(&endpoint.provider.base_url, path_and_query);
         let url = Url::parse(&url)
@@ -225,10 +187,7 @@ impl Upstream {
         if !body.is_empty() {
             *request.body_mut() = Some(body.into());
         }
-        let target = Target { provider: provider.to_owned(), model: String::new() };
-        // Nobody reads the answer.
-        let outgoing = Outgoing::new(dialect, Bytes::new(), false);
-        self.execute(request, target, timeouts, outgoing).await
+        Ok(request)
     }
 
     async fn execute(
@@ -242,21 +201,8 @@ impl Upstream {
         // A whole answer's first byte comes when it is finished, so only streams have a first token.
         let limit =
             if asked.is_stream { timeouts.first_token.min(timeouts.total) } else { timeouts.total };
-        let answered = timeout_at(sent + limit, self.client.execute(request)).await;
-        let response = match answered {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(transport_error(&target, &error)),
-            Err(_) => {
-                let what = format!("{} did not begin to answer within {limit:?}", target.provider);
-                return Err(Error::new(Kind::Timeout, what));
-            }
-        };
-        let (parts, body) = http::Response::from(response).into_parts();
-        let mut headers = parts.headers;
-        CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
-        let status = parts.status;
-        let Outgoing { dialect, losses, unasked_usage, .. } = asked;
-        Ok(Opened { target, dialect, losses, unasked_usage, status, headers, body, sent, timeouts })
+        let response = answered(&self.client, request, &target, sent, limit).await?;
+        Ok(Opened::new(response, target, asked, sent, timeouts))
     }
 
     /// The client's headers without those of its connection, and without keys for others.
@@ -279,6 +225,24 @@ impl Upstream {
             let known = known.join(", ");
             Error::new(Kind::NotFound, format!("no provider \"{provider}\": there is {known}"))
         })
+    }
+}
+
+/// The head of the answer to a request, within `limit` of `sent`.
+async fn answered(
+    client: &Client,
+    request: reqwest::Request,
+    target: &Target,
+    sent: Instant,
+    limit: Duration,
+) -> Result<reqwest::Response> {
+    match timeout_at(sent + limit, client.execute(request)).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error)) => Err(transport_error(target, &error)),
+        Err(_) => {
+            let what = format!("{} did not begin to answer within {limit:?}", target.provider);
+            Err(Error::new(Kind::Timeout, what))
+        }
     }
 }
 

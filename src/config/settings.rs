@@ -141,6 +141,8 @@ fn limits(s: &mut Section<'_, '_, '_>, into: &mut Limits) {
         s.set("shadow_queue", &mut into.shadow_queue, value::places);
         s.set("judge_concurrency", &mut into.judge_concurrency, value::places);
         s.set("recorder_queue", &mut into.recorder_queue, value::places);
+        s.set("socket_life", &mut into.socket_life, value::duration);
+        s.set("socket_idle", &mut into.socket_idle, value::duration);
         s.set("drain", &mut into.drain, value::drain);
     });
 }

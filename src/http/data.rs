@@ -1,5 +1,7 @@
 //! The data plane: what applications' SDKs call.
 
+mod upgrade;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
@@ -27,6 +29,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::chat::DialectName;
+use crate::config::Provider;
 use crate::error::Blame;
 use crate::error::Error;
 use crate::error::Kind;
@@ -35,6 +38,7 @@ use crate::exchange::Front;
 use crate::exchange::Incoming;
 use crate::exchange::Reply;
 use crate::exchange::ReplyBody;
+use crate::http::socket::Sockets;
 use crate::metrics::RequestLabels;
 use crate::upstream::body::Pump;
 use crate::wire::Dialect;
@@ -47,6 +51,7 @@ const MAX_REQUEST_ID: usize = 128;
 struct Edge {
     front: Arc<Front>,
     slots: Arc<Semaphore>,
+    sockets: Sockets,
 }
 
 /// What a path asks for.
@@ -67,21 +72,27 @@ impl Asked<'_> {
     }
 }
 
-/// The data plane's service.
-pub fn router(front: Arc<Front>) -> Router {
+/// The data plane's service, and where it counts the sockets that come of it.
+pub fn router(front: Arc<Front>, sockets: Sockets) -> Router {
     let slots = Arc::new(Semaphore::new(front.config.limits.max_concurrency));
-    Router::new().fallback(handle).with_state(Arc::new(Edge { front, slots }))
+    Router::new().fallback(handle).with_state(Arc::new(Edge { front, slots, sockets }))
 }
 
 async fn handle(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     let arrived = Instant::now();
     let request_id = request_id(request.headers());
-    let (parts, body) = request.into_parts();
-    let asked = edge.asked(&parts);
-    let dialect = asked.as_ref().map_or(DialectName::OpenAi, Asked::dialect);
-    let answered = match asked {
-        Ok(asked) => edge.answer(asked, &parts, body, request_id.clone(), arrived).await,
-        Err(error) => Err(error),
+    let (mut parts, body) = request.into_parts();
+    let (dialect, answered) = if upgrade::is_wanted(&parts) {
+        let dialect = DialectName::Responses;
+        (dialect, upgrade::open(&edge, &mut parts, request_id.clone(), arrived).await)
+    } else {
+        let asked = edge.asked(&parts);
+        let dialect = asked.as_ref().map_or(DialectName::OpenAi, Asked::dialect);
+        let answered = match asked {
+            Ok(asked) => edge.answer(asked, &parts, body, request_id.clone(), arrived).await,
+            Err(error) => Err(error),
+        };
+        (dialect, answered)
     };
     let response = answered.unwrap_or_else(|error| {
         let (code, detail) = (error.code(), &error.detail);
@@ -91,12 +102,26 @@ async fn handle(State(edge): State<Arc<Edge>>, request: Request) -> Response {
         }
         error_response(dialect.dialect(), &error, &request_id)
     });
-    let labels = RequestLabels { dialect: dialect.as_str(), status: response.status().as_u16() };
-    edge.front.metrics.requests.get_or_create(&labels).inc();
+    edge.count(dialect, response.status().as_u16());
     response
 }
 
 impl Edge {
+    /// A place among the open requests, if one is left.
+    fn slot(&self) -> Result<Slot> {
+        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+            let most = self.front.config.limits.max_concurrency;
+            let what = format!("{most} requests are open already, the most that is allowed");
+            return Err(Error::new(Kind::Overloaded, what));
+        };
+        Ok(Slot::new(slot, self.front.metrics.open.clone()))
+    }
+
+    fn count(&self, dialect: DialectName, status: u16) {
+        let labels = RequestLabels { dialect: dialect.as_str(), status };
+        self.front.metrics.requests.get_or_create(&labels).inc();
+    }
+
     async fn answer(
         &self,
         asked: Asked<'_>,
@@ -105,28 +130,8 @@ impl Edge {
         request_id: String,
         arrived: Instant,
     ) -> Result<Response> {
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
-            let most = self.front.config.limits.max_concurrency;
-            let what = format!("{most} requests are open already, the most that is allowed");
-            return Err(Error::new(Kind::Overloaded, what));
-        };
-        let slot = Slot::new(slot, self.front.metrics.open.clone());
-        let dialect = asked.dialect().dialect();
-        let (query, key) = without_key(parts.uri.query());
-        let mut headers = parts.headers.clone();
-        if let Some(key) = key {
-            headers.entry("x-goog-api-key").or_insert(key);
-        }
-        let mut incoming = Incoming {
-            request_id,
-            dialect,
-            in_path: None,
-            query,
-            provider: None,
-            headers,
-            body: Bytes::new(),
-            arrived,
-        };
+        let slot = self.slot()?;
+        let mut incoming = incoming(parts, asked.dialect(), request_id, arrived);
         let reply = match asked {
             Asked::Endpoint { endpoint: Endpoint::Models { dialect }, .. } => {
                 return Ok(self.models(dialect, &incoming));
@@ -147,8 +152,7 @@ impl Edge {
                 }
             }
             Asked::Pass { provider, rest } => {
-                let query = incoming.query.as_ref().map(|query| format!("?{query}"));
-                let path = format!("{rest}{}", query.unwrap_or_default());
+                let path = with_query(rest, &incoming);
                 incoming.body = self.read(body).await?;
                 self.front.pass(provider, parts.method.clone(), &path, incoming).await?
             }
@@ -175,11 +179,8 @@ impl Edge {
                 ),
             ));
         };
-        let base = known.base_url.path().trim_end_matches('/');
-        let below = rest.strip_prefix(base).filter(|below| below.starts_with('/'));
-        let endpoint = below.and_then(endpoint::of).or_else(|| endpoint::of(rest));
         // A provider's own list of models is more than ours, and other methods are its own, too.
-        let endpoint = endpoint.filter(|endpoint| {
+        let endpoint = below_prefix(known, rest).filter(|endpoint| {
             parts.method == Method::POST && !matches!(endpoint, Endpoint::Models { .. })
         });
         Ok(match endpoint {
@@ -229,6 +230,36 @@ impl Edge {
         finish(&mut response, &incoming.request_id);
         response
     }
+}
+
+/// What a path below a provider's prefix asks for, which may begin like the provider's base URL.
+fn below_prefix(provider: &Provider, rest: &str) -> Option<Endpoint> {
+    let base = provider.base_url.path().trim_end_matches('/');
+    let below = rest.strip_prefix(base).filter(|below| below.starts_with('/'));
+    below.and_then(endpoint::of).or_else(|| endpoint::of(rest))
+}
+
+/// A request as its head tells it.
+fn incoming(parts: &Parts, dialect: DialectName, request_id: String, arrived: Instant) -> Incoming {
+    let (query, key) = without_key(parts.uri.query());
+    let mut headers = parts.headers.clone();
+    if let Some(key) = key {
+        headers.entry("x-goog-api-key").or_insert(key);
+    }
+    Incoming {
+        request_id,
+        dialect: dialect.dialect(),
+        in_path: None,
+        query,
+        provider: None,
+        headers,
+        body: Bytes::new(),
+        arrived,
+    }
+}
+
+fn with_query(path: &str, incoming: &Incoming) -> String {
+    incoming.query.as_ref().map_or(path.to_owned(), |query| format!("{path}?{query}"))
 }
 
 /// Only lists are read; everything else is asked.

@@ -6,3 +6,4 @@ mod isolation;
 mod pump;
 mod refusal;
 mod routing;
+mod socket;

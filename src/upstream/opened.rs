@@ -1,0 +1,95 @@
+//! An answer of a provider whose head has come.
+
+use bytes::Bytes;
+use bytes::BytesMut;
+use http::HeaderMap;
+use http::HeaderValue;
+use http::StatusCode;
+use http::header;
+use http_body_util::BodyExt;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
+
+use crate::chat::DialectName;
+use crate::config::Timeouts;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::experiment::Target;
+use crate::upstream::CONNECTION_HEADERS;
+use crate::upstream::outgoing::Outgoing;
+use crate::wire::carry::Losses;
+
+/// Media types of streams of events, in any framing.
+const STREAM_TYPES: [&[u8]; 2] = [b"text/event-stream", b"application/vnd.amazon.eventstream"];
+
+/// An answer whose body is still to come.
+pub struct Opened {
+    /// Who answers.
+    pub target: Target,
+    /// The dialect of the answer.
+    pub dialect: DialectName,
+    /// What the application asked for and the target was not.
+    pub losses: Losses,
+    /// A stream ends with its usage because we asked, not the application.
+    pub unasked_usage: bool,
+    /// Whatever the provider said, errors included.
+    pub status: StatusCode,
+    /// The provider's headers, without those of the connection.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: reqwest::Body,
+    /// When the request was sent.
+    pub sent: Instant,
+    /// How long the rest may take.
+    pub timeouts: Timeouts,
+}
+
+impl Opened {
+    pub(super) fn new(
+        response: reqwest::Response,
+        target: Target,
+        asked: Outgoing,
+        sent: Instant,
+        timeouts: Timeouts,
+    ) -> Self {
+        let (parts, body) = http::Response::from(response).into_parts();
+        let mut headers = parts.headers;
+        CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
+        let status = parts.status;
+        let Outgoing { dialect, losses, unasked_usage, .. } = asked;
+        Self { target, dialect, losses, unasked_usage, status, headers, body, sent, timeouts }
+    }
+
+    /// Whether the body is a stream of events, whatever was asked for.
+    pub fn is_event_stream(&self) -> bool {
+        let kind = self.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        STREAM_TYPES.iter().any(|stream| {
+            kind.get(..stream.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(stream))
+        })
+    }
+
+    /// The whole body, for requests of our own.
+    ///
+    /// # Errors
+    /// It breaks off, takes too long, or is larger than `limit` bytes.
+    pub async fn collect(mut self, limit: usize) -> Result<Bytes> {
+        let mut bytes = BytesMut::new();
+        let until = self.sent + self.timeouts.total;
+        loop {
+            let next = timeout_at(until, self.body.frame()).await;
+            let frame = match next {
+                Err(_) => return Err(Error::new(Kind::Timeout, "the answer took too long")),
+                Ok(None) => return Ok(bytes.freeze()),
+                Ok(Some(Err(_))) => return Err(Error::new(Kind::Broken, "the answer broke off")),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            let Ok(piece) = frame.into_data() else { continue };
+            if bytes.len() + piece.len() > limit {
+                let what = format!("the answer is larger than {limit} bytes");
+                return Err(Error::new(Kind::TooLarge, what));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+    }
+}
