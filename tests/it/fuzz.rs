@@ -182,7 +182,9 @@ fn long() {
     let seconds = env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
     let wanted = env::var("FUZZ").unwrap_or_default();
     let until = Duration::from_secs(seconds);
-    for target in Target::all().into_iter().filter(|target| target.name().contains(&wanted)) {
+    for target in
+        Target::all().into_iter().filter(|target| wanted.is_empty() || target.name() == wanted)
+    {
         let (began, seeds) = (Instant::now(), target.seeds());
         let seed = env::var("FUZZ_SEED").ok().and_then(|text| text.parse().ok());
         let mut random = seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
