@@ -280,6 +280,9 @@ impl Front {
         header::add_losses(&mut headers, opened.dialect, &opened.losses);
         let Incoming { request_id, arrived, .. } = &ask.incoming;
         header::add_common(&mut headers, request_id, opened.sent, *arrived);
+        if question.is_some() {
+            header::translate_ids(&mut headers, ask.incoming.dialect.name(), request_id);
+        }
         let is_live = match &question {
             // An array of chunks comes as it is made, although it is no stream of events.
             None => is_stream || (ask.request.stream && status.is_success()),

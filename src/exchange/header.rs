@@ -26,6 +26,9 @@ const TOKENIZER: HeaderName = HeaderName::from_static("x-understudy-tokenizer");
 const WARNING: HeaderName = header::WARNING;
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 
+/// Where providers other than OpenAI and its likes put their id of a request.
+const OTHER_REQUEST_IDS: [&str; 2] = ["x-amzn-requestid", "request-id"];
+
 /// The most bytes of field names in a warning.
 const MAX_LOSSES: usize = 1024;
 
@@ -108,6 +111,18 @@ pub fn add_common(headers: &mut HeaderMap, request_id: &str, sent: Instant, arri
     let timing = format!("upstream;dur={upstream:.3}, understudy;dur={own:.3}");
     if let Ok(timing) = HeaderValue::from_str(&timing) {
         headers.append(SERVER_TIMING, timing);
+    }
+}
+
+/// The provider's own id of the request, from wherever its dialect has it, and ours where the
+/// application's SDK looks for one.
+pub fn translate_ids(headers: &mut HeaderMap, client: DialectName, request_id: &str) {
+    let theirs = OTHER_REQUEST_IDS.iter().filter_map(|name| headers.remove(*name)).last();
+    if let Some(theirs) = theirs {
+        headers.entry(UPSTREAM_REQUEST_ID).or_insert(theirs);
+    }
+    if client == DialectName::Anthropic {
+        set(headers, HeaderName::from_static("request-id"), request_id);
     }
 }
 

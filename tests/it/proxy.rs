@@ -7,3 +7,4 @@ mod pump;
 mod refusal;
 mod routing;
 mod socket;
+mod translation;
