@@ -4,6 +4,7 @@ mod anthropic;
 mod cohere;
 mod completions;
 mod converse;
+mod crossing;
 mod embeddings;
 mod gemini;
 mod openai;
