@@ -4,6 +4,7 @@ use serde_json::Map;
 use serde_json::Value;
 
 use crate::chat::Maker;
+use crate::chat::Seal;
 use crate::chat::request::Message;
 use crate::chat::request::Part;
 use crate::chat::request::PartKind;
@@ -110,7 +111,7 @@ impl Turns {
         self.calls += 1;
         self.open.push((name.clone(), id.clone()));
         call.rest_below("functionCall", rest);
-        let seal = signature.map(|signature| seal::read(&signature, Maker::Gemini));
+        let seal = signature.map(seal_of);
         Ok(PartKind::ToolCall { id: Some(id), name, arguments, seal })
     }
 
@@ -156,7 +157,7 @@ fn words(mut fields: Fields) -> Result<Vec<Part>> {
     let is_thought = fields.flag("thought")? == Some(true);
     let text = fields.text("text")?.unwrap_or_default();
     let signature = fields.text("thoughtSignature")?.filter(|signature| !signature.is_empty());
-    let seal = signature.map(|signature| seal::read(&signature, Maker::Gemini));
+    let seal = signature.map(seal_of);
     let rest = fields.rest();
     if is_thought {
         return Ok(vec![Part { kind: PartKind::Reasoning { text, seal }, rest }]);
@@ -209,7 +210,7 @@ pub fn is_object(text: &str) -> bool {
 fn media(fields: &mut Fields, rest: &mut Map<String, Value>) -> Result<PartKind> {
     if let Some(mut blob) = fields.object("inlineData")? {
         let mime = blob.text("mimeType")?.unwrap_or_default();
-        let data = blob.text("data")?.unwrap_or_default();
+        let data = standard_base64(blob.text("data")?.unwrap_or_default());
         let is_file = !["image/", "audio/", "video/"].iter().any(|kind| mime.starts_with(kind));
         let name = if is_file { blob.text("displayName")? } else { None };
         blob.rest_below("inlineData", rest);
@@ -231,6 +232,22 @@ fn media(fields: &mut Fields, rest: &mut Map<String, Value>) -> Result<PartKind>
     };
     file.rest_below("fileData", rest);
     Ok(of_type(&kind, source, None))
+}
+
+/// A signature, which is bytes too; those that Google names in place of one are words.
+fn seal_of(signature: String) -> Seal {
+    let is_word = signature.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let signature = if is_word { signature } else { standard_base64(signature) };
+    seal::read(&signature, Maker::Gemini)
+}
+
+/// Google's SDKs write bytes in the alphabet for URLs, which only Google reads.
+fn standard_base64(data: String) -> String {
+    let missing = data.len().wrapping_neg() % 4;
+    if !data.contains(['-', '_']) && missing == 0 {
+        return data;
+    }
+    data.replace('-', "+").replace('_', "/") + "===".get(..missing).unwrap_or_default()
 }
 
 fn of_type(mime: &str, source: Source, name: Option<String>) -> PartKind {
