@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn pieces_make_the_object_that_the_whole_is() {
-        for whole in ["", "null", "[1]", " {\"a\": 1}", "  é \"x\"\n\u{1}", "\"{}\"", "no { json }"] {
+        for whole in ["", "null", "[1]", " {\"a\": 1}", "  é \"x\"\n\u{1}", "\"{}\"", "no { json }"]
+        {
             for step in [1, 2, 3, whole.len().max(1)] {
                 let letters: Vec<char> = whole.chars().collect();
                 let step = if whole == "null" { 4 } else { step };

@@ -54,16 +54,16 @@ pub fn head(body: Bytes, in_path: Option<InPath>, sort: Sort) -> Result<ChatRequ
         serde_json::from_slice(&body).map_err(|error| not_readable(&error, what))?;
     let has_list = head.messages.is_some_and(|messages| messages.get().starts_with('['));
     if sort.has_messages && !has_list {
-        return Err(bad("\"messages\" must be a list of messages"));
+        return Err(bad("`messages` must be a list of messages"));
     }
     if let Some(InPath { model, stream }) = in_path {
         checked_model(&model)?;
         return Ok(ChatRequest { model, model_at: None, stream, body });
     }
     let raw =
-        head.model.ok_or_else(|| bad(format!("the body is not {what}: \"model\" is missing")))?;
+        head.model.ok_or_else(|| bad(format!("the body is not {what}: `model` is missing")))?;
     let model: Cow<'_, str> = serde_json::from_str(raw.get())
-        .map_err(|_| bad("\"model\" must be a string, for example \"openai/gpt-4o\""))?;
+        .map_err(|_| bad("`model` must be a string, for example \"openai/gpt-4o\""))?;
     checked_model(&model)?;
     let model = model.into_owned();
     let model_at = Some(span(&body, raw.get()));
@@ -73,10 +73,10 @@ pub fn head(body: Bytes, in_path: Option<InPath>, sort: Sort) -> Result<ChatRequ
 
 fn checked_model(model: &str) -> Result<()> {
     if model.is_empty() {
-        return Err(bad("\"model\" is empty: name a route, or a target such as openai/gpt-4o"));
+        return Err(bad("`model` is empty: name a route, or a target such as openai/gpt-4o"));
     }
     if model.len() > MAX_MODEL_BYTES {
-        return Err(bad("\"model\" is longer than 512 bytes"));
+        return Err(bad("`model` is longer than 512 bytes"));
     }
     Ok(())
 }

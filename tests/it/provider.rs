@@ -190,7 +190,7 @@ async fn a_call_to_any_row_arrives_at_its_path_with_its_credential_and_no_other(
         let key = row.key_env.first().map(|name| format!("key-of-{name}")).unwrap_or_default();
         for dialect in row.dialects.iter().copied() {
             let headers = HeaderMap::new();
-            let outgoing = Outgoing::new(dialect, Bytes::from_static(b"{}"), true);
+            let outgoing = Outgoing::new(dialect, Bytes::from_static(br#"{"requests":[]}"#), true);
             let timeouts = Timeouts::default();
             let call = Call { target: &target, outgoing, headers: &headers, timeouts };
             upstream.send_once(call).await.unwrap().collect(100).await.unwrap();

@@ -159,7 +159,9 @@ pub fn no_input() -> Cow<'static, RawValue> {
 /// The arguments as they came where they are an object.
 fn input(arguments: &str) -> Cow<'_, RawValue> {
     match arguments::object(arguments) {
-        Cow::Borrowed(text) => serde_json::from_str(text).map_or_else(|_| no_input(), Cow::Borrowed),
+        Cow::Borrowed(text) => {
+            serde_json::from_str(text).map_or_else(|_| no_input(), Cow::Borrowed)
+        }
         Cow::Owned(text) => RawValue::from_string(text).map_or_else(|_| no_input(), Cow::Owned),
     }
 }

@@ -324,7 +324,8 @@ fn exception(name: &str, data: &str) -> ProviderError {
 /// Amazon's errors: a message, and a type that may stand in a header only; gateways and simulators
 /// of Bedrock write `error` as other providers do.
 fn failure(body: &Value) -> ProviderError {
-    let inner = ["Output", "error"].iter().find_map(|key| body.get(key).filter(|it| it.is_object()));
+    let inner =
+        ["Output", "error"].iter().find_map(|key| body.get(key).filter(|it| it.is_object()));
     let inner = inner.unwrap_or(body);
     let word = |keys: &[&str]| {
         let found = keys.iter().find_map(|key| inner.get(key).filter(|value| !value.is_null()))?;

@@ -4,7 +4,6 @@ use serde_json::Map;
 use serde_json::Value;
 
 use crate::chat::Maker;
-use crate::chat::Seal;
 use crate::chat::request::Message;
 use crate::chat::request::Part;
 use crate::chat::request::PartKind;
@@ -111,7 +110,7 @@ impl Turns {
         self.calls += 1;
         self.open.push((name.clone(), id.clone()));
         call.rest_below("functionCall", rest);
-        let seal = signature.map(seal_of);
+        let seal = signature.map(|signature| seal::read(&signature, Maker::Gemini));
         Ok(PartKind::ToolCall { id: Some(id), name, arguments, seal })
     }
 
@@ -157,7 +156,7 @@ fn words(mut fields: Fields) -> Result<Vec<Part>> {
     let is_thought = fields.flag("thought")? == Some(true);
     let text = fields.text("text")?.unwrap_or_default();
     let signature = fields.text("thoughtSignature")?.filter(|signature| !signature.is_empty());
-    let seal = signature.map(seal_of);
+    let seal = signature.map(|signature| seal::read(&signature, Maker::Gemini));
     let rest = fields.rest();
     if is_thought {
         return Ok(vec![Part { kind: PartKind::Reasoning { text, seal }, rest }]);
@@ -232,13 +231,6 @@ fn media(fields: &mut Fields, rest: &mut Map<String, Value>) -> Result<PartKind>
     };
     file.rest_below("fileData", rest);
     Ok(of_type(&kind, source, None))
-}
-
-/// A signature, which is bytes too; those that Google names in place of one are words.
-fn seal_of(signature: String) -> Seal {
-    let is_word = signature.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-    let signature = if is_word { signature } else { standard_base64(signature) };
-    seal::read(&signature, Maker::Gemini)
 }
 
 /// Google's SDKs write bytes in the alphabet for URLs, which only Google reads.

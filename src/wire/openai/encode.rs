@@ -259,9 +259,8 @@ impl Encoder {
 
     /// A piece of the sound, which only the first gives an id.
     fn sound<'a>(&mut self, choice: u32, out: &mut Vec<u8>) -> AudioOut<'a> {
-        let has_id = self.open(choice, out).is_some_and(|open| {
-            std::mem::replace(&mut open.has_sound, true)
-        });
+        let has_id =
+            self.open(choice, out).is_some_and(|open| std::mem::replace(&mut open.has_sound, true));
         if has_id { AudioOut::default() } else { AudioOut::piece(&self.asked_id) }
     }
 

@@ -48,7 +48,7 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a list", text("[\"SECRET\"]"), "not a chat completion request"),
         ("a string", text("\"SECRET\""), "not a chat completion request"),
         ("a number", text("1"), "not a chat completion request"),
-        ("no model", text("{\"messages\":[\"SECRET\"]}"), "missing field `model`"),
+        ("no model", text("{\"messages\":[\"SECRET\"]}"), "`model` is missing"),
         (
             "model twice",
             text("{\"model\":\"a\",\"model\":\"b\",\"messages\":[]}"),
@@ -62,7 +62,7 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("model null", text("{\"model\":null,\"messages\":[]}"), "must be a string"),
         ("model a number", text("{\"model\":7,\"messages\":[]}"), "must be a string"),
         ("model empty", text("{\"model\":\"\",\"messages\":[]}"), "is empty"),
-        ("no messages", text("{\"model\":\"alpha/m\"}"), "\"messages\" must be a list"),
+        ("no messages", text("{\"model\":\"alpha/m\"}"), "`messages` must be a list"),
         ("messages null", text("{\"model\":\"alpha/m\",\"messages\":null}"), "must be a list"),
         ("messages a text", text("{\"model\":\"m\",\"messages\":\"SECRET\"}"), "must be a list"),
         ("stream a text", text("{\"model\":\"m\",\"messages\":[],\"stream\":\"SECRET\"}"), "chat"),
