@@ -60,8 +60,9 @@ pub fn head(body: Bytes, in_path: Option<InPath>, sort: Sort) -> Result<ChatRequ
         checked_model(&model)?;
         return Ok(ChatRequest { model, model_at: None, stream, body });
     }
-    let raw =
-        head.model.ok_or_else(|| bad(format!("the body is not {what}: `model` is missing")))?;
+    let raw = head.model.ok_or_else(|| {
+        bad(format!("the body is not {what}: `model` is missing, which must be a string"))
+    })?;
     let model: Cow<'_, str> = serde_json::from_str(raw.get())
         .map_err(|_| bad("`model` must be a string, for example \"openai/gpt-4o\""))?;
     checked_model(&model)?;

@@ -60,8 +60,10 @@ fn answers_of_openai_survive() {
         }
         for choice in &mut answer.choices {
             choice.finish = None;
+            // Cohere has no place for what the provider did, what was made, or seals.
             choice.others.clear();
             choice.media.clear();
+            choice.seals.clear();
             if choice.stop.is_none() {
                 choice.stop = Some(Stop::Stop);
             }

@@ -101,6 +101,12 @@ fn normal(body: &mut Value) {
     }
     for turn in body["contents"].as_array_mut().unwrap() {
         turn["role"] = turn.get("role").cloned().unwrap_or(json!("user"));
+        for part in turn.get_mut("parts").and_then(Value::as_array_mut).into_iter().flatten() {
+            // Bytes have two alphabets.
+            if let Some(Value::String(data)) = part.pointer_mut("/inlineData/data") {
+                *data = data.replace('-', "+").replace('_', "/");
+            }
+        }
     }
     one_turn_of_results(body["contents"].as_array_mut().unwrap());
     if let Some(system) = body.get_mut("systemInstruction").and_then(Value::as_object_mut) {

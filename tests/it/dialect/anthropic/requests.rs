@@ -168,7 +168,7 @@ fn a_wrong_request_is_refused_where_it_is_wrong() {
     for (field, value, expected) in [
         ("max_tokens", Value::Null, "`max_tokens` is missing"),
         ("max_tokens", json!("9"), "`max_tokens` must be a whole number"),
-        ("messages", Value::Null, "`messages` is missing"),
+        ("messages", Value::Null, "`messages` must be a list"),
         ("messages", json!({}), "`messages` must be a list"),
         ("messages", json!([{"role": "tool", "content": "x"}]), "`messages[0].role` must be user"),
         ("messages", json!([{"role": "user"}]), "`messages[0].content` is missing"),
