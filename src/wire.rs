@@ -1,6 +1,7 @@
 //! Dialects: provider bytes in, events out, and back; pure, without IO or clock.
 
 pub mod anthropic;
+pub mod arguments;
 pub mod call_id;
 pub mod carry;
 pub mod cohere;

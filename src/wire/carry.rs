@@ -150,6 +150,15 @@ pub static WITHOUT_HOME: &[(Feature, Fate, &str)] = &[
 /// Fields of a request that speak of something only its own provider has.
 const STATE: &[&str] = &["background", "conversation", "previous_response_id", "prompt"];
 
+/// Fields inside a list, such as a history's, that only say which of the provider's own answers a
+/// piece was, and where in it: clients send them back as they got them and ask for nothing by them.
+const IDENTITY: &[&str] = &["annotations", "id", "index", "item", "logprobs", "status"];
+
+/// Whether nobody asked for anything by the field.
+fn is_identity(field: &str) -> bool {
+    field.rsplit_once("].").is_some_and(|(_, field)| IDENTITY.contains(&field))
+}
+
 /// What was left out of a request, by field, in the order it was met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
@@ -177,6 +186,9 @@ impl Losses {
         // No other dialect knows these fields, and none may answer without what they speak of.
         let is_state = feature == Feature::UnknownField && STATE.contains(&field);
         let feature = if is_state { Feature::ProviderState } else { feature };
+        if feature == Feature::UnknownField && is_identity(field) {
+            return Ok(());
+        }
         let row = WITHOUT_HOME.iter().find(|(of, _, _)| *of == feature);
         let Some((_, Fate::Report, _)) = row else {
             let into = self.into.map_or("other", DialectName::as_str);
@@ -203,7 +215,22 @@ impl Losses {
 
 #[cfg(test)]
 mod tests {
+    use super::Feature;
+    use super::Losses;
     use super::WITHOUT_HOME;
+
+    #[test]
+    fn what_only_tells_which_answer_a_piece_was_is_not_reported() {
+        let mut losses = Losses::default();
+        for field in ["input[2].id", "messages[1].content[0].item", "messages[1].status"] {
+            losses.leave_out(Feature::UnknownField, field).unwrap();
+        }
+        assert!(losses.is_empty(), "{losses:?}");
+        for field in ["status", "messages[1].identity", "messages[1].id.more"] {
+            losses.leave_out(Feature::UnknownField, field).unwrap();
+        }
+        assert_eq!(losses.fields().count(), 3);
+    }
 
     #[test]
     fn every_feature_has_one_row() {

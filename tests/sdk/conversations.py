@@ -53,8 +53,8 @@ PORT = '{"name": "Hammerfest", "berths": 12}'
 LIMIT, TEMPERATURE = 300, 0.5
 
 
-def provider(dialect, seen, lock):
-    """Reads, remembers under the model's name, and answers by what was asked."""
+def provider(name, dialect, seen, lock):
+    """Reads, remembers under its own and the model's name, and answers by what was asked."""
 
     def answer(method, path, headers, body):
         json_type = {"content-type": "application/json"}
@@ -68,7 +68,7 @@ def provider(dialect, seen, lock):
             what = f"not valid {dialect}: {error!r}"
             return 400, json_type, json.dumps(_answers.error(dialect, what)).encode()
         with lock:
-            seen[model].append(read)
+            seen[name, model].append(read)
         written = _answers.WRITERS[dialect](script(dialect, model, read), read["stream"])
         if read["stream"]:
             return 200, {"content-type": "text/event-stream"}, written
@@ -270,7 +270,7 @@ class Talk:
     def read(self, at, **wanted):
         """The provider must have read this as request number `at` of the conversation."""
         with LOCK:
-            found = list(self.seen[self.model])
+            found = list(self.seen[self.upstream, self.model])
         assert len(found) == at + 1, f"{len(found)} requests came, not {at + 1}"
         wanted = {
             "system": SYSTEM,
@@ -380,7 +380,8 @@ def main():
     began = time.monotonic()
     seen = collections.defaultdict(list)
     servers = {
-        name: _rig.Server(provider(dialect, seen, LOCK)) for name, (dialect, _) in UPSTREAMS.items()
+        name: _rig.Server(provider(name, dialect, seen, LOCK))
+        for name, (dialect, _) in UPSTREAMS.items()
     }
     table, failed, count = collections.defaultdict(list), 0, 0
     with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,7 @@
 //! What Anthropic's answers look like when we write them.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -85,7 +87,7 @@ pub enum Block<'a> {
     ToolUse {
         id: &'a str,
         name: &'a str,
-        input: &'a RawValue,
+        input: Cow<'a, RawValue>,
     },
 }
 

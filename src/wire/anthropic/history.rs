@@ -18,6 +18,7 @@ use crate::chat::request::Source;
 use crate::error::Result;
 use crate::wire::anthropic::ids::Ids;
 use crate::wire::anthropic::think::Model;
+use crate::wire::arguments;
 use crate::wire::carry::Feature;
 use crate::wire::carry::Losses;
 use crate::wire::json::bad;
@@ -191,7 +192,7 @@ impl History<'_> {
             PartKind::ToolCall { id, name, arguments, .. } => {
                 let id = self.ids.call(id.as_deref(), name);
                 json!({"type": "tool_use", "id": id, "name": name,
-                       "input": input(arguments, path)?})
+                       "input": arguments::value(arguments)})
             }
             PartKind::ToolResult { call_id, name, parts, is_error } => {
                 let id = self.ids.result(call_id.as_deref(), name.as_deref());
@@ -309,17 +310,4 @@ fn content(mut blocks: Vec<Value>) -> Value {
 
 fn is_text(mime: &str) -> bool {
     mime.starts_with("text/") || mime == "application/json"
-}
-
-fn input(arguments: &str, path: &str) -> Result<Value> {
-    if matches!(arguments.trim(), "" | "null") {
-        return Ok(Value::Object(Map::new()));
-    }
-    match serde_json::from_str(arguments) {
-        Ok(input @ Value::Object(_)) => Ok(input),
-        _ => Err(bad(format!(
-            "the arguments of the tool call at `{path}` are not a JSON object, which the anthropic \
-             dialect needs: send the call with the arguments that it was run with"
-        ))),
-    }
 }

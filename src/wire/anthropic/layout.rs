@@ -7,6 +7,7 @@ use crate::chat::Sealed;
 use crate::chat::Stop;
 use crate::chat::Usage;
 use crate::wire::Asked;
+use crate::wire::arguments::Pieces;
 use crate::wire::seal;
 
 /// How a content block begins.
@@ -74,6 +75,7 @@ struct Call {
     id: Option<String>,
     at: usize,
     is_open: bool,
+    pieces: Pieces,
     scan: Scan,
 }
 
@@ -190,6 +192,10 @@ impl Layout {
         self.end_open(sink);
         for call in self.calls.iter_mut().filter(|call| call.is_open) {
             call.is_open = false;
+            let ending = call.pieces.end();
+            if !ending.is_empty() {
+                sink.grow(call.at, Grow::Json(ending));
+            }
             sink.end(call.at);
         }
     }
@@ -248,18 +254,21 @@ impl Layout {
         let own_id = format!("call_{}_{index}", asked.id);
         sink.begin(at, Begin::Tool { id: id.unwrap_or(&own_id), name: name.unwrap_or_default() });
         let id = id.map(str::to_owned);
-        self.calls.push(Call { index, id, at, is_open: true, scan: Scan::default() });
+        let (pieces, scan) = (Pieces::default(), Scan::default());
+        self.calls.push(Call { index, id, at, is_open: true, pieces, scan });
         self.calls.len() - 1
     }
 
     fn arguments(&mut self, call: usize, piece: &str, sink: &mut impl Sink) {
         let Some(call) = self.calls.get_mut(call).filter(|call| call.is_open) else { return };
-        // Some servers write `null` for no arguments.
-        let is_nothing = piece.is_empty() || !call.scan.has_begun && piece.trim() == "null";
-        if !is_nothing {
+        let more = call.pieces.push(piece);
+        if !more.is_empty() {
             self.said = self.said.saturating_add(piece.len() as u64);
-            call.scan.push(piece);
-            sink.grow(call.at, Grow::Json(piece));
+            // Text may go on until the answer ends.
+            if call.pieces.is_object() {
+                call.scan.push(piece);
+            }
+            sink.grow(call.at, Grow::Json(&more));
         }
     }
 }
@@ -270,13 +279,11 @@ struct Scan {
     depth: u32,
     in_string: bool,
     escaped: bool,
-    has_begun: bool,
     has_closed: bool,
 }
 
 impl Scan {
     fn push(&mut self, piece: &str) {
-        self.has_begun = true;
         for byte in piece.bytes() {
             match byte {
                 _ if self.escaped => self.escaped = false,

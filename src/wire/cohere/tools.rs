@@ -18,7 +18,15 @@ impl Writer {
     /// Something has no place that must not be left out.
     pub fn tools(&mut self, request: &Request, body: &mut Map<String, Value>) -> Result<()> {
         let mut tools = Vec::new();
-        for (n, tool) in request.tools.iter().enumerate() {
+        // Cohere cannot name the tool that has to be called; it can be given no other.
+        let named = match &request.tool_choice {
+            Some(ToolChoice::Named(name)) => Some(name),
+            _ => None,
+        };
+        let offered = |tool: &Tool| {
+            named.is_none_or(|named| matches!(tool, Tool::Function { name, .. } if name == named))
+        };
+        for (n, tool) in request.tools.iter().enumerate().filter(|(_, tool)| offered(tool)) {
             let at = format!("tools[{n}]");
             match tool {
                 Tool::Function { name, description, parameters, rest, .. } => {
@@ -69,13 +77,12 @@ impl Writer {
     }
 
     fn tool_choice(&mut self, request: &Request, body: &mut Map<String, Value>) -> Result<()> {
-        // Where there is only one tool, naming it and requiring any are the same.
-        let is_only = |name: &str| matches!(&request.tools[..], [Tool::Function { name: only, .. }] if only == name);
         let word = match &request.tool_choice {
             None | Some(ToolChoice::Auto) => return Ok(()),
             Some(ToolChoice::Required) => Value::from("REQUIRED"),
             Some(ToolChoice::None) => Value::from("NONE"),
-            Some(ToolChoice::Named(name)) if is_only(name) => Value::from("REQUIRED"),
+            // Of the tools only the named one was written.
+            Some(ToolChoice::Named(_)) if body.contains_key("tools") => Value::from("REQUIRED"),
             Some(ToolChoice::Own(own)) if self.is_own => own.clone(),
             Some(ToolChoice::Named(_)) => {
                 return self.losses.leave_out(Feature::ToolChoice, "tool_choice");

@@ -321,9 +321,12 @@ fn exception(name: &str, data: &str) -> ProviderError {
     error
 }
 
-/// Amazon's errors: a message, and a type that may stand in a header only.
+/// Amazon's errors: a message, and a type that may stand in a header only; gateways and simulators
+/// of Bedrock write `error` as other providers do.
 fn failure(body: &Value) -> ProviderError {
-    let inner = body.get("Output").filter(|output| output.is_object()).unwrap_or(body);
+    let inner =
+        ["Output", "error"].iter().find_map(|key| body.get(key).filter(|it| it.is_object()));
+    let inner = inner.unwrap_or(body);
     let word = |keys: &[&str]| {
         let found = keys.iter().find_map(|key| inner.get(key).filter(|value| !value.is_null()))?;
         Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
@@ -333,7 +336,7 @@ fn failure(body: &Value) -> ProviderError {
         let name = kind.rsplit('#').next().unwrap_or(&kind);
         name.split(':').next().unwrap_or(name).to_owned()
     });
-    let message = word(&["message", "Message", "errorMessage", "originalMessage"]);
+    let message = word(&["message", "Message", "errorMessage", "originalMessage", "error"]);
     let message = message.or_else(|| kind.clone()).filter(|message| !message.is_empty());
     ProviderError {
         kind,
@@ -345,7 +348,7 @@ fn failure(body: &Value) -> ProviderError {
 
 /// What is no answer is an error, if only a malformed one.
 fn not_understood(json: &str) -> ChatEvent {
-    const KEYS: &[&str] = &["message", "Message", "__type", "Output"];
+    const KEYS: &[&str] = &["message", "Message", "__type", "Output", "error"];
     match serde_json::from_str::<Value>(json) {
         Ok(value) if KEYS.iter().any(|key| value.get(key).is_some()) => {
             ChatEvent::Error(failure(&value))

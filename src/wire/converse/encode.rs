@@ -17,6 +17,7 @@ use crate::chat::Usage;
 use crate::chat::fold::Fold;
 use crate::wire::Asked;
 use crate::wire::Encode;
+use crate::wire::arguments;
 use crate::wire::converse::media;
 use crate::wire::eventstream;
 use crate::wire::seal;
@@ -132,7 +133,8 @@ impl Encoder {
             let id = call_id(&self.answer_id, at, call);
             self.begin(&json!({"toolUse": {"toolUseId": id, "name": call.name}}), out);
             if !call.arguments.is_empty() {
-                self.delta(&json!({"toolUse": {"input": call.arguments}}), out);
+                let input = arguments::object(&call.arguments);
+                self.delta(&json!({"toolUse": {"input": input}}), out);
             }
             self.stop(out);
         }
@@ -189,8 +191,7 @@ pub fn body(asked: &Asked, events: &[ChatEvent]) -> Bytes {
     events.iter().for_each(|event| blocks.push(event, choice.text.is_empty()));
     let mut content = blocks.list;
     for (at, call) in choice.tool_calls.iter().enumerate() {
-        let input = call.arguments_json().filter(Value::is_object);
-        let input = input.unwrap_or_else(|| json!({"arguments": call.arguments}));
+        let input = arguments::value(&call.arguments);
         let id = call_id(&asked.id, at, call);
         content.push(json!({"toolUse": {"toolUseId": id, "name": call.name, "input": input}}));
     }

@@ -11,6 +11,7 @@ use crate::chat::request::Part;
 use crate::chat::request::PartKind;
 use crate::chat::request::Source;
 use crate::error::Result;
+use crate::wire::arguments;
 use crate::wire::call_id::CallIds;
 use crate::wire::carry::Feature;
 use crate::wire::carry::Losses;
@@ -138,13 +139,7 @@ impl Parts {
     /// Converse takes an object only; anything else is put into one.
     fn call(&mut self, id: Option<&str>, name: &str, arguments: &str) -> Value {
         let id = self.ids.call(id, name);
-        let input = match serde_json::from_str::<Value>(arguments) {
-            Ok(input @ Value::Object(_)) => input,
-            Ok(Value::Null) => json!({}),
-            Ok(input) => json!({"arguments": input}),
-            Err(_) if arguments.trim().is_empty() => json!({}),
-            Err(_) => json!({"arguments": arguments}),
-        };
+        let input = arguments::value(arguments);
         json!({"toolUse": {"toolUseId": self.id(&id), "name": name, "input": input}})
     }
 

@@ -13,6 +13,7 @@ use crate::chat::Stop;
 use crate::chat::TokenLogprob;
 use crate::chat::Usage;
 use crate::wire::Asked;
+use crate::wire::arguments;
 use crate::wire::gemini::encode::block_reason;
 use crate::wire::gemini::shape::Blob;
 use crate::wire::gemini::shape::Candidate;
@@ -25,7 +26,6 @@ use crate::wire::gemini::shape::Part;
 use crate::wire::gemini::shape::PromptFeedback;
 use crate::wire::gemini::shape::UsageOut;
 use crate::wire::gemini::span::Widths;
-use crate::wire::gemini::turn::arguments_object;
 use crate::wire::seal;
 
 /// One of the answers, as far as it waits.
@@ -39,6 +39,7 @@ pub struct Choice {
     pub citations: Vec<Citation>,
     /// Why it ended, once it did.
     pub ended: Option<Ended>,
+    has_text: bool,
     calls: Vec<Call>,
 }
 
@@ -95,6 +96,18 @@ impl Choice {
             }
         };
         &mut choices[at]
+    }
+
+    /// Takes words; whether they are to be written. Servers that write what they say aloud as text
+    /// too would say it twice.
+    pub fn says(&mut self, event: &ChatEvent, text: &str) -> bool {
+        let is_aloud = matches!(event, ChatEvent::Transcript { .. });
+        self.has_text |= !is_aloud && !text.is_empty();
+        let is_new = !(is_aloud && self.has_text);
+        if is_new {
+            self.said.push(text);
+        }
+        is_new
     }
 
     /// Takes a piece of a call; a known index continues its call unless it brings another id with
@@ -165,7 +178,7 @@ impl Call {
         // An object in one line stays as it is, to the digit.
         let is_good = is_object(&self.arguments) && !self.arguments.contains(['\n', '\r']);
         let text =
-            if is_good { self.arguments } else { arguments_object(&self.arguments).to_string() };
+            if is_good { self.arguments } else { arguments::value(&self.arguments).to_string() };
         let args = RawValue::from_string(text).ok()?;
         let function_call = Some(FunctionCall { id: self.id, name: self.name, args });
         Some(Part { function_call, thought_signature: self.signature, ..Part::default() })
@@ -241,8 +254,9 @@ fn take<'a>(wholes: &mut Vec<Whole<'a>>, event: &'a ChatEvent) {
         | ChatEvent::Refusal { choice, text }
         | ChatEvent::Transcript { choice, text } => {
             let whole = find(wholes, *choice);
-            whole.choice.said.push(text);
-            whole.words(text, None);
+            if whole.choice.says(event, text) {
+                whole.words(text, None);
+            }
         }
         ChatEvent::Reasoning { choice, text } => find(wholes, *choice).words(text, Some(true)),
         ChatEvent::Media { choice, mime, data } => {

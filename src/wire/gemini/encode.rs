@@ -60,8 +60,9 @@ impl Encode for Encoder {
             ChatEvent::Text { choice, text }
             | ChatEvent::Refusal { choice, text }
             | ChatEvent::Transcript { choice, text } => {
-                Choice::find(&mut self.choices, *choice).said.push(text);
-                self.part(*choice, Part::text(text), out);
+                if Choice::find(&mut self.choices, *choice).says(event, text) {
+                    self.part(*choice, Part::text(text), out);
+                }
             }
             ChatEvent::Reasoning { choice, text } => {
                 self.part(*choice, Part::thought(text), out);

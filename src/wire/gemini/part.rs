@@ -209,7 +209,7 @@ pub fn is_object(text: &str) -> bool {
 fn media(fields: &mut Fields, rest: &mut Map<String, Value>) -> Result<PartKind> {
     if let Some(mut blob) = fields.object("inlineData")? {
         let mime = blob.text("mimeType")?.unwrap_or_default();
-        let data = blob.text("data")?.unwrap_or_default();
+        let data = standard_base64(blob.text("data")?.unwrap_or_default());
         let is_file = !["image/", "audio/", "video/"].iter().any(|kind| mime.starts_with(kind));
         let name = if is_file { blob.text("displayName")? } else { None };
         blob.rest_below("inlineData", rest);
@@ -231,6 +231,15 @@ fn media(fields: &mut Fields, rest: &mut Map<String, Value>) -> Result<PartKind>
     };
     file.rest_below("fileData", rest);
     Ok(of_type(&kind, source, None))
+}
+
+/// Google's SDKs write bytes in the alphabet for URLs, which only Google reads.
+fn standard_base64(data: String) -> String {
+    let missing = data.len().wrapping_neg() % 4;
+    if !data.contains(['-', '_']) && missing == 0 {
+        return data;
+    }
+    data.replace('-', "+").replace('_', "/") + "===".get(..missing).unwrap_or_default()
 }
 
 fn of_type(mime: &str, source: Source, name: Option<String>) -> PartKind {

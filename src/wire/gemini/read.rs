@@ -168,6 +168,13 @@ fn read_generation(
         request.reasoning = Some(read_thinking(&mut thinking)?);
         thinking.rest_below("generationConfig.thinkingConfig", rest);
     }
+    // Words are what comes unasked; some SDKs ask for them all the same.
+    let modalities = config.take("responseModalities");
+    if let Some(modalities) = modalities {
+        let is_words = modalities == serde_json::json!(["TEXT"]);
+        let kept = if is_words { &mut request.spelling } else { &mut *rest };
+        kept.insert("generationConfig.responseModalities".to_owned(), modalities);
+    }
     config.rest_below("generationConfig", rest);
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::chat::request::Role;
 use crate::chat::request::Source;
 use crate::error::Result;
 use crate::wire::Recipient;
+use crate::wire::arguments;
 use crate::wire::carry::Feature;
 use crate::wire::carry::Losses;
 use crate::wire::gemini::field;
@@ -225,7 +226,7 @@ impl Writer<'_> {
         call.extend(self.id(id));
         call.insert("name".to_owned(), name.into());
         if !(self.is_own && arguments.is_empty()) {
-            call.insert("args".to_owned(), arguments_object(arguments));
+            call.insert("args".to_owned(), arguments::value(arguments));
         }
         Value::Object(call)
     }
@@ -340,18 +341,6 @@ fn signed(mut part: Value, signature: Option<String>) -> Value {
         part["thoughtSignature"] = signature.into();
     }
     part
-}
-
-/// Arguments must be an object; what is none, such as a cut text, is kept under `_raw`.
-pub fn arguments_object(arguments: &str) -> Value {
-    let text = arguments.trim();
-    if text.is_empty() || text == "null" {
-        return json!({});
-    }
-    match serde_json::from_str(text) {
-        Ok(Value::Object(object)) => Value::Object(object),
-        _ => json!({"_raw": arguments}),
-    }
 }
 
 /// What a tool gave must be an object too.

@@ -51,6 +51,7 @@ pub fn request(request: &Request, to: &Recipient<'_>) -> Result<Written> {
     }
     if is_own {
         field::put_back(&mut body, &request.rest);
+        field::put_back(&mut body, &request.spelling);
     } else {
         leave_out_foreign(request, &mut losses)?;
     }

@@ -100,11 +100,14 @@ impl<'a> DetailOut<'a> {
     }
 
     /// Words with the seal that ends them: OpenAI's as a summary and what it sums up.
+    ///
+    /// Each has a number of its own, from `index`: the SDK adds up what shares one.
     pub fn signed(words: &'a str, seal: &'a Seal, index: u32) -> Vec<Self> {
         if seal.by == Maker::OpenAi {
             let summary = Some(words).filter(|words| !words.is_empty());
             let shown = Self { summary, ..Self::new("reasoning.summary", seal.by, index) };
-            let hidden = Self::hidden(seal, None, index);
+            let after = index.saturating_add(u32::from(summary.is_some()));
+            let hidden = Self::hidden(seal, None, after);
             return summary.map(|_| shown).into_iter().chain([hidden]).collect();
         }
         let signature = Some(seal.data.as_str());

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::chat::ChatEvent;
+use crate::chat::Citation;
 use crate::chat::Seal;
 use crate::chat::Sealed;
 use crate::chat::Stop;
@@ -50,8 +51,13 @@ struct Open {
     calls: Calls,
     /// Reasoning that no seal has ended.
     thought: String,
-    /// How many pieces of reasoning have been sealed.
+    /// How many entries `reasoning_details` has; the SDK adds entries up by their numbers, and so
+    /// with the lists below.
     sealed: u32,
+    annotations: u32,
+    images: u32,
+    /// The sound has its id, which must come once: the SDK puts strings together.
+    has_sound: bool,
     finish: Option<(String, Option<Stop>)>,
 }
 
@@ -194,7 +200,6 @@ impl Encoder {
             return self.delta(choice, &Delta::tool_call(&[call]), out);
         }
         let index = open.sealed;
-        open.sealed += 1;
         let words = match on {
             Sealed::Reasoning => std::mem::take(&mut open.thought),
             Sealed::Hidden | Sealed::Text | Sealed::ToolCall(_) => String::new(),
@@ -203,6 +208,9 @@ impl Encoder {
             Sealed::Reasoning => DetailOut::signed(&words, seal, index),
             _ => vec![DetailOut::hidden(seal, None, index)],
         };
+        if let Some(open) = self.open(choice, out) {
+            open.sealed = open.sealed.saturating_add(count(&details));
+        }
         self.delta(choice, &Delta { reasoning_details: Some(&details), ..Delta::default() }, out);
     }
 
@@ -239,11 +247,30 @@ impl Encoder {
 
     fn media(&mut self, choice: u32, mime: &str, data: &str, out: &mut Vec<u8>) {
         if mime.starts_with("audio/") {
-            let audio = AudioOut { data: Some(data), ..AudioOut::piece(&self.asked_id) };
+            let audio = AudioOut { data: Some(data), ..self.sound(choice, out) };
             return self.delta(choice, &Delta { audio: Some(audio), ..Delta::default() }, out);
         }
-        let images = [ImageOut::of(mime, data)];
+        let Some(open) = self.open(choice, out) else { return };
+        let index = open.images;
+        open.images = index.saturating_add(1);
+        let images = [ImageOut::of(mime, data, Some(index))];
         self.delta(choice, &Delta { images: Some(&images), ..Delta::default() }, out);
+    }
+
+    /// A piece of the sound, which only the first gives an id.
+    fn sound<'a>(&mut self, choice: u32, out: &mut Vec<u8>) -> AudioOut<'a> {
+        let has_id =
+            self.open(choice, out).is_some_and(|open| std::mem::replace(&mut open.has_sound, true));
+        if has_id { AudioOut::default() } else { AudioOut::piece(&self.asked_id) }
+    }
+
+    fn citation(&mut self, choice: u32, citation: &Citation, out: &mut Vec<u8>) {
+        let Some(open) = self.open(choice, out) else { return };
+        let index = open.annotations;
+        open.annotations = index.saturating_add(1);
+        let annotations = [AnnotationOut::of(citation, Some(index))];
+        let delta = Delta { annotations: Some(&annotations), ..Delta::default() };
+        self.delta(choice, &delta, out);
     }
 
     fn beside(&mut self, event: &ChatEvent, out: &mut Vec<u8>) {
@@ -252,14 +279,10 @@ impl Encoder {
                 self.delta(*choice, &Delta { refusal: Some(text), ..Delta::default() }, out);
             }
             ChatEvent::Transcript { choice, text } => {
-                let audio = AudioOut { transcript: Some(text), ..AudioOut::piece(&self.asked_id) };
+                let audio = AudioOut { transcript: Some(text), ..self.sound(*choice, out) };
                 self.delta(*choice, &Delta { audio: Some(audio), ..Delta::default() }, out);
             }
-            ChatEvent::Citation { choice, citation } => {
-                let annotations = [AnnotationOut::of(citation)];
-                let delta = Delta { annotations: Some(&annotations), ..Delta::default() };
-                self.delta(*choice, &delta, out);
-            }
+            ChatEvent::Citation { choice, citation } => self.citation(*choice, citation, out),
             ChatEvent::Media { choice, mime, data } => self.media(*choice, mime, data, out),
             ChatEvent::Seal { choice, on, seal } => self.seal(*choice, *on, seal, out),
             ChatEvent::Logprobs { choice, tokens } => {
@@ -310,6 +333,11 @@ impl Encode for Encoder {
             other => self.beside(other, out),
         }
     }
+}
+
+/// As many as there can be numbers for.
+fn count<T>(list: &[T]) -> u32 {
+    u32::try_from(list.len()).unwrap_or(u32::MAX)
 }
 
 /// The provider's own word where it is one of this dialect's, else the nearest.

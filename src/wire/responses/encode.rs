@@ -34,6 +34,7 @@ pub struct Encoder {
     output: Output,
     tell: Tell,
     has_begun: bool,
+    has_text: bool,
     is_over: bool,
     usage: Option<Usage>,
     finish: Option<(String, Option<Stop>)>,
@@ -89,6 +90,7 @@ impl Encoder {
             output: Output::new(&asked.id, &asked.request),
             tell: Tell::default(),
             has_begun: false,
+            has_text: false,
             is_over: false,
             usage: None,
             finish: None,
@@ -99,7 +101,12 @@ impl Encoder {
     fn piece(&mut self, event: &ChatEvent, out: &mut Vec<u8>) {
         let (output, tell) = (&mut self.output, &mut self.tell);
         match event {
-            ChatEvent::Text { choice: 0, text } | ChatEvent::Transcript { choice: 0, text } => {
+            ChatEvent::Text { choice: 0, text } => {
+                self.has_text |= !text.is_empty();
+                output.text(text, tell, out);
+            }
+            // Servers that write what they say aloud as text too would say it twice.
+            ChatEvent::Transcript { choice: 0, text } if !self.has_text => {
                 output.text(text, tell, out);
             }
             ChatEvent::Refusal { choice: 0, text } => output.refusal(text, tell, out),

@@ -109,18 +109,32 @@ impl Items<'_, '_> {
                 }
                 PartKind::Refusal(text) => json!({"type": "refusal", "refusal": text}),
                 _ => {
-                    self.items.extend(words.take());
+                    self.end_words(&mut words);
                     self.not_words(part, &path)?;
                     continue;
                 }
             };
             if part.rest.contains_key(ITEM) {
-                self.items.extend(words.take());
+                self.end_words(&mut words);
             }
             self.add_words(&mut words, piece, part, &path)?;
         }
-        self.items.extend(words);
+        self.end_words(&mut words);
         Ok(())
+    }
+
+    /// A message of the model's without an id has its words as a string: the types of the SDK know
+    /// `output_text` only where the provider gave the message an id.
+    fn end_words(&mut self, words: &mut Option<Value>) {
+        let Some(mut item) = words.take() else { return };
+        if let Some(content) = item.get_mut("content").filter(|_| !self.writer.is_own()) {
+            let pieces = content.as_array().into_iter().flatten();
+            let text = pieces.map(|piece| piece.get("text").and_then(Value::as_str));
+            if let Some(text) = text.collect::<Option<String>>() {
+                *content = Value::from(text);
+            }
+        }
+        self.items.push(item);
     }
 
     fn add_words(

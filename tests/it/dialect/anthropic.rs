@@ -21,7 +21,7 @@ fn however_a_stream_is_cut_it_is_one_answer() {
 }
 
 /// What was run by the provider has no events that could be written again, places in documents
-/// cannot be told without the document, and arguments that are empty or cut off are `{}` in a body.
+/// cannot be told without the document, and arguments that are no JSON are text under `input` in a body.
 fn forgive(answer: &mut Answer) {
     for choice in &mut answer.choices {
         choice.others.clear();
@@ -30,7 +30,8 @@ fn forgive(answer: &mut Answer) {
         choice.citations.iter_mut().for_each(|citation| citation.span = None);
         for call in &mut choice.tool_calls {
             let arguments = call.arguments_json();
-            call.arguments = arguments.map_or_else(|| "{}".to_owned(), |json| json.to_string());
+            let text = || json!({"input": call.arguments});
+            call.arguments = arguments.unwrap_or_else(text).to_string();
         }
     }
     answer.choices.retain(|choice| *choice != understudy::chat::Choice::default());

@@ -60,6 +60,10 @@ fn answers_of_openai_survive() {
         }
         for choice in &mut answer.choices {
             choice.finish = None;
+            // Cohere has no place for what the provider did, what was made, or seals.
+            choice.others.clear();
+            choice.media.clear();
+            choice.seals.clear();
             if choice.stop.is_none() {
                 choice.stop = Some(Stop::Stop);
             }
@@ -180,13 +184,14 @@ fn a_request_of_another_dialect_is_written() {
         Message::new(Role::Tool, vec![result(None, "f", true), result(Some("x"), "g", false)]),
     ];
     request.messages[1].name = Some("ann".to_owned());
-    request.tools = vec![Tool::Function {
-        name: "f".to_owned(),
+    let function = |name: &str| Tool::Function {
+        name: name.to_owned(),
         description: None,
         parameters: None,
         strict: Some(true),
         rest: serde_json::Map::new(),
-    }];
+    };
+    request.tools = vec![function("g"), function("f")];
     request.tool_choice = Some(ToolChoice::Named("f".to_owned()));
     request.parallel_tools = Some(false);
     request.reasoning = Some(Effort { level: Some("high".to_owned()), ..Effort::default() });
@@ -242,6 +247,7 @@ fn what_must_not_be_left_out_is_refused() {
         (with(&|r| r.sampling.choices = Some(2)), "`n`"),
         (with(&|r| r.sampling.logprobs = Some(3)), "top_logprobs"),
         (with(&|r| r.sampling.stop = vec!["x".to_owned(); 6]), "stop"),
+        // Naming a tool is requiring one of those that are there, and that one alone is sent.
         (with(&|r| r.tool_choice = Some(ToolChoice::Named("f".to_owned()))), "tool_choice"),
         (with(&|r| r.tools = vec![Tool::Own(json!({}))]), "tools[0]"),
     ] {

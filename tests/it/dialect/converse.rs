@@ -62,6 +62,11 @@ fn answers_of_openai_survive() {
         }
         for choice in &mut answer.choices {
             choice.finish = None;
+            // Converse has no place for what the provider did, nor for sound.
+            choice.others.clear();
+            // A citation stands on its block, whatever part of it was meant.
+            choice.citations.iter_mut().for_each(|citation| citation.span = None);
+            choice.media.retain(|(mime, _)| mime.starts_with("image/"));
             choice.stop = choice.stop.or(Some(Stop::Stop));
             choice.text = choice.said().to_owned();
             (choice.refusal, choice.transcript) = (String::new(), String::new());
@@ -76,7 +81,7 @@ fn answers_of_openai_survive() {
 /// Converse holds arguments as JSON, not as its text.
 fn plain_arguments(answer: &mut Answer) {
     for call in answer.choices.iter_mut().flat_map(|choice| &mut choice.tool_calls) {
-        let input = call.arguments_json().unwrap_or_else(|| json!({"arguments": call.arguments}));
+        let input = call.arguments_json().unwrap_or_else(|| json!({"input": call.arguments}));
         call.arguments = input.to_string();
     }
 }
@@ -198,7 +203,9 @@ fn what_is_wrong_in_a_request_is_named() {
         ),
         (json!({"system": ["x"]}), "`system[0]` must be an object"),
     ] {
-        let error = read(&body).unwrap_err();
+        let mut whole = json!({"messages": []});
+        whole.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        let error = read(&whole).unwrap_err();
         assert!(error.detail.contains(place), "{body}: {}", error.detail);
     }
 }
@@ -274,7 +281,7 @@ fn a_request_of_another_dialect_is_written() {
                 {"role": "assistant", "content": [
                     {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "sig"}}},
                     {"toolUse": {"toolUseId": "call_0", "name": "f", "input": {}}},
-                    {"toolUse": {"toolUseId": id, "name": "g", "input": {"arguments": [1]}}}]},
+                    {"toolUse": {"toolUseId": id, "name": "g", "input": {"input": "[1]"}}}]},
                 {"role": "user", "content": [
                     {"toolResult": {"toolUseId": "call_0", "content": [{"text": "r"}],
                                     "status": "error"}},
@@ -562,6 +569,12 @@ fn error_bodies_are_read() {
             Some("UnknownOperationException"),
             "UnknownOperationException",
         ),
+        (
+            r#"{"type":"error","error":{"type":"ThrottlingException","message":"slow"}}"#,
+            Some("ThrottlingException"),
+            "slow",
+        ),
+        (r#"{"error":"no"}"#, None, "no"),
         ("<html>", Some("malformed"), "not JSON: line 1 column 1"),
         ("[]", Some("malformed"), "neither an answer nor an error message"),
         (r#"{"output":7}"#, Some("malformed"), "neither an answer nor an error message"),

@@ -64,12 +64,17 @@ fn as_gemini(answer: &mut Answer) {
     }
     for choice in &mut answer.choices {
         choice.finish = None;
+        choice.others.clear();
         choice.stop = choice.stop.filter(|_| choice.tool_calls.is_empty());
-        let words = [&mut choice.refusal, &mut choice.transcript].map(std::mem::take);
-        words.iter().for_each(|words| choice.text.push_str(words));
+        choice.text.push_str(&std::mem::take(&mut choice.refusal));
+        // What is said aloud beside text is the same words.
+        let aloud = std::mem::take(&mut choice.transcript);
+        if choice.text.is_empty() {
+            choice.text = aloud;
+        }
         for (index, call) in (0..).zip(&mut choice.tool_calls) {
             call.index = index;
-            let raw = json!({"_raw": call.arguments});
+            let raw = json!({"input": call.arguments});
             let object = call.arguments_json().filter(Value::is_object);
             call.arguments = object.unwrap_or(raw).to_string();
         }
@@ -96,6 +101,12 @@ fn normal(body: &mut Value) {
     }
     for turn in body["contents"].as_array_mut().unwrap() {
         turn["role"] = turn.get("role").cloned().unwrap_or(json!("user"));
+        for part in turn.get_mut("parts").and_then(Value::as_array_mut).into_iter().flatten() {
+            // Bytes have two alphabets.
+            if let Some(Value::String(data)) = part.pointer_mut("/inlineData/data") {
+                *data = data.replace('-', "+").replace('_', "/");
+            }
+        }
     }
     one_turn_of_results(body["contents"].as_array_mut().unwrap());
     if let Some(system) = body.get_mut("systemInstruction").and_then(Value::as_object_mut) {

@@ -387,6 +387,38 @@ fn everything_a_provider_may_say_is_read_back() {
     }
 }
 
+/// The SDK adds up the entries of a list that share an index, refuses a second without one, and
+/// puts strings together.
+#[test]
+fn what_a_stream_adds_to_lists_is_numbered() {
+    let citation = |url: &str| ChatEvent::Citation {
+        choice: 0,
+        citation: Citation { url: Some(url.to_owned()), ..Citation::default() },
+    };
+    let media = |mime: &str| ChatEvent::Media {
+        choice: 0,
+        mime: mime.to_owned(),
+        data: "UklGRgAA".to_owned(),
+    };
+    let mut events = everything();
+    let more = [citation("https://b"), media("image/png"), media("audio/wav")];
+    events.splice(events.len() - 1..events.len() - 1, more);
+    let bytes = recordings::written(OPENAI, &events, true);
+    let text = String::from_utf8(bytes).unwrap();
+    let chunks = text.lines().filter_map(|line| line.strip_prefix("data: {"));
+    let chunks = chunks.map(|chunk| serde_json::from_str(&format!("{{{chunk}")).unwrap());
+    let deltas: Vec<Value> = chunks.map(|c: Value| c["choices"][0]["delta"].clone()).collect();
+    for (list, count) in [("reasoning_details", 4), ("annotations", 2), ("images", 2)] {
+        let entries = deltas.iter().filter_map(|delta| delta[list].as_array()).flatten();
+        let numbers: Vec<_> = entries.map(|entry| entry["index"].as_u64()).collect();
+        assert_eq!(numbers, (0..count).map(Some).collect::<Vec<_>>(), "{list}: {text}");
+    }
+    let calls = deltas.iter().filter_map(|delta| delta["tool_calls"].as_array()).flatten();
+    calls.for_each(|call| assert!(call["function"]["arguments"].is_string(), "{call}"));
+    let sounds = deltas.iter().filter_map(|delta| delta["audio"].as_object());
+    assert_eq!(sounds.filter(|sound| sound.contains_key("id")).count(), 1, "{text}");
+}
+
 #[test]
 fn a_client_that_returns_the_answer_returns_its_seals() {
     let bytes = recordings::written(OPENAI, &everything(), false);

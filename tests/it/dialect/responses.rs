@@ -45,9 +45,25 @@ fn every_recorded_chat_answer_survives_in_this_dialect() {
         answer.choices.truncate(1);
         for choice in &mut answer.choices {
             choice.finish = None;
+            // There is no place for what another provider did, nor for sound.
+            choice.others.clear();
+            choice.media.retain(|(mime, _)| mime.starts_with("image/"));
+            // Annotations name pages and do not quote them.
+            choice.citations.iter_mut().for_each(|citation| citation.quote = None);
+            // Sealed reasoning is an item, which has an id.
+            for seal in &mut choice.seals {
+                let item = serde_json::from_str::<Value>(&seal.data).unwrap_or_default();
+                if let Some(data) = item["encrypted_content"].as_str() {
+                    seal.data = data.to_owned();
+                }
+            }
             // A word that fits nothing is told as a good end.
             choice.stop = choice.stop.filter(|_| !choice.tool_calls.is_empty());
-            choice.text.push_str(&std::mem::take(&mut choice.transcript));
+            // What is said aloud beside text is the same words.
+            let aloud = std::mem::take(&mut choice.transcript);
+            if choice.text.is_empty() {
+                choice.text = aloud;
+            }
         }
     });
 }

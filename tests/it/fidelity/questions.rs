@@ -529,9 +529,14 @@ fn choose(request: &mut Request, choice: ToolChoice) {
 }
 
 fn chosen(request: &Request) -> Option<Value> {
-    // Without tools none can be called.
+    // Without tools none can be called, and of one tool any is that one.
     let none = request.tools.is_empty().then_some(&ToolChoice::None);
-    request.tool_choice.as_ref().or(none).and_then(debug)
+    match (&request.tool_choice, request.tools.as_slice()) {
+        (Some(ToolChoice::Required), [Tool::Function { name, .. }]) => {
+            debug(&ToolChoice::Named(name.clone()))
+        }
+        (choice, _) => choice.as_ref().or(none).and_then(debug),
+    }
 }
 
 /// Levels, budgets and switches are different words for one thing.

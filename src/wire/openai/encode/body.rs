@@ -16,6 +16,7 @@ use crate::chat::request::Request;
 use crate::wire::Asked;
 use crate::wire::openai::detail::DetailOut;
 use crate::wire::openai::encode::call::made_up_id;
+use crate::wire::openai::encode::count;
 use crate::wire::openai::encode::finish_word;
 use crate::wire::openai::encode::shape::AnnotationOut;
 use crate::wire::openai::encode::shape::AudioOut;
@@ -129,6 +130,7 @@ impl<'a> MessageOut<'a> {
         let first = choice.tool_calls.first().filter(|_| is_old);
         let is_sound = |mime: &str| mime.starts_with("audio/");
         let pictures = choice.media.iter().filter(|(mime, _)| !is_sound(mime));
+        let sources = choice.citations.iter().map(|citation| AnnotationOut::of(citation, None));
         Self {
             role: "assistant",
             content: some(&choice.text).or((!says_else).then_some("")),
@@ -140,8 +142,8 @@ impl<'a> MessageOut<'a> {
                 name: Some(&call.name),
                 arguments: arguments(&call.arguments),
             }),
-            annotations: choice.citations.iter().map(AnnotationOut::of).collect(),
-            images: pictures.map(|(mime, data)| ImageOut::of(mime, data)).collect(),
+            annotations: sources.collect(),
+            images: pictures.map(|(mime, data)| ImageOut::of(mime, data, None)).collect(),
             audio: thoughts.audio(asked, choice),
         }
     }
@@ -189,15 +191,16 @@ impl Thoughts {
 
     fn details(&self, is_old: bool) -> Vec<DetailOut<'_>> {
         let mut details = Vec::new();
-        for (index, (words, seal)) in (0..).zip(&self.sealed) {
+        for (words, seal) in &self.sealed {
+            let index = count(&details);
             match words {
                 Some(words) => details.extend(DetailOut::signed(words, seal, index)),
                 None => details.push(DetailOut::hidden(seal, None, index)),
             }
         }
         // The old form of a call has no place for a seal.
-        for (index, (_, seal)) in (details.len()..).zip(&self.on_calls).filter(|_| is_old) {
-            details.push(DetailOut::hidden(seal, None, u32::try_from(index).unwrap_or(u32::MAX)));
+        for (_, seal) in self.on_calls.iter().filter(|_| is_old) {
+            details.push(DetailOut::hidden(seal, None, count(&details)));
         }
         details
     }

@@ -107,8 +107,10 @@ impl<'a> CallOut<'a> {
 
     /// What its maker wants back with a call.
     pub fn sealed(at: usize, seal: &Seal) -> Self {
+        // The SDK takes no piece without a function.
+        let function = Some(FunctionOut { name: None, arguments: "" });
         let extra_content = Some(Extra::of(seal));
-        Self { index: Some(at), id: None, r#type: None, function: None, extra_content }
+        Self { index: Some(at), id: None, r#type: None, function, extra_content }
     }
 
     /// A whole call.
@@ -126,6 +128,9 @@ impl<'a> CallOut<'a> {
 /// A source of what is said.
 #[derive(Serialize)]
 pub struct AnnotationOut<'a> {
+    /// Its number, in a stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<u32>,
     r#type: &'static str,
     url_citation: UrlCitation<'a>,
 }
@@ -142,7 +147,7 @@ struct UrlCitation<'a> {
 
 impl<'a> AnnotationOut<'a> {
     /// The dialect requires every field but the quote; 0 to 0 says that the place is not known.
-    pub fn of(citation: &'a Citation) -> Self {
+    pub fn of(citation: &'a Citation, index: Option<u32>) -> Self {
         let (start_index, end_index) = citation.span.unwrap_or_default();
         let url_citation = UrlCitation {
             start_index,
@@ -151,13 +156,16 @@ impl<'a> AnnotationOut<'a> {
             url: citation.url.as_deref().unwrap_or_default(),
             content: citation.quote.as_deref(),
         };
-        Self { r#type: "url_citation", url_citation }
+        Self { index, r#type: "url_citation", url_citation }
     }
 }
 
 /// A picture that the model made, as OpenRouter gives it.
 #[derive(Serialize)]
 pub struct ImageOut {
+    /// Its number, in a stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<u32>,
     r#type: &'static str,
     image_url: Url,
 }
@@ -169,17 +177,18 @@ struct Url {
 
 impl ImageOut {
     /// A picture in the answer itself.
-    pub fn of(mime: &str, data: &str) -> Self {
+    pub fn of(mime: &str, data: &str, index: Option<u32>) -> Self {
         let url = format!("data:{mime};base64,{data}");
-        Self { r#type: "image_url", image_url: Url { url } }
+        Self { index, r#type: "image_url", image_url: Url { url } }
     }
 }
 
 /// Sound that the model made.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub struct AudioOut<'a> {
-    /// Its id.
-    pub id: String,
+    /// Its id, once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<&'a str>,
@@ -194,6 +203,6 @@ pub struct AudioOut<'a> {
 impl AudioOut<'_> {
     /// Nothing but its id.
     pub fn piece(answer: &str) -> Self {
-        Self { id: format!("audio_{answer}"), data: None, transcript: None, expires_at: None }
+        Self { id: Some(format!("audio_{answer}")), ..Self::default() }
     }
 }

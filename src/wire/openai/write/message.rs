@@ -188,7 +188,8 @@ impl<'a> Draft<'a> {
         let field = self.to.quirks.reasoning_history;
         if field == Some(DETAILS) {
             let mut details = Vec::new();
-            for (index, (text, seal, _)) in (0..).zip(&thoughts.said) {
+            for (text, seal, _) in &thoughts.said {
+                let index = u32::try_from(details.len()).unwrap_or(u32::MAX);
                 match seal {
                     Some(seal) if text.is_empty() => {
                         details.extend(serde_json::to_value(DetailOut::hidden(seal, None, index)));

@@ -515,3 +515,26 @@ proptest! {
         prop_assert!(body["content"].as_array().unwrap().len() >= begun);
     }
 }
+
+#[test]
+fn arguments_that_are_no_object_are_text_in_one() {
+    for (pieces, expected) in [
+        (vec!["SELECT ", "\"a\"\n"], json!({"input": "SELECT \"a\"\n"})),
+        (vec![" ", "[1", "]"], json!({"input": " [1]"})),
+        (vec!["null"], json!({})),
+        (vec!["{\"a\"", ":1}"], json!({"a": 1})),
+    ] {
+        let mut events = vec![call(0, Some("c"), Some("f"), "")];
+        events.extend(pieces.iter().map(|piece| call(0, None, None, piece)));
+        events.push(ChatEvent::Text { choice: 0, text: "after".to_owned() });
+        events.push(ChatEvent::Done);
+        for is_stream in [false, true] {
+            let bytes = recordings::written(DialectName::Anthropic, &events, is_stream);
+            let answer = wire::fold(DialectName::Anthropic.dialect(), is_stream, [&bytes[..]]);
+            let arguments = &answer.choices[0].tool_calls[0].arguments;
+            let arguments = if arguments.is_empty() { "{}" } else { arguments };
+            let arguments: Value = serde_json::from_str(arguments).unwrap();
+            assert_eq!(arguments, expected, "{}", String::from_utf8_lossy(&bytes));
+        }
+    }
+}

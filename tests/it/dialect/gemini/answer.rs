@@ -364,8 +364,8 @@ fn arguments_that_are_no_object_are_kept_as_text() {
         ("null", "{}"),
         ("{\"a\": 1.50}", "{\"a\": 1.50}"),
         ("{\n \"a\": 1}", "{\"a\":1}"),
-        ("{\"a\":", "{\"_raw\":\"{\\\"a\\\":\"}"),
-        ("[1]", "{\"_raw\":\"[1]\"}"),
+        ("{\"a\":", "{\"input\":\"{\\\"a\\\":\"}"),
+        ("[1]", "{\"input\":\"[1]\"}"),
     ] {
         let events =
             [call(0, None, Some("f"), arguments), finish("x", Some(Stop::Stop)), ChatEvent::Done];

@@ -151,7 +151,7 @@ fn what_only_gemini_knows_returns_to_gemini_and_is_reported_elsewhere() {
         "tools": [{"googleSearch": {}}],
         "toolConfig": {"functionCallingConfig": {"mode": "VALIDATED"},
                        "includeServerSideToolInvocations": true},
-        "generationConfig": {"responseModalities": ["TEXT"],
+        "generationConfig": {"responseModalities": ["TEXT", "IMAGE"],
                              "thinkingConfig": {"thinkingBudget": -1, "new": 1}},
         "safetySettings": [], "cachedContent": "c", "labels": {"a": "b"},
     });
@@ -266,7 +266,7 @@ fn a_strangers_history_becomes_geminis() {
                     {"functionResponse": {"id": "c2", "name": "g", "response": {"error": "oh"}}},
                     {"text": "and"}]},
                 {"role": "model", "parts": [
-                    {"functionCall": {"id": "c3", "name": "f", "args": {"_raw": "cut"}},
+                    {"functionCall": {"id": "c3", "name": "f", "args": {"input": "cut"}},
                      "thoughtSignature": "c2ln"}]},
             ],
             "systemInstruction": {"parts": [{"text": "s"}, {"text": "d"}]},
@@ -299,6 +299,28 @@ fn pictures_in_results_go_where_the_model_can_see_them() {
         ("gemini-2.5-flash", json!([{"functionResponse": plain}, blob])),
     ] {
         assert_eq!(write(&request, model).unwrap().0["contents"][1]["parts"], expected, "{model}");
+    }
+}
+
+#[test]
+fn asking_for_words_is_asking_for_nothing() {
+    let body = json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}],
+                      "generationConfig": {"responseModalities": ["TEXT"]}});
+    let request = read(&body).unwrap();
+    assert!(request.rest.is_empty());
+    assert_eq!(write(&request, "m").unwrap().0, body);
+}
+
+#[test]
+fn bytes_in_the_alphabet_of_urls_become_what_others_read() {
+    for (sent, read_as) in [("-_8=", "+/8="), ("-_8", "+/8="), ("AAAA", "AAAA"), ("_-", "/+==")] {
+        let blob = json!({"inlineData": {"mimeType": "image/png", "data": sent}});
+        let request = read(&json!({"contents": [{"parts": [blob]}]})).unwrap();
+        let kind = &request.messages[0].parts[0].kind;
+        let PartKind::Image { source: Source::Inline { data, .. }, .. } = kind else {
+            panic!("{kind:?}")
+        };
+        assert_eq!(data, read_as);
     }
 }
 

@@ -153,6 +153,7 @@ fn a_request_from_elsewhere_is_written_in_this_dialects_words() {
                 PartKind::Reasoning { text: "mine".into(), seal: seal(Maker::OpenAi) },
                 PartKind::Reasoning { text: "theirs".into(), seal: seal(Maker::Anthropic) },
                 PartKind::Text("a".into()),
+                PartKind::Text("b".into()),
                 PartKind::ToolCall { id: None, name: "f".into(), arguments: "".into(), seal: None },
             ],
         ),
@@ -192,8 +193,7 @@ fn a_request_from_elsewhere_is_written_in_this_dialects_words() {
                      "filename": "document.pdf"}]},
                 {"type": "reasoning", "id": "rs", "encrypted_content": "g",
                  "summary": [{"type": "summary_text", "text": "mine"}]},
-                {"type": "message", "role": "assistant", "content": [
-                    {"type": "output_text", "text": "a", "annotations": []}]},
+                {"type": "message", "role": "assistant", "content": "ab"},
                 {"type": "function_call", "call_id": "call_3", "name": "f", "arguments": "{}"},
                 {"type": "function_call_output", "call_id": "call_3", "output": "1"},
                 {"type": "message", "role": "developer", "content": "d"},
