@@ -9,6 +9,9 @@ use crate::upstream::unasked::WithoutUsage;
 use crate::wire::Dialect;
 use crate::wire::Encode;
 
+/// What is longer than this is handed on as it is.
+const MAX_COPIED_BYTES: usize = 4 << 10;
+
 /// How pieces of a stream become what the application reads.
 pub enum Way {
     /// As they are.
@@ -40,8 +43,17 @@ impl Translation {
         }
     }
 
+    /// Pieces are small: a copy of the right size is cheaper than a buffer that grows each time.
     fn take(&mut self) -> Option<Bytes> {
-        (!self.out.is_empty()).then(|| Bytes::from(std::mem::take(&mut self.out)))
+        if self.out.is_empty() {
+            return None;
+        }
+        if self.out.len() > MAX_COPIED_BYTES {
+            return Some(Bytes::from(std::mem::take(&mut self.out)));
+        }
+        let piece = Bytes::copy_from_slice(&self.out);
+        self.out.clear();
+        Some(piece)
     }
 }
 

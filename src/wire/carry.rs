@@ -237,7 +237,7 @@ mod tests {
         for pair in WITHOUT_HOME.windows(2) {
             assert_ne!(pair[0].0, pair[1].0);
         }
-        let last = super::Feature::VideoInput as usize;
+        let last = Feature::VideoInput as usize;
         assert_eq!(WITHOUT_HOME.len(), last + 1);
         for (at, (feature, _, remedy)) in WITHOUT_HOME.iter().enumerate() {
             assert_eq!(*feature as usize, at, "{feature:?} out of order");

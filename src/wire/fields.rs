@@ -136,8 +136,8 @@ impl Fields {
     /// # Errors
     /// As [`Self::text`].
     pub fn object(&mut self, key: &str) -> Result<Option<Self>> {
-        let path = self.at(key);
-        self.take(key).map(|value| Self::of(value, path)).transpose()
+        let value = self.take(key);
+        value.map(|value| Self::of(value, self.at(key))).transpose()
     }
 
     /// What nobody took.

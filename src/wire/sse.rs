@@ -98,7 +98,10 @@ impl Parser {
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match field {
             b"data" => self.add_data(value),
-            b"event" => self.event.name = String::from_utf8_lossy(value).into_owned(),
+            b"event" => {
+                self.event.name.clear();
+                self.event.name.push_str(&text(value));
+            }
             _ => {}
         }
     }

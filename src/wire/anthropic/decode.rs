@@ -44,6 +44,9 @@ pub fn body(json: &str) -> Vec<ChatEvent> {
     out
 }
 
+/// The most blocks that may be open at once; the API has one.
+const MAX_OPEN: usize = 256;
+
 /// Reads one stream.
 #[derive(Default)]
 pub struct Decoder {
@@ -194,6 +197,12 @@ impl Decoder {
                 Open::Other
             }
         };
+        // Each event looks for its block among these.
+        if self.open.len() >= MAX_OPEN
+            && let Some((oldest, _)) = self.open.first()
+        {
+            self.end_block(*oldest, out);
+        }
         self.open.push((index, open));
     }
 

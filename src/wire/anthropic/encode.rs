@@ -213,6 +213,19 @@ fn event(name: &str, value: &impl Serialize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\n\n");
 }
 
+/// Nearly all events add words, so these are written without looking for anything else.
+fn words(index: usize, field: &[u8], text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(
+        b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":",
+    );
+    // Writing to memory does not fail, nor do a number and a string.
+    let _ = serde_json::to_writer(&mut *out, &index);
+    out.extend_from_slice(b",\"delta\":{\"type\":");
+    out.extend_from_slice(field);
+    let _ = serde_json::to_writer(&mut *out, text);
+    out.extend_from_slice(b"}}\n\n");
+}
+
 /// Writes blocks as events.
 struct Stream<'a>(&'a mut Vec<u8>);
 
@@ -244,8 +257,10 @@ impl Sink for Stream<'_> {
             delta: Delta<'a>,
         }
         let delta = match by {
-            Grow::Text(text) => Delta::Text { text },
-            Grow::Thinking(thinking) => Delta::Thinking { thinking },
+            Grow::Text(text) => return words(index, b"\"text_delta\",\"text\":", text, self.0),
+            Grow::Thinking(text) => {
+                return words(index, b"\"thinking_delta\",\"thinking\":", text, self.0);
+            }
             Grow::Signature(signature) => Delta::Signature { signature },
             Grow::Citation(citation) => Delta::Citations { citation: Source::new(citation) },
             Grow::Json(partial_json) => Delta::InputJson { partial_json },

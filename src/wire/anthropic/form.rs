@@ -95,10 +95,6 @@ pub enum Block<'a> {
 #[derive(Serialize)]
 #[serde(tag = "type")]
 pub enum Delta<'a> {
-    #[serde(rename = "text_delta")]
-    Text { text: &'a str },
-    #[serde(rename = "thinking_delta")]
-    Thinking { thinking: &'a str },
     #[serde(rename = "signature_delta")]
     Signature { signature: &'a str },
     #[serde(rename = "citations_delta")]

@@ -1,18 +1,30 @@
 //! The shapes of a `generateContent` answer, whole or a chunk of a stream, read leniently.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Number;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+/// A string that is the same in every chunk and so seldom needed, borrowed where it can be.
+#[derive(Deserialize)]
+pub struct Word<'a>(#[serde(borrow)] pub Cow<'a, str>);
+
+/// Something of which it is enough to know that it is there.
+pub type Mark = Option<IgnoredAny>;
+
 /// A whole body or a chunk, which have one form.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Chunk {
+pub struct Chunk<'a> {
     /// The answer's id.
-    pub response_id: Option<String>,
+    #[serde(borrow)]
+    pub response_id: Option<Word<'a>>,
     /// The model that answers.
-    pub model_version: Option<String>,
+    #[serde(borrow)]
+    pub model_version: Option<Word<'a>>,
     /// The answers.
     pub candidates: Option<Vec<Candidate>>,
     /// Why the prompt was blocked.
@@ -64,17 +76,17 @@ pub struct Part {
     /// A call of the application's tool.
     pub function_call: Option<Box<FunctionCall>>,
     /// A picture or sound.
-    pub inline_data: Option<Blob>,
+    pub inline_data: Option<Box<Blob>>,
     /// A picture or sound that stands elsewhere.
-    pub file_data: Option<Value>,
+    pub file_data: Mark,
     /// Code that the provider runs.
-    pub executable_code: Option<Value>,
+    pub executable_code: Mark,
     /// What came of it.
-    pub code_execution_result: Option<Value>,
+    pub code_execution_result: Mark,
     /// A call of a tool that the provider runs.
-    pub tool_call: Option<Value>,
+    pub tool_call: Mark,
     /// What came of it.
-    pub tool_response: Option<Value>,
+    pub tool_response: Mark,
 }
 
 /// A call, whole or in pieces.
@@ -260,16 +272,21 @@ pub struct Fetched {
     pub url_metadata: Option<Vec<Value>>,
 }
 
-/// Parses a body or chunk; of one with fields of the wrong type, all that can be read.
+/// Parses a body or chunk and hands it on; of one with fields of the wrong type, all that can be
+/// read.
 ///
 /// # Errors
 /// It is not JSON.
-pub fn parse(json: &str) -> Result<Chunk, serde_json::Error> {
-    serde_json::from_str(json).or_else(|_| serde_json::from_str(json).map(|value| lenient(&value)))
+pub fn parse(json: &str, then: impl FnOnce(Chunk<'_>)) -> Result<(), serde_json::Error> {
+    match serde_json::from_str(json) {
+        Ok(chunk) => then(chunk),
+        Err(_) => then(lenient(&serde_json::from_str(json)?)),
+    }
+    Ok(())
 }
 
 /// What can be read of a chunk, field by field and part by part.
-pub fn lenient(value: &Value) -> Chunk {
+pub fn lenient(value: &Value) -> Chunk<'_> {
     let candidates = value.get("candidates").and_then(Value::as_array);
     Chunk {
         response_id: read(value, "responseId"),

@@ -13,6 +13,7 @@ use crate::chat::Usage;
 use crate::wire::Decode;
 use crate::wire::gemini::chunk;
 use crate::wire::gemini::chunk::Chunk;
+use crate::wire::gemini::chunk::Mark;
 use crate::wire::gemini::failure;
 use crate::wire::gemini::partial::Arguments;
 use crate::wire::gemini::span::Widths;
@@ -82,13 +83,12 @@ impl Decode for Decoder {
 
 impl Decoder {
     fn read(&mut self, json: &str, out: &mut Vec<ChatEvent>) {
-        match chunk::parse(json) {
-            Ok(chunk) => self.chunk(chunk, json, out),
-            Err(error) => out.push(ChatEvent::Error(failure::not_json(&error))),
+        if let Err(error) = chunk::parse(json, |chunk| self.chunk(chunk, json, out)) {
+            out.push(ChatEvent::Error(failure::not_json(&error)));
         }
     }
 
-    fn chunk(&mut self, chunk: Chunk, json: &str, out: &mut Vec<ChatEvent>) {
+    fn chunk(&mut self, chunk: Chunk<'_>, json: &str, out: &mut Vec<ChatEvent>) {
         let Chunk { response_id: id, model_version: model, candidates, .. } = chunk;
         let is_answer = id.is_some() || candidates.is_some() || chunk.usage_metadata.is_some();
         if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
@@ -104,7 +104,8 @@ impl Decoder {
         }
         if !self.started && (id.is_some() || model.is_some()) {
             self.started = true;
-            out.push(ChatEvent::Start { id, model });
+            let own = |word: Option<chunk::Word<'_>>| word.map(|word| word.0.into_owned());
+            out.push(ChatEvent::Start { id: own(id), model: own(model) });
         }
         let candidates = candidates.unwrap_or_default();
         if let Some(reason) = blocked.filter(|_| candidates.is_empty()) {
@@ -322,16 +323,12 @@ fn cited(source: &chunk::GroundingChunk, span: Option<(u64, u64)>) -> Citation {
     Citation { url, title, quote: page.text.clone(), span }
 }
 
-fn own_kind(code: &Option<Value>, result: &Option<Value>) -> Option<&'static str> {
+fn own_kind(code: &Mark, result: &Mark) -> Option<&'static str> {
     let code = code.as_ref().map(|_| "executableCode");
     code.or(result.as_ref().map(|_| "codeExecutionResult"))
 }
 
-fn tool_kind(
-    call: &Option<Value>,
-    response: &Option<Value>,
-    file: &Option<Value>,
-) -> Option<&'static str> {
+fn tool_kind(call: &Mark, response: &Mark, file: &Mark) -> Option<&'static str> {
     let call = call.as_ref().map(|_| "toolCall");
     let response = response.as_ref().map(|_| "toolResponse");
     call.or(response).or(file.as_ref().map(|_| "fileData"))

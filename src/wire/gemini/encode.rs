@@ -22,6 +22,7 @@ use crate::wire::gemini::shape::Logprobs;
 use crate::wire::gemini::shape::Part;
 use crate::wire::gemini::shape::PromptFeedback;
 use crate::wire::gemini::shape::UsageOut;
+use crate::wire::openai::json_into;
 use crate::wire::seal;
 
 /// A stream being written.
@@ -34,6 +35,8 @@ pub struct Encoder {
     is_started: bool,
     in_array: bool,
     has_written: bool,
+    /// What follows the words of a chunk: the same every time, so written once.
+    tail: Vec<u8>,
     usage: Option<Usage>,
     choices: Vec<Choice>,
 }
@@ -47,6 +50,7 @@ impl Encoder {
             is_started: false,
             in_array: asked.in_array,
             has_written: false,
+            tail: Vec::new(),
             usage: None,
             choices: Vec::new(),
         }
@@ -61,11 +65,12 @@ impl Encode for Encoder {
             | ChatEvent::Refusal { choice, text }
             | ChatEvent::Transcript { choice, text } => {
                 if Choice::find(&mut self.choices, *choice).says(event, text) {
-                    self.part(*choice, Part::text(text), out);
+                    self.words(*choice, text, b"}],\"role\":\"model\"},\"index\":", out);
                 }
             }
             ChatEvent::Reasoning { choice, text } => {
-                self.part(*choice, Part::thought(text), out);
+                let mark = b",\"thought\":true}],\"role\":\"model\"},\"index\":";
+                self.words(*choice, text, mark, out);
             }
             ChatEvent::Media { choice, mime, data } => {
                 let inline_data = Some(Blob { mime_type: mime, data });
@@ -114,6 +119,24 @@ impl Encoder {
         self.is_started = true;
         self.id = id.unwrap_or(&self.id).clone();
         self.model = model.unwrap_or(&self.model).clone();
+        self.tail.clear();
+    }
+
+    /// Nearly all chunks are words, so these are written without looking for anything else.
+    fn words(&mut self, index: u32, text: &str, mark: &[u8], out: &mut Vec<u8>) {
+        if self.tail.is_empty() {
+            self.tail.extend_from_slice(b"}],\"modelVersion\":");
+            json_into(&self.model, &mut self.tail);
+            self.tail.extend_from_slice(b",\"responseId\":");
+            json_into(&self.id, &mut self.tail);
+            self.tail.extend_from_slice(if self.in_array { b"}" } else { b"}\r\n\r\n" });
+        }
+        begin(&mut self.has_written, self.in_array, out);
+        out.extend_from_slice(b"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":");
+        json_into(&text, out);
+        out.extend_from_slice(mark);
+        json_into(&index, out);
+        out.extend_from_slice(&self.tail);
     }
 
     fn part(&mut self, index: u32, part: Part<'_>, out: &mut Vec<u8>) {

@@ -75,7 +75,10 @@ impl Fields {
     pub fn number(&mut self, name: &str) -> Result<Option<f64>> {
         let Some(value) = self.take(name) else { return Ok(None) };
         let number = value.as_f64().or_else(|| value.as_str()?.parse().ok());
-        number.filter(|number| number.is_finite()).map(Some).ok_or(self.wrong(name, "a number"))
+        number
+            .filter(|number| number.is_finite())
+            .map(Some)
+            .ok_or_else(|| self.wrong(name, "a number"))
     }
 
     /// Takes a whole number, which may be negative.
@@ -86,7 +89,7 @@ impl Fields {
         let Some(value) = self.take(name) else { return Ok(None) };
         let quoted = || value.as_str()?.parse().ok();
         let number = value.as_i64().or_else(|| whole_float(&value)).or_else(quoted);
-        number.map(Some).ok_or(self.wrong(name, "a whole number"))
+        number.map(Some).ok_or_else(|| self.wrong(name, "a whole number"))
     }
 
     /// Takes a count.
@@ -128,8 +131,8 @@ impl Fields {
     /// # Errors
     /// It is something else.
     pub fn object(&mut self, name: &str) -> Result<Option<Self>> {
-        let path = self.at(name);
-        self.take(name).map(|value| Self::new(value, path)).transpose()
+        let value = self.take(name);
+        value.map(|value| Self::new(value, self.at(name))).transpose()
     }
 
     /// What was not taken.

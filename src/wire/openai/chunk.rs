@@ -113,6 +113,8 @@ struct Function<'a> {
 pub struct Reader {
     /// Tool calls begun so far, for servers that number them not at all.
     calls: u32,
+    /// Id and model have both been told; every chunk repeats them.
+    has_started: bool,
     /// What earlier chunks said that later ones may repeat.
     seen: piece::Seen,
 }
@@ -154,7 +156,9 @@ pub fn not_json(error: &serde_json::Error) -> ProviderError {
 
 impl Chunk<'_> {
     fn events(self, json: &str, reader: &mut Reader, out: &mut Vec<ChatEvent>) {
-        if !self.id.is_empty() || !self.model.is_empty() {
+        let names_itself = !self.id.is_empty() || !self.model.is_empty();
+        if names_itself && !reader.has_started {
+            reader.has_started = !self.id.is_empty() && !self.model.is_empty();
             out.push(ChatEvent::Start { id: self.id.some(), model: self.model.some() });
         }
         let is_error = self.error.as_ref().is_some_and(|error| !error.is_null());

@@ -142,6 +142,16 @@ impl Encoder {
         out.extend_from_slice(b"}]}\n\n");
     }
 
+    /// Nearly all chunks are words, so these are written without looking for anything else.
+    fn words(&mut self, choice: u32, field: &[u8], text: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(b"{\"index\":");
+        json_into(&choice, out);
+        out.extend_from_slice(field);
+        json_into(&text, out);
+        out.extend_from_slice(b"},\"finish_reason\":null}]}\n\n");
+    }
+
     /// Where the choice is in `choices`; a new one begins by saying who speaks.
     fn at(&mut self, choice: u32, out: &mut Vec<u8>) -> usize {
         if let Some(at) = self.choices.iter().position(|open| open.index == choice) {
@@ -305,14 +315,14 @@ impl Encode for Encoder {
         match event {
             ChatEvent::Start { id, model } => self.start(id.as_ref(), model.as_ref()),
             ChatEvent::Text { choice, text } => {
-                self.delta(*choice, &Delta { content: Some(text), ..Delta::default() }, out);
+                self.at(*choice, out);
+                self.words(*choice, b",\"delta\":{\"content\":", text, out);
             }
             ChatEvent::Reasoning { choice, text } => {
                 if let Some(open) = self.open(*choice, out) {
                     open.thought.push_str(text);
                 }
-                let delta = Delta { reasoning_content: Some(text), ..Delta::default() };
-                self.chunk(*choice, &delta, None, out);
+                self.words(*choice, b",\"delta\":{\"reasoning_content\":", text, out);
             }
             ChatEvent::Finish { choice, reason, stop } => {
                 if let Some(open) = self.open(*choice, out) {

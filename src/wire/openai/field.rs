@@ -63,8 +63,8 @@ impl Fields {
     /// # Errors
     /// It is missing or something else.
     pub fn required_text(&mut self, key: &str) -> Result<String> {
-        let missing = self.wrong(key, "a string");
-        self.text(key)?.ok_or(missing)
+        let text = self.text(key)?;
+        text.ok_or_else(|| self.wrong(key, "a string"))
     }
 
     /// A number.
@@ -124,8 +124,8 @@ impl Fields {
     /// # Errors
     /// It is something else.
     pub fn object(&mut self, key: &str) -> Result<Option<Self>> {
-        let path = self.at(key);
-        self.take(key).map(|value| Self::of(value, path)).transpose()
+        let value = self.take(key);
+        value.map(|value| Self::of(value, self.at(key))).transpose()
     }
 
     /// The complaint that a field is not what it must be.

@@ -44,7 +44,13 @@ pub struct Seen {
 impl Seen {
     /// A tool call of this id.
     pub fn call(&mut self, choice: u32, index: u32, id: Option<&str>) {
-        if let Some(id) = id {
+        // Some servers send the id with every piece of a call.
+        let is_last = |(of, at, known): &(u32, u32, String)| {
+            (*of, *at) == (choice, index) && Some(known.as_str()) == id
+        };
+        if let Some(id) = id
+            && !self.calls.last().is_some_and(is_last)
+        {
             self.calls.push((choice, index, id.to_owned()));
         }
     }
@@ -212,13 +218,14 @@ enum Source<'a> {
 
 /// The list of sources of the whole answer; it only grows.
 pub fn sources(raw: &RawValue, seen: &mut Seen, out: &mut Vec<ChatEvent>) {
-    let sources = list::<Source<'_>>(raw);
+    let sources: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
     let known = seen.sources;
     seen.sources = known.max(sources.len());
     for source in sources.into_iter().skip(known) {
-        let (url, title) = match source {
-            Source::Url(url) => (Some(url), None),
-            Source::Page { url, title } => (url.some(), title.some()),
+        let (url, title) = match serde_json::from_str(source.get()) {
+            Ok(Source::Url(url)) => (Some(url), None),
+            Ok(Source::Page { url, title }) => (url.some(), title.some()),
+            Err(_) => continue,
         };
         let citation = Citation { url, title, ..Citation::default() };
         out.push(ChatEvent::Citation { choice: 0, citation });

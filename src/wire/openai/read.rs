@@ -185,8 +185,9 @@ fn tools(fields: &mut Fields, request: &mut Request) -> Result<()> {
 
 fn function_tool(mut tool: Fields) -> Result<Tool> {
     tool.take("type");
-    let missing = tool.wrong("function", "an object with the function's name");
-    let function = tool.object("function")?.ok_or(missing)?;
+    let function = tool.object("function")?;
+    let function =
+        function.ok_or_else(|| tool.wrong("function", "an object with the function's name"))?;
     let (function, inner) = function_parts(function)?;
     if !inner.is_empty() {
         tool.put("function", Value::Object(inner));

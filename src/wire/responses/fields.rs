@@ -112,8 +112,8 @@ impl Fields {
     /// # Errors
     /// It is something else.
     pub fn object(&mut self, key: &str) -> Result<Option<Self>> {
-        let path = self.at(key);
-        self.take(key).map(|value| Self::new(value, path)).transpose()
+        let value = self.take(key);
+        value.map(|value| Self::new(value, self.at(key))).transpose()
     }
 
     /// What nobody took; nulls say nothing.

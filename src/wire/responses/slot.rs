@@ -13,6 +13,9 @@ use crate::wire::responses::event::Number;
 use crate::wire::responses::event::Part;
 use crate::wire::responses::sealed;
 
+/// More items than answers have; each is looked for among all, so what comes beyond is passed over.
+const MAX_ITEMS: usize = 4096;
+
 /// What an item is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -93,29 +96,25 @@ pub struct Slots {
 impl Slots {
     /// The item that an event of a piece belongs to.
     pub fn open(&mut self, index: Option<u64>, id: &str, kind: Kind) -> usize {
-        // The index comes first: some gateways give an item another id with every event.
-        let found = self.slots.iter().rposition(|slot| {
-            slot.kind == kind
+        self.find(index, id, &kind).unwrap_or_else(|| self.add(index, id, kind))
+    }
+
+    /// The index comes first: some gateways give an item another id with every event.
+    fn find(&self, index: Option<u64>, id: &str, kind: &Kind) -> Option<usize> {
+        self.slots.iter().rposition(|slot| {
+            slot.kind == *kind
                 && match index {
                     Some(_) => slot.index == index,
                     None if !id.is_empty() => slot.id == id,
                     None => !slot.is_done,
                 }
-        });
-        found.unwrap_or_else(|| self.add(index, id, kind))
+        })
     }
 
     /// The item that is added or done.
     pub fn of_item(&mut self, index: Option<u64>, item: &Item<'_>, is_done: bool) -> usize {
         let (kind, id) = (Kind::of(&item.kind.text), &*item.id.text);
-        let found = self.slots.iter().rposition(|slot| {
-            slot.kind == kind
-                && match index {
-                    Some(_) => slot.index == index,
-                    None if !id.is_empty() => slot.id == id,
-                    None => !slot.is_done,
-                }
-        });
+        let found = self.find(index, id, &kind);
         let is_same = |slot: &&Slot| {
             let is_same_id = slot.id == id && !id.is_empty();
             if is_done { !slot.is_done || is_same_id } else { slot.id.is_empty() || is_same_id }
@@ -134,6 +133,9 @@ impl Slots {
     }
 
     fn add(&mut self, index: Option<u64>, id: &str, kind: Kind) -> usize {
+        if self.slots.len() >= MAX_ITEMS {
+            return MAX_ITEMS;
+        }
         let is_call = matches!(kind, Kind::Call | Kind::Custom);
         let call = self.calls;
         self.calls = self.calls.saturating_add(u32::from(is_call));
@@ -372,8 +374,8 @@ impl Slots {
     /// The items of the final response. They are known by their id, else as the first, second, …
     /// of their kind: ids may change and items be missing, so that places in the list may not agree.
     pub fn finally(&mut self, items: &[Item<'_>], out: &mut Vec<ChatEvent>) {
-        let mut before: Vec<Kind> = Vec::with_capacity(items.len());
-        for item in items {
+        let mut before: Vec<Kind> = Vec::new();
+        for item in items.iter().take(MAX_ITEMS) {
             let kind = Kind::of(&item.kind.text);
             let id = &*item.id.text;
             let of_kind = || self.slots.iter().enumerate().filter(|(_, slot)| slot.kind == kind);

@@ -48,7 +48,7 @@ fn bodies() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("a list", text("[\"SECRET\"]"), "not a chat completion request"),
         ("a string", text("\"SECRET\""), "not a chat completion request"),
         ("a number", text("1"), "not a chat completion request"),
-        ("no model", text("{\"messages\":[\"SECRET\"]}"), "`model` is missing"),
+        ("no model", text("{\"messages\":[\"SECRET\"]}"), "missing field `model`"),
         (
             "model twice",
             text("{\"model\":\"a\",\"model\":\"b\",\"messages\":[]}"),

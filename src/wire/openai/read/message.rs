@@ -206,8 +206,9 @@ fn tool_calls(
 fn tool_call(mut call: Fields) -> Result<Part> {
     call.take("type");
     let id = call.text("id")?;
-    let missing = call.wrong("function", "an object with name and arguments");
-    let mut function = call.object("function")?.ok_or(missing)?;
+    let function = call.object("function")?;
+    let mut function =
+        function.ok_or_else(|| call.wrong("function", "an object with name and arguments"))?;
     let (name, arguments) = (function.required_text("name")?, arguments(&mut function)?);
     call.leave("function", function);
     let seal = thought_signature(&mut call);

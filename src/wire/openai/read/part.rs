@@ -138,8 +138,8 @@ fn url(fields: &mut Fields, key: &str) -> Result<String> {
     if let Some(Value::String(_)) = fields.peek(key) {
         return fields.required_text(key);
     }
-    let missing = fields.wrong(key, "an object with a url");
-    let mut inner = fields.object(key)?.ok_or(missing)?;
+    let inner = fields.object(key)?;
+    let mut inner = inner.ok_or_else(|| fields.wrong(key, "an object with a url"))?;
     let url = inner.required_text("url")?;
     fields.leave(key, inner);
     Ok(url)
@@ -153,8 +153,9 @@ fn source(url: String) -> Source {
 }
 
 fn audio(fields: &mut Fields) -> Result<PartKind> {
-    let missing = fields.wrong("input_audio", "an object with data and format");
-    let mut inner = fields.object("input_audio")?.ok_or(missing)?;
+    let inner = fields.object("input_audio")?;
+    let mut inner =
+        inner.ok_or_else(|| fields.wrong("input_audio", "an object with data and format"))?;
     let data = inner.required_text("data")?;
     let mime = match inner.required_text("format")?.as_str() {
         "mp3" => "audio/mpeg".to_owned(),
@@ -165,8 +166,9 @@ fn audio(fields: &mut Fields) -> Result<PartKind> {
 }
 
 fn file(fields: &mut Fields) -> Result<PartKind> {
-    let missing = fields.wrong("file", "an object with file_data or file_id");
-    let mut inner = fields.object("file")?.ok_or(missing)?;
+    let inner = fields.object("file")?;
+    let mut inner =
+        inner.ok_or_else(|| fields.wrong("file", "an object with file_data or file_id"))?;
     let name = inner.text("filename")?;
     let source = match (inner.text("file_data")?, inner.text("file_id")?) {
         (Some(url), _) if is_url(&url) => source(url),

@@ -1,6 +1,8 @@
 //! The parts of the request path one by one: key, wire format, pump, cache, plan, envelope.
 #![allow(clippy::unwrap_used, reason = "a bench stops where it fails")]
 
+mod translate;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +60,8 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
         .sample_size(30);
-    targets = keys, dialect, pump, cache, plans, envelope
+    targets = keys, dialect, translate::streams, translate::requests, translate::bodies,
+        translate::large, pump, cache, plans, envelope
 }
 criterion_main!(micro);
 
