@@ -43,7 +43,7 @@ impl Question {
         let asked = Asked {
             input_estimate: tokens::estimate(&request),
             request: Arc::new(request),
-            id: incoming.request_id.chars().filter(|c| c.is_ascii_alphanumeric()).collect(),
+            id: incoming.request_id.chars().filter(char::is_ascii_alphanumeric).collect(),
             created_s: jiff::Timestamp::now().as_second(),
             in_array: incoming.in_array(head.stream),
         };

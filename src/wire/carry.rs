@@ -152,7 +152,7 @@ const STATE: &[&str] = &["background", "conversation", "previous_response_id", "
 
 /// Fields inside a list, such as a history's, that only say which of the provider's own answers a
 /// piece was, and where in it: clients send them back as they got them and ask for nothing by them.
-const IDENTITY: &[&str] = &["annotations", "id", "index", "item", "logprobs", "status"];
+const IDENTITY: &[&str] = &["annotations", "caller", "id", "index", "item", "logprobs", "status"];
 
 /// Whether nobody asked for anything by the field.
 fn is_identity(field: &str) -> bool {
@@ -237,7 +237,7 @@ mod tests {
         for pair in WITHOUT_HOME.windows(2) {
             assert_ne!(pair[0].0, pair[1].0);
         }
-        let last = super::Feature::VideoInput as usize;
+        let last = Feature::VideoInput as usize;
         assert_eq!(WITHOUT_HOME.len(), last + 1);
         for (at, (feature, _, remedy)) in WITHOUT_HOME.iter().enumerate() {
             assert_eq!(*feature as usize, at, "{feature:?} out of order");
