@@ -533,7 +533,7 @@ fn chosen(request: &Request) -> Option<Value> {
     let none = request.tools.is_empty().then_some(&ToolChoice::None);
     match (&request.tool_choice, request.tools.as_slice()) {
         (Some(ToolChoice::Required), [Tool::Function { name, .. }]) => {
-            debug(&ToolChoice::Named(name.clone()))
+            debug(ToolChoice::Named(name.clone()))
         }
         (choice, _) => choice.as_ref().or(none).and_then(debug),
     }
