@@ -152,7 +152,7 @@ const STATE: &[&str] = &["background", "conversation", "previous_response_id", "
 
 /// Fields inside a list, such as a history's, that only say which of the provider's own answers a
 /// piece was, and where in it: clients send them back as they got them and ask for nothing by them.
-const IDENTITY: &[&str] = &["annotations", "id", "index", "item", "logprobs", "status"];
+const IDENTITY: &[&str] = &["annotations", "caller", "id", "index", "item", "logprobs", "status"];
 
 /// Whether nobody asked for anything by the field.
 fn is_identity(field: &str) -> bool {
