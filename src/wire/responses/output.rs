@@ -34,6 +34,8 @@ pub struct Output {
     /// Characters of text before the current part.
     chars_before: u64,
     chars: u64,
+    /// Sources named before any word was said.
+    early: Vec<Citation>,
     /// Tools that take plain text.
     custom: Vec<String>,
 }
@@ -53,6 +55,7 @@ impl Output {
             speaking: None,
             calls: Vec::new(),
             chars_before: 0,
+            early: Vec::new(),
             chars: 0,
             custom: custom.collect(),
         }
@@ -99,6 +102,9 @@ impl Output {
             ..Event::default()
         };
         tell.event("response.output_text.delta", event, out);
+        for citation in std::mem::take(&mut self.early) {
+            self.citation(&citation, tell, out);
+        }
     }
 
     /// A piece of a refusal.
@@ -235,7 +241,10 @@ impl Output {
             Item::Message { id, content, .. } => Some((at, id, content)),
             _ => None,
         });
-        let Some((at, id, content)) = last else { return };
+        let Some((at, id, content)) = last else {
+            // Some servers name the sources first.
+            return self.early.push(citation.clone());
+        };
         let texts = content.iter_mut().enumerate().rev().find_map(|(index, part)| match part {
             Part::Text { annotations, .. } => Some((index, annotations)),
             Part::Refusal { .. } => None,
