@@ -24,7 +24,7 @@ pub fn write(seal: &Seal, own: Maker) -> String {
     if own == Maker::Gemini { STANDARD.encode(marked) } else { marked }
 }
 
-/// Reads what [`write`] wrote, or the dialect's own.
+/// Reads what [`write()`] wrote, or the dialect's own.
 pub fn read(field: &str, own: Maker) -> Seal {
     let decoded = (own == Maker::Gemini).then(|| bytes(field)).flatten();
     let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
@@ -45,7 +45,7 @@ fn bytes(field: &str) -> Option<Vec<u8>> {
     GeneralPurpose::new(&alphabet::STANDARD, config).decode(field).ok()
 }
 
-/// Whether a body holds a seal that [`write`] marked.
+/// Whether a body holds a seal that [`write()`] marked.
 pub fn is_in(body: &[u8]) -> bool {
     // Fifteen bytes make twenty of base64 without a rest, so the mark always begins like this.
     const ENCODED: &str = "dW5kZXJzdHVkeS1zZWFs";
