@@ -71,7 +71,8 @@ impl Widths {
         };
         let within = character - (wide.from - wide.extra_before);
         let wide_ones = within.min((wide.to - wide.from) / wide.width);
-        character + wide.extra_before + wide_ones * (wide.width - 1)
+        // The character is a provider's word, which may be beyond any text.
+        character.saturating_add(wide.extra_before + wide_ones * (wide.width - 1))
     }
 }
 
@@ -85,6 +86,14 @@ mod tests {
         (0..1000).for_each(|_| widths.push("日本語、"));
         assert_eq!(widths.wide.len(), 1);
         assert_eq!((widths.to_char(3000), widths.to_byte(1000)), (1000, 3000));
+    }
+
+    #[test]
+    fn an_offset_beyond_any_text_stays_a_number() {
+        let mut widths = Widths::default();
+        widths.push("20°C");
+        assert_eq!((widths.to_byte(u64::MAX), widths.to_byte(3)), (u64::MAX, 4));
+        assert_eq!(widths.to_char(u64::MAX), u64::MAX - 1);
     }
 
     #[test]
