@@ -3,7 +3,6 @@
 mod blocks;
 mod decode;
 mod encode;
-mod fields;
 mod form;
 mod history;
 mod ids;

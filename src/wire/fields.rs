@@ -3,10 +3,13 @@
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::error::Error;
 use crate::error::Result;
 use crate::wire::json::bad;
 
 /// The fields of a JSON object that are still to be read, and where it stands in the request.
+///
+/// Null counts as absent everywhere.
 #[derive(Debug)]
 pub struct Fields {
     fields: Map<String, Value>,
@@ -36,14 +39,29 @@ impl Fields {
         &self.path
     }
 
-    /// Whether there is a field that is not null.
-    pub fn has(&self, key: &str) -> bool {
-        self.fields.get(key).is_some_and(|value| !value.is_null())
+    /// A field as it is, without taking it.
+    pub fn peek(&self, key: &str) -> Option<&Value> {
+        self.fields.get(key).filter(|value| !value.is_null())
     }
 
-    /// Takes a field; null is as good as absent.
+    /// A field's text, if it is one, without taking it.
+    pub fn word(&self, key: &str) -> Option<&str> {
+        self.peek(key).and_then(Value::as_str)
+    }
+
+    /// Whether there is a field of that name.
+    pub fn has(&self, key: &str) -> bool {
+        self.peek(key).is_some()
+    }
+
+    /// Takes a field, whatever it holds.
     pub fn take(&mut self, key: &str) -> Option<Value> {
         self.fields.shift_remove(key).filter(|value| !value.is_null())
+    }
+
+    /// Puts a field back that its reader has no use for.
+    pub fn keep(&mut self, key: &str, value: Value) {
+        self.fields.insert(key.to_owned(), value);
     }
 
     /// Takes a string.
@@ -62,28 +80,26 @@ impl Fields {
     ///
     /// # Errors
     /// It is not.
-    pub fn needed_text(&mut self, key: &str) -> Result<String> {
-        self.text(key)?.ok_or_else(|| bad(format!("`{}` is missing", self.at(key))))
+    pub fn required_text(&mut self, key: &str) -> Result<String> {
+        let text = self.text(key)?;
+        text.ok_or_else(|| bad(format!("`{}` is missing: it must be a string", self.at(key))))
     }
 
-    /// Takes a whole number from 0.
+    /// Takes a whole number from 0; also `5.0`, which some languages write for 5.
     ///
     /// # Errors
     /// As [`Self::text`].
     pub fn count(&mut self, key: &str) -> Result<Option<u64>> {
-        let value = self.take(key);
-        let wrong = || self.wrong(key, "a whole number, 0 or more");
-        value.map(|value| value.as_u64().ok_or_else(wrong)).transpose()
+        self.checked(key, "a whole number, 0 or more", whole)
     }
 
-    /// Takes a whole number.
+    /// Takes a whole number of either sign.
     ///
     /// # Errors
     /// As [`Self::text`].
     pub fn integer(&mut self, key: &str) -> Result<Option<i64>> {
-        let value = self.take(key);
-        let wrong = || self.wrong(key, "a whole number");
-        value.map(|value| value.as_i64().ok_or_else(wrong)).transpose()
+        let read = |value: &Value| value.as_i64().or_else(|| whole(value)?.try_into().ok());
+        self.checked(key, "a whole number", read)
     }
 
     /// Takes a number.
@@ -91,9 +107,7 @@ impl Fields {
     /// # Errors
     /// As [`Self::text`].
     pub fn number(&mut self, key: &str) -> Result<Option<f64>> {
-        let value = self.take(key);
-        let wrong = || self.wrong(key, "a number");
-        value.map(|value| value.as_f64().ok_or_else(wrong)).transpose()
+        self.checked(key, "a number", Value::as_f64)
     }
 
     /// Takes a yes or no.
@@ -101,21 +115,27 @@ impl Fields {
     /// # Errors
     /// As [`Self::text`].
     pub fn flag(&mut self, key: &str) -> Result<Option<bool>> {
-        let value = self.take(key);
-        let wrong = || self.wrong(key, "true or false");
-        value.map(|value| value.as_bool().ok_or_else(wrong)).transpose()
+        self.checked(key, "true or false", Value::as_bool)
+    }
+
+    /// Takes a list.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
+    pub fn list(&mut self, key: &str) -> Result<Option<Vec<Value>>> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::Array(items)) => Ok(Some(items)),
+            Some(_) => Err(self.wrong(key, "a list")),
+        }
     }
 
     /// Takes a list; an absent one is empty.
     ///
     /// # Errors
     /// As [`Self::text`].
-    pub fn list(&mut self, key: &str) -> Result<Vec<Value>> {
-        match self.take(key) {
-            None => Ok(Vec::new()),
-            Some(Value::Array(items)) => Ok(items),
-            Some(_) => Err(self.wrong(key, "a list")),
-        }
+    pub fn items(&mut self, key: &str) -> Result<Vec<Value>> {
+        self.list(key).map(Option::unwrap_or_default)
     }
 
     /// Takes a list of strings; an absent one is empty.
@@ -123,7 +143,7 @@ impl Fields {
     /// # Errors
     /// As [`Self::text`].
     pub fn texts(&mut self, key: &str) -> Result<Vec<String>> {
-        let items = self.list(key)?;
+        let items = self.items(key)?;
         let text = |item: Value| match item {
             Value::String(text) => Ok(text),
             _ => Err(self.wrong(key, "a list of strings")),
@@ -140,19 +160,62 @@ impl Fields {
         value.map(|value| Self::of(value, self.at(key))).transpose()
     }
 
-    /// What nobody took.
-    pub fn rest(self) -> Map<String, Value> {
+    /// Takes an object whose fields, nulls too, are the application's.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
+    pub fn foreign_object(&mut self, key: &str) -> Result<Option<Map<String, Value>>> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::Object(fields)) => Ok(Some(fields)),
+            Some(_) => Err(self.wrong(key, "an object")),
+        }
+    }
+
+    /// The complaint that a field is not what it must be.
+    pub fn wrong(&self, key: &str, expected: &str) -> Error {
+        bad(format!("`{}` must be {expected}", self.at(key)))
+    }
+
+    /// What nobody took; nulls say nothing.
+    pub fn rest(mut self) -> Map<String, Value> {
+        self.fields.retain(|_, value| !value.is_null());
         self.fields
     }
 
     /// What nobody took, as it may go back under `key` of what holds the object.
     pub fn rest_into(self, key: &str, holder: &mut Map<String, Value>) {
-        if !self.fields.is_empty() {
-            holder.insert(key.to_owned(), Value::Object(self.fields));
+        let rest = self.rest();
+        if !rest.is_empty() {
+            holder.insert(key.to_owned(), Value::Object(rest));
         }
     }
 
-    fn wrong(&self, key: &str, expected: &str) -> crate::error::Error {
-        bad(format!("`{}` must be {expected}", self.at(key)))
+    /// Leaves what nobody took of the object `key` there again.
+    pub fn leave(&mut self, key: &str, inner: Self) {
+        inner.rest_into(key, &mut self.fields);
     }
+
+    /// The whole object again.
+    pub fn whole_again(self) -> Value {
+        Value::Object(self.fields)
+    }
+
+    fn checked<T>(
+        &mut self,
+        key: &str,
+        expected: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        read(&value).map(Some).ok_or_else(|| self.wrong(key, expected))
+    }
+}
+
+/// Nothing beyond what a double holds exactly.
+fn whole(value: &Value) -> Option<u64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
+    let rounded = |n: f64| (n.fract() == 0.0 && (0.0..=EXACT).contains(&n)).then_some(n as u64);
+    value.as_u64().or_else(|| value.as_f64().and_then(rounded))
 }

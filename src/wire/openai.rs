@@ -4,7 +4,6 @@ pub mod chunk;
 pub mod detail;
 pub mod encode;
 pub mod failure;
-pub mod field;
 pub mod mend;
 mod piece;
 pub mod read;

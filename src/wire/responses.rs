@@ -7,7 +7,6 @@ mod echo;
 mod encode;
 mod event;
 mod failure;
-mod fields;
 mod history;
 mod output;
 mod read;

@@ -14,8 +14,8 @@ use crate::chat::request::Tool;
 use crate::chat::request::ToolChoice;
 use crate::error::Result;
 use crate::wire::ChatRequest;
-use crate::wire::anthropic::fields::Fields;
 use crate::wire::anthropic::turn;
+use crate::wire::fields::Fields;
 use crate::wire::json::bad;
 use crate::wire::json::not_readable;
 
@@ -39,10 +39,10 @@ pub fn request(head: &ChatRequest) -> Result<Request> {
 pub fn without_limit(head: &ChatRequest) -> Result<Request> {
     let body: Map<String, Value> = serde_json::from_slice(&head.body)
         .map_err(|error| not_readable(&error, "a messages request"))?;
-    let mut body = Fields::new(body, "");
+    let mut body = Fields::of(Value::Object(body), "")?;
     let mut request = Request::new(DialectName::Anthropic, head.model.as_str());
-    body.drop_field("model");
-    body.drop_field("stream");
+    body.take("model");
+    body.take("stream");
     request.stream = head.stream;
     messages(&mut body, &mut request)?;
     sampling(&mut body, &mut request)?;
@@ -120,8 +120,8 @@ fn tool(tool: Value, path: &str) -> Result<Tool> {
     if kind.is_some_and(|kind| kind != "custom") {
         return Ok(Tool::Own(Value::Object(tool)));
     }
-    let mut tool = Fields::new(tool, path);
-    tool.drop_field("type");
+    let mut tool = Fields::of(Value::Object(tool), path)?;
+    tool.take("type");
     let schema = tool.foreign_object("input_schema")?;
     let schema = schema.ok_or_else(|| bad(format!("`{path}.input_schema` is missing")))?;
     Ok(Tool::Function {

@@ -12,7 +12,7 @@ use crate::chat::request::PartKind;
 use crate::chat::request::Role;
 use crate::chat::request::Source;
 use crate::error::Result;
-use crate::wire::anthropic::fields::Fields;
+use crate::wire::fields::Fields;
 use crate::wire::json::bad;
 use crate::wire::seal;
 
@@ -96,8 +96,8 @@ fn part(block: Value, path: &str) -> Result<Part> {
     if !is_common(&kind, &fields) {
         return Ok(Part::new(PartKind::Own(Value::Object(fields))));
     }
-    let mut block = Fields::new(fields, path);
-    block.drop_field("type");
+    let mut block = Fields::of(Value::Object(fields), path)?;
+    block.take("type");
     let kind = match kind.as_str() {
         "text" => PartKind::Text(block.required_text("text")?),
         "image" => PartKind::Image { source: source(&mut block)?, detail: None },
@@ -140,7 +140,7 @@ fn is_common(kind: &str, block: &Map<String, Value>) -> bool {
 
 fn call(block: &mut Fields) -> Result<PartKind> {
     let input = block.foreign_object("input")?;
-    let input = input.ok_or_else(|| bad(format!("`{}` is missing", block.path("input"))))?;
+    let input = input.ok_or_else(|| bad(format!("`{}` is missing", block.at("input"))))?;
     Ok(PartKind::ToolCall {
         id: Some(block.required_text("id")?),
         name: block.required_text("name")?,
@@ -153,9 +153,9 @@ fn result(block: &mut Fields) -> Result<PartKind> {
     let parts = match block.take("content") {
         None => Vec::new(),
         Some(Value::String(text)) => vec![Part::text(text)],
-        Some(Value::Array(blocks)) => parts(blocks, &block.path("content"))?,
+        Some(Value::Array(blocks)) => parts(blocks, &block.at("content"))?,
         Some(_) => {
-            let path = block.path("content");
+            let path = block.at("content");
             return Err(bad(format!("`{path}` must be a string or a list of blocks")));
         }
     };
@@ -169,7 +169,7 @@ fn result(block: &mut Fields) -> Result<PartKind> {
 
 fn source(block: &mut Fields) -> Result<Source> {
     let Some(mut source) = block.object("source")? else {
-        return Err(bad(format!("`{}` is missing", block.path("source"))));
+        return Err(bad(format!("`{}` is missing", block.at("source"))));
     };
     match source.required_text("type")?.as_str() {
         "base64" => Ok(Source::Inline {

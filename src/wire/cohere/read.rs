@@ -32,7 +32,7 @@ pub fn read(head: &ChatRequest) -> Result<Request> {
     body.take("stream");
     let mut request = Request::new(DialectName::Cohere, head.model.as_str());
     (request.stream, request.stream_usage) = (head.stream, true);
-    for (at, message) in body.list("messages")?.into_iter().enumerate() {
+    for (at, message) in body.items("messages")?.into_iter().enumerate() {
         let mut message = read_message(Fields::of(message, format!("messages[{at}]"))?)?;
         match request.messages.last_mut() {
             // Results of one round of calls belong together.
@@ -46,7 +46,7 @@ pub fn read(head: &ChatRequest) -> Result<Request> {
             _ => request.messages.push(message),
         }
     }
-    for (at, tool) in body.list("tools")?.into_iter().enumerate() {
+    for (at, tool) in body.items("tools")?.into_iter().enumerate() {
         request.tools.push(read_tool(Fields::of(tool, format!("tools[{at}]"))?)?);
     }
     request.tool_choice = match body.text("tool_choice")?.as_deref() {
@@ -98,7 +98,7 @@ fn read_thinking(mut thinking: Fields) -> Result<Effort> {
 
 fn read_format(mut format: Fields) -> Result<Option<Format>> {
     let at = format.at("type");
-    match format.needed_text("type")?.as_str() {
+    match format.required_text("type")?.as_str() {
         "text" => Ok(None),
         "json_object" => Ok(Some(match format.take("json_schema") {
             None => Format::Json,
@@ -115,7 +115,7 @@ fn read_tool(mut tool: Fields) -> Result<Tool> {
     let Some(mut function) = tool.object("function")? else {
         return Err(bad(format!("`{}` is missing", tool.at("function"))));
     };
-    let name = function.needed_text("name")?;
+    let name = function.required_text("name")?;
     let description = function.text("description")?;
     let parameters = function.take("parameters");
     let mut rest = tool.rest();
@@ -124,7 +124,7 @@ fn read_tool(mut tool: Fields) -> Result<Tool> {
 }
 
 fn read_message(mut message: Fields) -> Result<Message> {
-    let role = match message.needed_text("role")?.as_str() {
+    let role = match message.required_text("role")?.as_str() {
         "system" => Role::System,
         "user" => Role::User,
         "assistant" => Role::Assistant,
@@ -136,11 +136,11 @@ fn read_message(mut message: Fields) -> Result<Message> {
     };
     let mut parts = read_content(&mut message)?;
     if role == Role::Tool {
-        let call_id = Some(message.needed_text("tool_call_id")?);
+        let call_id = Some(message.required_text("tool_call_id")?);
         let result = PartKind::ToolResult { call_id, name: None, parts, is_error: false };
         parts = vec![Part::new(result)];
     }
-    let (calls, at) = (message.list("tool_calls")?, message.at("tool_calls"));
+    let (calls, at) = (message.items("tool_calls")?, message.at("tool_calls"));
     for (n, call) in calls.into_iter().enumerate() {
         parts.push(read_call(Fields::of(call, format!("{at}[{n}]"))?)?);
     }
@@ -153,7 +153,7 @@ fn read_call(mut call: Fields) -> Result<Part> {
     let Some(mut function) = call.object("function")? else {
         return Err(bad(format!("`{}` is missing", call.at("function"))));
     };
-    let name = function.needed_text("name")?;
+    let name = function.required_text("name")?;
     let arguments = function.text("arguments")?.unwrap_or_default();
     let mut rest = call.rest();
     function.rest_into("function", &mut rest);
@@ -174,15 +174,15 @@ fn read_content(message: &mut Fields) -> Result<Vec<Part>> {
 }
 
 fn read_part(mut part: Fields) -> Result<Part> {
-    let kind = part.needed_text("type")?;
+    let kind = part.required_text("type")?;
     let kind = match kind.as_str() {
-        "text" => PartKind::Text(part.needed_text("text")?),
-        "thinking" => PartKind::Reasoning { text: part.needed_text("thinking")?, seal: None },
+        "text" => PartKind::Text(part.required_text("text")?),
+        "thinking" => PartKind::Reasoning { text: part.required_text("thinking")?, seal: None },
         "image_url" => {
             let Some(mut image) = part.object("image_url")? else {
                 return Err(bad(format!("`{}` is missing", part.at("image_url"))));
             };
-            let source = source_of(image.needed_text("url")?);
+            let source = source_of(image.required_text("url")?);
             PartKind::Image { source, detail: image.text("detail")? }
         }
         other => {

@@ -11,8 +11,8 @@ use crate::chat::request::Request;
 use crate::chat::request::Role;
 use crate::error::Result;
 use crate::wire::ChatRequest;
+use crate::wire::fields::Fields;
 use crate::wire::json::not_readable;
-use crate::wire::openai::field::Fields;
 use crate::wire::openai::read::plain_sampling;
 use crate::wire::openai::read::stream_usage;
 
@@ -39,8 +39,8 @@ pub fn request(head: &ChatRequest) -> Result<Request> {
     request.stream_usage = stream_usage(&mut fields)?;
     prompt(&mut fields, &mut request)?;
     request.sampling = plain_sampling(&mut fields)?;
-    request.sampling.max_tokens = fields.whole("max_tokens")?;
-    request.sampling.logprobs = fields.whole("logprobs")?;
+    request.sampling.max_tokens = fields.count("max_tokens")?;
+    request.sampling.logprobs = fields.count("logprobs")?;
     request.end_user = fields.text("user")?;
     request.rest = fields.rest();
     Ok(request)

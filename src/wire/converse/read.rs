@@ -32,11 +32,11 @@ pub fn read(head: &ChatRequest) -> Result<Request> {
     let mut body = Fields::of(body, "")?;
     let mut request = Request::new(DialectName::Converse, head.model.as_str());
     (request.stream, request.stream_usage) = (head.stream, true);
-    let system = read_blocks(body.list("system")?, "system")?;
+    let system = read_blocks(body.items("system")?, "system")?;
     if !system.is_empty() {
         request.messages.push(Message::new(Role::System, system));
     }
-    for (at, message) in body.list("messages")?.into_iter().enumerate() {
+    for (at, message) in body.items("messages")?.into_iter().enumerate() {
         read_turn(Fields::of(message, format!("messages[{at}]"))?, &mut request.messages)?;
     }
     let mut rest = Map::new();
@@ -74,7 +74,7 @@ fn read_tools(
     request: &mut Request,
     rest: &mut Map<String, Value>,
 ) -> Result<()> {
-    for (at, tool) in config.list("tools")?.into_iter().enumerate() {
+    for (at, tool) in config.items("tools")?.into_iter().enumerate() {
         request.tools.push(read_tool(tool, &format!("toolConfig.tools[{at}]"))?);
     }
     request.tool_choice = match config.take("toolChoice") {
@@ -95,7 +95,7 @@ fn read_tool(tool: Value, at: &str) -> Result<Tool> {
     let Some(mut spec) = fields.object("toolSpec")? else {
         return Ok(Tool::Own(Value::Object(fields.rest())));
     };
-    let name = spec.needed_text("name")?;
+    let name = spec.required_text("name")?;
     let description = spec.text("description")?;
     let strict = spec.flag("strict")?;
     let parameters = spec.object("inputSchema")?.and_then(|mut schema| schema.take("json"));
@@ -128,7 +128,7 @@ fn read_output(
 
 /// Results of tools stand in the user's turns, and become turns of their own.
 fn read_turn(mut message: Fields, out: &mut Vec<Message>) -> Result<()> {
-    let role = match message.needed_text("role")?.as_str() {
+    let role = match message.required_text("role")?.as_str() {
         "user" => Role::User,
         "assistant" => Role::Assistant,
         "system" => Role::System,
@@ -138,7 +138,7 @@ fn read_turn(mut message: Fields, out: &mut Vec<Message>) -> Result<()> {
         }
     };
     let at = message.at("content");
-    let parts = read_blocks(message.list("content")?, &at)?;
+    let parts = read_blocks(message.items("content")?, &at)?;
     let begin = out.len();
     for part in parts {
         let is_result = matches!(part.kind, PartKind::ToolResult { .. });
@@ -169,10 +169,10 @@ fn read_block(block: Value, at: &str) -> Result<Part> {
     let mut block = Fields::of(block, at)?;
     let mut rest = Map::new();
     let kind = if block.has("text") {
-        PartKind::Text(block.needed_text("text")?)
+        PartKind::Text(block.required_text("text")?)
     } else if let Some(mut call) = block.object("toolUse")? {
-        let id = Some(call.needed_text("toolUseId")?);
-        let name = call.needed_text("name")?;
+        let id = Some(call.required_text("toolUseId")?);
+        let name = call.required_text("name")?;
         let arguments = call.take("input").map(|input| input.to_string()).unwrap_or_default();
         call.rest_into("toolUse", &mut rest);
         PartKind::ToolCall { id, name, arguments, seal: None }
@@ -196,8 +196,8 @@ fn read_block(block: Value, at: &str) -> Result<Part> {
 }
 
 fn read_result(result: &mut Fields) -> Result<PartKind> {
-    let call_id = Some(result.needed_text("toolUseId")?);
-    let parts = read_blocks(result.list("content")?, &result.at("content"))?;
+    let call_id = Some(result.required_text("toolUseId")?);
+    let parts = read_blocks(result.items("content")?, &result.at("content"))?;
     let is_error = result.text("status")?.as_deref() == Some("error");
     Ok(PartKind::ToolResult { call_id, name: None, parts, is_error })
 }
@@ -232,7 +232,7 @@ fn read_media(block: &mut Fields, rest: &mut Map<String, Value>) -> Result<Optio
         let source = if let Some(data) = place.text("bytes")? {
             Source::Inline { mime, data }
         } else if let Some(mut stored) = place.object("s3Location")? {
-            let url = stored.needed_text("uri")?;
+            let url = stored.required_text("uri")?;
             if !stored.rest().is_empty() {
                 return Ok(None);
             }

@@ -16,8 +16,8 @@ use crate::chat::request::Tool;
 use crate::chat::request::ToolChoice;
 use crate::error::Result;
 use crate::wire::ChatRequest;
+use crate::wire::fields::Fields;
 use crate::wire::json::not_readable;
-use crate::wire::openai::field::Fields;
 pub use crate::wire::openai::read::message::IS_LIST;
 
 /// Fields with several spellings of one meaning; each is kept as it was.
@@ -85,11 +85,11 @@ pub fn stream_usage(fields: &mut Fields) -> Result<bool> {
 /// How tokens are drawn and when to end; legacy completions spell `logprobs` otherwise.
 fn sampling(fields: &mut Fields) -> Result<Sampling> {
     let mut sampling = plain_sampling(fields)?;
-    let old = fields.whole("max_tokens")?;
-    sampling.max_tokens = fields.whole("max_completion_tokens")?.or(old);
-    sampling.top_k = fields.whole("top_k")?;
+    let old = fields.count("max_tokens")?;
+    sampling.max_tokens = fields.count("max_completion_tokens")?.or(old);
+    sampling.top_k = fields.count("top_k")?;
     let wanted = fields.flag("logprobs")?.unwrap_or(false);
-    let rivals = fields.whole("top_logprobs")?.unwrap_or(0);
+    let rivals = fields.count("top_logprobs")?.unwrap_or(0);
     sampling.logprobs = wanted.then_some(rivals);
     Ok(sampling)
 }
@@ -103,10 +103,10 @@ pub fn plain_sampling(fields: &mut Fields) -> Result<Sampling> {
         temperature: fields.number("temperature")?,
         top_p: fields.number("top_p")?,
         stop: stop(fields)?,
-        seed: fields.signed("seed")?,
+        seed: fields.integer("seed")?,
         frequency_penalty: fields.number("frequency_penalty")?,
         presence_penalty: fields.number("presence_penalty")?,
-        choices: fields.whole("n")?,
+        choices: fields.count("n")?,
         ..Sampling::default()
     })
 }
@@ -132,7 +132,7 @@ fn effort(fields: &mut Fields) -> Result<Option<Effort>> {
     if let Some(mut object) = fields.object("reasoning")? {
         effort.enabled = object.flag("enabled")?;
         effort.level = object.text("effort")?;
-        effort.budget_tokens = object.whole("max_tokens")?;
+        effort.budget_tokens = object.count("max_tokens")?;
         effort.summary = object.text("summary")?;
         if object.flag("exclude")? == Some(true) {
             effort.summary = Some("none".to_owned());
@@ -146,11 +146,11 @@ fn effort(fields: &mut Fields) -> Result<Option<Effort>> {
             Some("disabled") => Some(false),
             _ => effort.enabled,
         };
-        effort.budget_tokens = object.whole("budget_tokens")?.or(effort.budget_tokens);
+        effort.budget_tokens = object.count("budget_tokens")?.or(effort.budget_tokens);
         fields.leave("thinking", object);
     }
     effort.enabled = fields.flag("enable_thinking")?.or(effort.enabled);
-    effort.budget_tokens = fields.whole("thinking_budget")?.or(effort.budget_tokens);
+    effort.budget_tokens = fields.count("thinking_budget")?.or(effort.budget_tokens);
     effort.level = fields.text("reasoning_effort")?.or(effort.level);
     Ok((effort != Effort::default()).then_some(effort))
 }
@@ -190,7 +190,7 @@ fn function_tool(mut tool: Fields) -> Result<Tool> {
         function.ok_or_else(|| tool.wrong("function", "an object with the function's name"))?;
     let (function, inner) = function_parts(function)?;
     if !inner.is_empty() {
-        tool.put("function", Value::Object(inner));
+        tool.keep("function", Value::Object(inner));
     }
     Ok(with_rest(function, tool.rest()))
 }

@@ -11,8 +11,8 @@ use crate::chat::request::Source;
 use crate::error::Result;
 use crate::wire::carry::Feature;
 use crate::wire::carry::Losses;
+use crate::wire::fields::Fields;
 use crate::wire::json::bad;
-use crate::wire::responses::fields::Fields;
 
 /// Reads a string or a list of pieces.
 pub fn read(content: Value, path: &str) -> Result<Vec<Part>> {
@@ -36,20 +36,20 @@ pub fn is_words(content: &Value) -> bool {
 }
 
 fn part(piece: Value, path: String) -> Result<Part> {
-    let mut piece = Fields::new(piece, path)?;
+    let mut piece = Fields::of(piece, path)?;
     let kind = match piece.word("type") {
         Some("input_text" | "output_text" | "text") => {
             drop_empty(&mut piece, "annotations");
             drop_empty(&mut piece, "logprobs");
-            PartKind::Text(piece.required("text")?)
+            PartKind::Text(piece.required_text("text")?)
         }
-        Some("refusal") => PartKind::Refusal(piece.required("refusal")?),
+        Some("refusal") => PartKind::Refusal(piece.required_text("refusal")?),
         Some("input_image") => match image_source(&mut piece)? {
-            Some(source) => PartKind::Image { source, detail: piece.string("detail")? },
+            Some(source) => PartKind::Image { source, detail: piece.text("detail")? },
             None => return Ok(Part::new(PartKind::Own(piece.whole_again()))),
         },
         Some("input_file") => {
-            let name = piece.string("filename")?;
+            let name = piece.text("filename")?;
             match file_source(&mut piece, name.as_deref())? {
                 Some(source) => PartKind::File { source, name },
                 None => return Err(bad(format!("`{}` is missing", piece.at("file_data")))),
@@ -69,14 +69,14 @@ fn drop_empty(piece: &mut Fields, key: &str) {
 }
 
 fn image_source(piece: &mut Fields) -> Result<Option<Source>> {
-    match piece.string("image_url")? {
+    match piece.text("image_url")? {
         Some(url) => Ok(Some(url_source(url))),
-        None => Ok(piece.string("file_id")?.map(Source::Id)),
+        None => Ok(piece.text("file_id")?.map(Source::Id)),
     }
 }
 
 fn file_source(piece: &mut Fields, name: Option<&str>) -> Result<Option<Source>> {
-    if let Some(data) = piece.string("file_data")? {
+    if let Some(data) = piece.text("file_data")? {
         let source = match url_source(data) {
             // Bare base64: the name is all that tells what it is.
             Source::Url { url, .. } => Source::Inline { mime: mime_of(name).to_owned(), data: url },
@@ -84,10 +84,10 @@ fn file_source(piece: &mut Fields, name: Option<&str>) -> Result<Option<Source>>
         };
         return Ok(Some(source));
     }
-    if let Some(url) = piece.string("file_url")? {
+    if let Some(url) = piece.text("file_url")? {
         return Ok(Some(Source::Url { url, mime: None }));
     }
-    Ok(piece.string("file_id")?.map(Source::Id))
+    Ok(piece.text("file_id")?.map(Source::Id))
 }
 
 /// A data URL is the data itself.

@@ -9,9 +9,9 @@ use crate::chat::request::Part;
 use crate::chat::request::PartKind;
 use crate::chat::request::Role;
 use crate::error::Result;
+use crate::wire::fields::Fields;
 use crate::wire::json::bad;
 use crate::wire::responses::content;
-use crate::wire::responses::fields::Fields;
 use crate::wire::responses::sealed;
 
 /// The key of a part's `rest` that holds the other fields of the message item it begins.
@@ -20,7 +20,7 @@ pub const ITEM: &str = "item";
 /// Reads every item, appending to `messages`.
 pub fn read(items: Vec<Value>, messages: &mut Vec<Message>) -> Result<()> {
     for (at, item) in items.into_iter().enumerate() {
-        let mut item = Fields::new(item, format!("input[{at}]"))?;
+        let mut item = Fields::of(item, format!("input[{at}]"))?;
         match item.word("type") {
             None | Some("message") if item.peek("role").is_some() => message(item, messages)?,
             Some("message") => return Err(bad(format!("`{}` is missing", item.at("role")))),
@@ -110,16 +110,16 @@ fn assistant(mut item: Fields, messages: &mut Vec<Message>) -> Result<()> {
 fn function_call(item: &mut Fields) -> Result<PartKind> {
     item.take("type");
     Ok(PartKind::ToolCall {
-        id: item.string("call_id")?,
-        name: item.required("name")?,
-        arguments: item.string("arguments")?.unwrap_or_default(),
+        id: item.text("call_id")?,
+        name: item.required_text("name")?,
+        arguments: item.text("arguments")?.unwrap_or_default(),
         seal: None,
     })
 }
 
 fn tool_result(mut item: Fields, messages: &mut Vec<Message>) -> Result<()> {
     item.take("type");
-    let call_id = item.string("call_id")?;
+    let call_id = item.text("call_id")?;
     let at = item.at("output");
     let output = item.take("output").unwrap_or_else(|| Value::from(""));
     let parts = content::read(output, &at)?;
@@ -145,8 +145,8 @@ fn name_of<'a>(messages: &'a [Message], call_id: &str) -> Option<&'a str> {
 /// A reasoning item, or the seal of a call that we sent as one.
 fn reasoning(mut item: Fields, messages: &mut Vec<Message>) -> Result<()> {
     item.take("type");
-    let id = item.string("id")?;
-    let encrypted = item.string("encrypted_content")?;
+    let id = item.text("id")?;
+    let encrypted = item.text("encrypted_content")?;
     let seal = encrypted.map(|text| sealed::read(id.as_deref().unwrap_or_default(), &text));
     let call_id = id.as_deref().and_then(sealed::call_of_id);
     if let (Some(call_id), Some(new)) = (call_id, &seal)

@@ -13,10 +13,10 @@ use crate::chat::request::Tool;
 use crate::chat::request::ToolChoice;
 use crate::error::Result;
 use crate::wire::ChatRequest;
+use crate::wire::fields::Fields;
 use crate::wire::json;
 use crate::wire::json::bad;
 use crate::wire::responses::LOGPROBS;
-use crate::wire::responses::fields::Fields;
 use crate::wire::responses::history;
 
 /// Reads everything.
@@ -26,7 +26,7 @@ use crate::wire::responses::history;
 pub fn request(head: &ChatRequest) -> Result<Request> {
     let body: Value = serde_json::from_slice(&head.body)
         .map_err(|error| json::not_readable(&error, "a response request"))?;
-    let mut fields = Fields::new(body, "").map_err(|_| bad("the body must be an object"))?;
+    let mut fields = Fields::of(body, "").map_err(|_| bad("the body must be an object"))?;
     let mut request = Request::new(DialectName::Responses, head.model.as_str());
     fields.take("model");
     fields.take("stream");
@@ -40,7 +40,7 @@ pub fn request(head: &ChatRequest) -> Result<Request> {
     request.format = format(&mut fields)?;
     request.reasoning = reasoning(&mut fields)?;
     sampling(&mut fields, &mut request)?;
-    request.end_user = fields.string("user")?;
+    request.end_user = fields.text("user")?;
     request.metadata = fields.take("metadata");
     if fields.flag("background")? == Some(true) {
         fields.keep("background", Value::Bool(true));
@@ -51,7 +51,7 @@ pub fn request(head: &ChatRequest) -> Result<Request> {
 
 /// The instructions, which become the first system message, and the input.
 fn messages(fields: &mut Fields) -> Result<Vec<Message>> {
-    let instructions = fields.string("instructions")?;
+    let instructions = fields.text("instructions")?;
     let has_instructions = instructions.is_some();
     let mut messages: Vec<Message> =
         instructions.into_iter().map(|text| Message::text(Role::System, text)).collect();
@@ -80,14 +80,14 @@ fn tools(fields: &mut Fields) -> Result<Vec<Tool>> {
 }
 
 fn tool(tool: Value, at: usize) -> Result<Tool> {
-    let mut fields = Fields::new(tool, format!("tools[{at}]"))?;
+    let mut fields = Fields::of(tool, format!("tools[{at}]"))?;
     if fields.word("type") != Some("function") {
         return Ok(Tool::Own(fields.whole_again()));
     }
     fields.take("type");
     Ok(Tool::Function {
-        name: fields.required("name")?,
-        description: fields.string("description")?,
+        name: fields.required_text("name")?,
+        description: fields.text("description")?,
         parameters: fields.take("parameters"),
         strict: fields.flag("strict")?,
         rest: fields.rest(),
@@ -128,8 +128,8 @@ fn one_format(mut format: Fields) -> Result<Option<Format>> {
         Some("text") => Ok(None),
         Some("json_object") => Ok(Some(Format::Json)),
         Some("json_schema") => {
-            let name = format.string("name")?;
-            let description = format.string("description")?;
+            let name = format.text("name")?;
+            let description = format.text("description")?;
             let strict = format.flag("strict")?;
             let at = format.at("schema");
             let schema = format.take("schema").ok_or_else(|| bad(format!("`{at}` is missing")))?;
@@ -141,8 +141,8 @@ fn one_format(mut format: Fields) -> Result<Option<Format>> {
 
 fn reasoning(fields: &mut Fields) -> Result<Option<Effort>> {
     let Some(mut reasoning) = fields.object("reasoning")? else { return Ok(None) };
-    let level = reasoning.string("effort")?;
-    let summary = reasoning.string("summary")?;
+    let level = reasoning.text("effort")?;
+    let summary = reasoning.text("summary")?;
     keep_rest(fields, "reasoning", reasoning.rest());
     let is_said = level.is_some() || summary.is_some();
     Ok(is_said.then(|| Effort { level, summary, ..Effort::default() }))
@@ -156,13 +156,13 @@ fn keep_rest(fields: &mut Fields, key: &str, rest: Map<String, Value>) {
 
 fn sampling(fields: &mut Fields, request: &mut Request) -> Result<()> {
     let sampling = &mut request.sampling;
-    sampling.max_tokens = fields.whole("max_output_tokens")?;
+    sampling.max_tokens = fields.count("max_output_tokens")?;
     sampling.temperature = fields.number("temperature")?;
     sampling.top_p = fields.number("top_p")?;
     let mut include = fields.list("include")?.unwrap_or_default();
     if include.iter().any(|what| what == LOGPROBS) {
         include.retain(|what| what != LOGPROBS);
-        sampling.logprobs = Some(fields.whole("top_logprobs")?.unwrap_or(0));
+        sampling.logprobs = Some(fields.count("top_logprobs")?.unwrap_or(0));
     }
     if !include.is_empty() {
         fields.keep("include", Value::Array(include));

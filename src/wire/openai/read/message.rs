@@ -12,9 +12,9 @@ use crate::chat::request::Request;
 use crate::chat::request::Role;
 use crate::chat::request::Source;
 use crate::error::Result;
+use crate::wire::fields::Fields;
 use crate::wire::json::bad;
 use crate::wire::openai::detail;
-use crate::wire::openai::field::Fields;
 use crate::wire::openai::read::part;
 use crate::wire::seal;
 
@@ -124,7 +124,7 @@ fn reasoning(fields: &mut Fields, spelled: &mut Spelled) -> Result<Thought> {
     let details = fields.list("reasoning_details")?.unwrap_or_default();
     let (mut kinds, on_calls, strange) = detail::parts(&details);
     if !strange.is_empty() {
-        fields.put("reasoning_details", Value::Array(strange));
+        fields.keep("reasoning_details", Value::Array(strange));
     }
     if let Some(plain) = plain {
         add_plain(&mut kinds, &plain);
@@ -246,7 +246,7 @@ fn thought_signature(call: &mut Fields) -> Option<Seal> {
         fields.shift_remove("google");
     }
     if !is_empty(&extra) {
-        call.put("extra_content", extra);
+        call.keep("extra_content", extra);
     }
     seal
 }

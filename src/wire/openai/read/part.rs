@@ -6,8 +6,8 @@ use crate::chat::request::Part;
 use crate::chat::request::PartKind;
 use crate::chat::request::Source;
 use crate::error::Result;
+use crate::wire::fields::Fields;
 use crate::wire::json::bad;
-use crate::wire::openai::field::Fields;
 use crate::wire::openai::piece::data_url;
 
 /// The types of pieces with a canonical meaning; `document_url` and `thinking` are Mistral's.
@@ -125,7 +125,7 @@ fn image(fields: &mut Fields) -> Result<PartKind> {
                 return Err(fields.wrong("image_url", "an object"));
             };
             let detail = inner.text("detail")?;
-            fields.put("image_url", Value::Object(inner.rest()));
+            fields.keep("image_url", Value::Object(inner.rest()));
             detail
         }
         _ => None,
