@@ -135,11 +135,11 @@ pub fn ending() -> Vec<Step> {
     vec![chunk, Step::Send(Bytes::from_static(b"data: [DONE]\n\n"))]
 }
 
-/// `bytes` in pieces of random size.
+/// `bytes` in pieces of random size, some 2,000 at most: more would only measure the loopback.
 pub fn in_pieces(bytes: &[u8], rng: &mut fastrand::Rng) -> Vec<Step> {
     let mut rest = bytes;
     let mut steps = Vec::new();
-    let most = 1 << rng.usize(1..12);
+    let most = (1 << rng.usize(1..12)).max(bytes.len() / 1000);
     while !rest.is_empty() {
         let (piece, tail) = rest.split_at(rng.usize(1..=most).min(rest.len()));
         steps.push(Step::Send(Bytes::copy_from_slice(piece)));
