@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::CachePolicy;
 use crate::key::CacheKey;
 use crate::store::Store;
-use crate::store::answer::Exchange;
+use crate::store::exchange::Exchange;
 
 /// Memory for recent answers, bytes; the rest stays on disk.
 const MEMORY_BYTES: u64 = 32 << 20;
@@ -59,7 +59,7 @@ impl Cache {
 
     async fn load(&self, key: CacheKey) -> Option<Arc<Exchange>> {
         let store = self.store.clone();
-        let read = tokio::task::spawn_blocking(move || store.answer(&key));
+        let read = tokio::task::spawn_blocking(move || store.answers(&key).into_iter().next());
         let exchange = Arc::new(read.await.ok()??);
         self.memory.insert(key, exchange.clone());
         Some(exchange)

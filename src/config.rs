@@ -63,6 +63,8 @@ pub struct Route {
     pub targets: Vec<Weighted>,
     /// Limits of this route.
     pub timeouts: Timeouts,
+    /// What the cache may do on this route.
+    pub cache: CachePolicy,
 }
 
 /// A target and its share of a route's traffic.
@@ -119,13 +121,26 @@ pub struct CachePolicy {
     pub mode: CacheMode,
     /// How long an answer stays fresh.
     pub ttl: Duration,
-    /// The most that stored answers may take, counted before sled's own overhead.
+    /// The most that stored exchanges may take on disk, bytes.
     pub max_bytes: u64,
+    /// How long a failure that would only repeat itself is served again; zero: not at all.
+    pub error_ttl: Duration,
+    /// Answers kept of one prompt; a hit draws one of them once there are so many.
+    pub samples: u32,
+    /// Whether identical requests that are under way at once share one call.
+    pub coalesce: bool,
 }
 
 impl Default for CachePolicy {
     fn default() -> Self {
-        Self { mode: CacheMode::On, ttl: Duration::from_secs(24 * 3600), max_bytes: 1 << 30 }
+        Self {
+            mode: CacheMode::On,
+            ttl: Duration::from_secs(24 * 3600),
+            max_bytes: 1 << 30,
+            error_ttl: Duration::from_secs(10),
+            samples: 1,
+            coalesce: true,
+        }
     }
 }
 

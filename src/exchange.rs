@@ -37,7 +37,7 @@ use crate::plan::Plan;
 use crate::recorder::Credential;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
-use crate::store::answer::Exchange;
+use crate::store::exchange::Exchange;
 use crate::upstream::Opened;
 use crate::upstream::Upstream;
 use crate::upstream::body::Pump;
@@ -276,7 +276,8 @@ impl Front {
         let mut headers = std::mem::take(&mut opened.headers);
         let ending = self.ending(&ask, &opened, &headers, is_stream);
         header::add_target(&mut headers, &opened.target, ask.assigned.as_deref());
-        header::add_cache_status(&mut headers, &ending.key, ask.cache.read, ending.is_stored);
+        let is_stored = ending.is_stored && status.is_success();
+        header::add_cache_status(&mut headers, &ending.key, ask.cache.read, is_stored);
         header::add_losses(&mut headers, opened.dialect, &opened.losses);
         let Incoming { request_id, arrived, .. } = &ask.incoming;
         header::add_common(&mut headers, request_id, opened.sent, *arrived);
@@ -345,7 +346,11 @@ impl Front {
         Ending {
             front: self.clone(),
             key: ask.keys.get(at).copied().unwrap_or(CacheKey([0; 32])),
-            is_stored: ask.cache.write && opened.status.is_success(),
+            is_stored: ask.cache.write,
+            asked: ask.incoming.asked(&ask.request),
+            has_unasked_usage: opened.unasked_usage,
+            headers: header::kept(headers),
+            ttl: ask.cache.ttl,
             is_stream,
             status: opened.status.as_u16(),
             target: opened.target.clone(),

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::chat::DialectName;
 use crate::config::CacheMode;
+use crate::config::CachePolicy;
 use crate::config::Config;
 use crate::config::Route;
 use crate::config::Timeouts;
@@ -74,6 +75,18 @@ pub struct CacheRules {
     pub only_if_cached: bool,
     /// Stored answers older than this do not count.
     pub max_age: Option<Duration>,
+    /// Why the answer may not be served to anyone else, although it is stored.
+    pub not_served: Option<&'static str>,
+    /// How long the answer may be served.
+    pub ttl: Duration,
+    /// How long a failure that would only repeat itself may be served.
+    pub error_ttl: Duration,
+    /// Answers kept of one prompt.
+    pub samples: u32,
+    /// Whether the call may be shared with identical requests that are under way.
+    pub coalesce: bool,
+    /// Answers that others got with their own credential count, too: in replay mode only.
+    pub any_tenant: bool,
 }
 
 /// Headers that carry a credential, in any dialect.
@@ -117,7 +130,8 @@ pub fn plan<'c>(
         targets.retain(|target| *target != variant.target);
         targets.insert(0, variant.target.clone());
     }
-    let cache = cache_rules(config.cache.mode, caller.headers);
+    let policy = config.routes.get(&request.model).map_or(config.cache, |route| route.cache);
+    let cache = cache_rules(policy, caller.headers);
     let dialect = dialect.name();
     Ok(Plan { dialect, targets, credential_for, timeouts, enrolled, pair, cache, prompt, tenant })
 }
@@ -257,14 +271,25 @@ fn unit_text(value: &Value) -> String {
 }
 
 /// The configured mode, narrowed by the request's `Cache-Control` (RFC 9111, section 5.2.1).
-fn cache_rules(mode: CacheMode, headers: &HeaderMap) -> CacheRules {
-    let (read, write, only_if_cached) = match mode {
+fn cache_rules(policy: CachePolicy, headers: &HeaderMap) -> CacheRules {
+    let (read, write, only_if_cached) = match policy.mode {
         CacheMode::On => (true, true, false),
         CacheMode::Off => (false, false, false),
         CacheMode::Record => (false, true, false),
         CacheMode::Replay => (true, false, true),
     };
-    let mut rules = CacheRules { read, write, only_if_cached, max_age: None };
+    let mut rules = CacheRules {
+        read,
+        write,
+        only_if_cached,
+        max_age: None,
+        not_served: None,
+        ttl: policy.ttl,
+        error_ttl: policy.error_ttl,
+        samples: policy.samples,
+        coalesce: policy.coalesce && policy.mode == CacheMode::On,
+        any_tenant: policy.mode == CacheMode::Replay,
+    };
     let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|v| v.to_str().ok());
     for directive in values.flat_map(|value| value.split(',')) {
         let (name, value) = directive.split_once('=').unwrap_or((directive, ""));

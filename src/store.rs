@@ -4,7 +4,7 @@
 //! ones leave files that are never removed, a damaged directory makes `open` panic, and every
 //! record carries its own checksum because a damaged one could be lost but must never be wrong.
 
-pub mod answer;
+pub mod exchange;
 pub mod journal;
 pub mod pair;
 mod rescue;
@@ -51,7 +51,7 @@ struct Trees {
     scores: sled::Tree,
     open: sled::Tree,
     funnel: sled::Tree,
-    index: Mutex<answer::Index>,
+    index: Mutex<exchange::Index>,
     /// The highest mark given so far.
     mark: AtomicU64,
     mark_file: PathBuf,
@@ -163,7 +163,7 @@ fn try_open(path: &Path) -> std::result::Result<Store, OpenError> {
         let (exchanges, answers) = (tree("exchanges")?, tree("answers")?);
         let (pairs, scores) = (tree("pairs")?, tree("scores")?);
         let (open, funnel) = (tree("open")?, tree("funnel")?);
-        let index = Mutex::new(answer::Index::load(&answers)?);
+        let index = Mutex::new(exchange::Index::load(&answers)?);
         let mark_file = path.with_extension("mark");
         let beside = fs::read(&mark_file).ok().and_then(|mark| number(&mark)).unwrap_or(0);
         let mark = AtomicU64::new(beside);

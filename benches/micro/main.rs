@@ -34,8 +34,8 @@ use understudy::key::PromptDigest;
 use understudy::plan;
 use understudy::plan::Caller;
 use understudy::store::Store;
-use understudy::store::answer::Exchange;
-use understudy::store::answer::Head;
+use understudy::store::exchange::Exchange;
+use understudy::store::exchange::Head;
 use understudy::store::seal;
 use understudy::upstream::Opened;
 use understudy::upstream::pump::Flow;
@@ -115,7 +115,8 @@ fn whole_body() -> Bytes {
 fn exchange() -> Exchange {
     let head = Head {
         request_id: "0193d8a5-7c1e-7b52-8f0a-3f1e2d4c5b6a".into(),
-        key: "ab".repeat(32),
+        key: CacheKey([7; 32]),
+        fresh_until_ms: i64::MAX,
         target: "openai/gpt-4o".into(),
         dialect: "openai".into(),
         status: 200,
@@ -235,7 +236,7 @@ fn cache(c: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap().store;
     let key = CacheKey([7; 32]);
-    store.put_answer(key, [1; 16], &exchange()).unwrap();
+    store.put_exchange(&exchange()).unwrap();
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let memory = Cache::new(store.clone(), &CachePolicy::default());
     memory.insert(key, Arc::new(exchange()));

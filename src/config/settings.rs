@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::CacheMode;
+use super::CachePolicy;
 use super::Config;
 use super::Known;
 use super::Limits;
@@ -60,7 +61,8 @@ pub fn read(
         });
         limits(s, &mut config.limits);
         if let Some(node) = s.find("routes") {
-            routes(s.reader, node, config.timeouts, known, &mut config.routes);
+            let inherited = (config.timeouts, config.cache);
+            routes(s.reader, node, inherited, known, &mut config.routes);
         }
         known.routes.extend(config.routes.keys().cloned());
     });
@@ -150,7 +152,7 @@ fn limits(s: &mut Section<'_, '_, '_>, into: &mut Limits) {
 fn routes(
     reader: &mut Reader<'_>,
     node: &Node,
-    inherited: Timeouts,
+    inherited: (Timeouts, CachePolicy),
     known: &Known,
     into: &mut BTreeMap<String, Route>,
 ) {
@@ -159,7 +161,8 @@ fn routes(
         if key.name.trim().is_empty() {
             reader.problem(key.start, "a route needs a name", "write the model name it answers");
         }
-        let mut route = Route { targets: Vec::new(), timeouts: inherited };
+        let (limits, cache) = inherited;
+        let mut route = Route { targets: Vec::new(), timeouts: limits, cache };
         reader.section(node, &path, |s| {
             let help = "write for example targets: [openai/gpt-4o]";
             if let Some(node) = s.need("targets", help) {

@@ -15,6 +15,7 @@ use crate::experiment::Target;
 use crate::key::CacheKey;
 use crate::plan;
 use crate::plan::Caller;
+use crate::store::exchange::Asked;
 use crate::upstream::outgoing::Outgoing;
 use crate::wire::ChatRequest;
 
@@ -71,6 +72,18 @@ impl Ask {
 }
 
 impl Incoming {
+    /// What the application asked beside its body, to be stored.
+    pub fn asked(&self, head: &ChatRequest) -> Asked {
+        Asked {
+            dialect: self.dialect.name().as_str().to_owned(),
+            model: head.model.clone(),
+            stream: head.stream,
+            in_path: self.in_path.is_some(),
+            provider: self.provider.clone(),
+            query: self.query.clone(),
+        }
+    }
+
     /// Who sent it, as far as it matters.
     pub fn caller(&self) -> Caller<'_> {
         let (provider, query) = (self.provider.as_deref(), self.query.as_deref());

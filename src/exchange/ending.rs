@@ -1,24 +1,29 @@
 //! What happens when an answer has ended: it is counted, cached, and becomes half of a pair.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use bytes::BytesMut;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::chat::DialectName;
 use crate::chat::Frame;
 use crate::exchange::Front;
 use crate::experiment::Target;
 use crate::key::CacheKey;
+use crate::key::ExchangeId;
 use crate::metrics::Metrics;
 use crate::pair::Half;
 use crate::pair::Origin;
 use crate::pair::PairId;
 use crate::plan::Plan;
+use crate::price;
 use crate::recorder::Record;
-use crate::store::answer::Exchange;
-use crate::store::answer::Head;
+use crate::store::exchange::Asked;
+use crate::store::exchange::Exchange;
+use crate::store::exchange::Head;
 use crate::upstream::pump::Account;
 use crate::upstream::pump::Ended;
 use crate::wire;
@@ -29,8 +34,16 @@ pub struct Ending {
     pub front: Arc<Front>,
     /// The key of the target that answered.
     pub key: CacheKey,
-    /// The answer may be stored if it is whole.
+    /// The answer may be stored.
     pub is_stored: bool,
+    /// What was asked, and how.
+    pub asked: Asked,
+    /// The stream ends with a usage that the application did not ask for.
+    pub has_unasked_usage: bool,
+    /// Headers of the answer that a reader may want.
+    pub headers: Vec<(String, String)>,
+    /// How long the cache may serve the answer.
+    pub ttl: Duration,
     /// It is a stream of server-sent events.
     pub is_stream: bool,
     /// HTTP status.
@@ -74,18 +87,11 @@ impl Ending {
             took_us = account.took_us,
             "answered"
         );
-        let broken = match &account.ended {
-            Ended::Whole => None,
-            Ended::Unfinished => Some("unfinished"),
-            Ended::Cut(error) => {
-                tracing::warn!(request_id = self.request_id, target = %self.target, %error, "cut");
-                Some("cut")
-            }
-            Ended::TooLarge => Some("too_large"),
-            Ended::ClientLeft => Some("client_left"),
-        };
-        if let Some(broken) = broken {
-            Metrics::count(&metrics.broken, broken);
+        if let Ended::Cut(error) = &account.ended {
+            tracing::warn!(request_id = self.request_id, target = %self.target, %error, "cut");
+        }
+        if account.ended != Ended::Whole {
+            Metrics::count(&metrics.broken, account.ended.as_str());
         }
         let is_good = account.ended == Ended::Whole && self.status == 200;
         if let Some(pair) = &self.pair {
@@ -95,29 +101,45 @@ impl Ending {
             };
             self.front.recorder.record(record);
         }
-        if is_good && self.is_stored {
-            self.store(account);
+        if self.is_stored {
+            self.store(account, is_good);
         }
     }
 
-    fn store(self, account: Account) {
+    fn store(self, account: Account, is_served: bool) {
+        let answered_ms = jiff::Timestamp::now().as_millisecond();
+        let ttl_ms = i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX);
+        let usage = account.answer.usage;
         let head = Head {
+            id: ExchangeId(Uuid::now_v7().into_bytes()),
             request_id: self.request_id,
-            key: self.key.to_string(),
+            key: self.key,
+            asked: self.asked,
+            cost_nano_usd: usage.and_then(|usage| price::cost_nano_usd(&self.target, &usage)),
             target: self.target.to_string(),
             dialect: self.dialect.as_str().to_owned(),
             assigned: self.assigned,
             is_stream: self.is_stream,
+            has_unasked_usage: self.has_unasked_usage,
             status: self.status,
+            ended: account.ended.as_str().to_owned(),
             content_type: self.content_type,
-            answered_ms: jiff::Timestamp::now().as_millisecond(),
+            headers: self.headers,
+            answered_ms,
+            fresh_until_ms: if is_served { answered_ms.saturating_add(ttl_ms) } else { 0 },
+            not_served: (!is_served).then(|| "the answer is not whole".to_owned()),
+            first_us: account.pieces.first().map_or(account.took_us, |piece| piece.at_us),
             took_us: account.took_us,
-            ..Head::default()
+            usage,
+            model: account.answer.model,
+            lengths: Vec::new(),
         };
         let (request, frames) = compact(&self.request, account.pieces);
         let exchange = Arc::new(Exchange { head, request, frames });
-        self.front.cache.insert(self.key, exchange.clone());
-        self.front.recorder.record(Record::Answer { key: self.key, exchange });
+        if is_served {
+            self.front.cache.insert(self.key, exchange.clone());
+        }
+        self.front.recorder.record(Record::Exchange(exchange));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::experiment::Target;
 use crate::key::CacheKey;
 use crate::plan;
 use crate::plan::Plan;
-use crate::store::answer::Exchange;
+use crate::store::exchange::Exchange;
 use crate::wire::carry::Losses;
 
 const AGE: HeaderName = header::AGE;
@@ -31,6 +31,23 @@ const OTHER_REQUEST_IDS: [&str; 2] = ["x-amzn-requestid", "request-id"];
 
 /// The most bytes of field names in a warning.
 const MAX_LOSSES: usize = 1024;
+
+/// Headers of an answer that are stored with it.
+static KEPT: [HeaderName; 4] = [
+    header::RETRY_AFTER,
+    HeaderName::from_static("openai-processing-ms"),
+    REQUEST_ID,
+    HeaderName::from_static("request-id"),
+];
+
+/// The headers of an answer that a reader of the stored exchange may want.
+pub fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
+    let found = KEPT.iter().filter_map(|name| {
+        let value = headers.get(name)?.to_str().ok()?;
+        Some((name.as_str().to_owned(), value.to_owned()))
+    });
+    found.collect()
+}
 
 /// The headers of an answer from the cache.
 pub fn of_hit(

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::exchange::Incoming;
 use crate::exchange::Reply;
 use crate::exchange::ReplyBody;
-use crate::store::answer::Exchange;
+use crate::store::exchange::Exchange;
 use crate::tokens;
 use crate::upstream::way::Translation;
 use crate::wire;

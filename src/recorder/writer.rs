@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use crate::board::Board;
 use crate::config::CachePolicy;
@@ -175,9 +174,7 @@ impl Writer {
         self.metrics.recorder_queue.dec();
         self.waiting_bytes.fetch_sub(record.bytes(), Ordering::Relaxed);
         let written = match record {
-            Record::Answer { key, exchange } => {
-                self.store.put_answer(key, Uuid::now_v7().into_bytes(), &exchange)
-            }
+            Record::Exchange(exchange) => self.store.put_exchange(&exchange),
             Record::Intent { id, intent, live, credential } => {
                 self.intent(id, &intent, &live, credential.as_ref())
             }
@@ -373,14 +370,14 @@ impl Writer {
         self.dirty = true;
         let ttl_ms = i64::try_from(self.policy.ttl.as_millis()).unwrap_or(i64::MAX);
         let expired = jiff::Timestamp::now().as_millisecond().saturating_sub(ttl_ms);
-        if let Err(error) = self.store.trim_answers(self.policy.max_bytes, expired) {
+        if let Err(error) = self.store.sweep(self.policy.max_bytes, expired) {
             tracing::error!(%error, "old answers stay");
         }
         if let Err(error) = self.store.mark() {
             tracing::error!(%error, "nothing can be stored");
         }
-        let (answers, bytes) = self.store.answers_size();
-        self.metrics.stored_answers.set(i64::try_from(answers).unwrap_or(i64::MAX));
-        self.metrics.stored_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let size = self.store.size();
+        self.metrics.stored_answers.set(i64::try_from(size.exchanges).unwrap_or(i64::MAX));
+        self.metrics.stored_bytes.set(i64::try_from(size.packed_bytes).unwrap_or(i64::MAX));
     }
 }

@@ -69,7 +69,11 @@ pub fn target(text: &str) -> Target {
 
 pub fn route(config: &Config, targets: &[(&str, Option<u32>)]) -> Route {
     let weighted = |(name, weight): &(&str, _)| Weighted { target: target(name), weight: *weight };
-    Route { targets: targets.iter().map(weighted).collect(), timeouts: config.timeouts }
+    Route {
+        targets: targets.iter().map(weighted).collect(),
+        timeouts: config.timeouts,
+        cache: config.cache,
+    }
 }
 
 /// An experiment over every request, control against one candidate, pairs settled by `exact`.

@@ -8,8 +8,10 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::chat::Frame;
+use crate::chat::Usage;
 use crate::error::Result;
 use crate::key::CacheKey;
+use crate::key::ExchangeId;
 use crate::store::Store;
 use crate::store::failed;
 use crate::store::get;
@@ -22,44 +24,97 @@ use crate::store::seal;
 pub struct Exchange {
     /// Everything but the bytes.
     pub head: Head,
-    /// The request as it was sent upstream.
+    /// The request's body as the application sent it.
     pub request: Bytes,
-    /// The answer's body in the pieces it came in.
+    /// The answer's body in the pieces the provider sent it in.
     pub frames: Vec<Frame>,
 }
 
 /// The facts about an exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
+    /// Its name.
+    #[serde(default)]
+    pub id: ExchangeId,
     /// Our id of the request, as in `x-request-id`.
     pub request_id: String,
-    /// Hex of the cache key.
-    pub key: String,
+    /// The key of its answer.
+    pub key: CacheKey,
+    /// What was asked, and how.
+    #[serde(default)]
+    pub asked: Asked,
     /// Who answered, `provider/model`.
     pub target: String,
-    /// Dialect of request and answer.
+    /// Dialect of the answer.
     pub dialect: String,
     /// `experiment=variant` that was assigned, if any.
     pub assigned: Option<String>,
-    /// Whether the answer is a stream of server-sent events.
+    /// Whether the answer is a stream of events.
     pub is_stream: bool,
+    /// The stream ends with a usage that the application did not ask for.
+    #[serde(default)]
+    pub has_unasked_usage: bool,
     /// HTTP status.
     pub status: u16,
+    /// How the answer ended: `whole`, or why it is not.
+    #[serde(default)]
+    pub ended: String,
     /// The answer's `content-type`.
     pub content_type: String,
+    /// Headers of the answer that a reader may want besides.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
     /// When it was answered, Unix milliseconds.
     pub answered_ms: i64,
+    /// Until when the cache may serve it, Unix milliseconds; 0 when it may not at all.
+    #[serde(default)]
+    pub fresh_until_ms: i64,
+    /// Why the cache may not serve it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_served: Option<String>,
+    /// From sending the request to the first piece of the answer's body, microseconds.
+    #[serde(default)]
+    pub first_us: u64,
     /// From sending the request to the end of the answer, microseconds.
     pub took_us: u64,
+    /// Tokens, if the provider said.
+    #[serde(default)]
+    pub usage: Option<Usage>,
+    /// What it cost, billionths of a dollar, if that is known.
+    #[serde(default)]
+    pub cost_nano_usd: Option<u64>,
+    /// The model that answered, as the provider names it.
+    #[serde(default)]
+    pub model: Option<String>,
     /// Offset and length of each frame; filled in when the exchange is written.
     #[serde(default)]
     pub lengths: Vec<(u64, u32)>,
 }
 
+/// What an application asked beside its body.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The request's dialect.
+    pub dialect: String,
+    /// The model asked for: a route's name, or a provider's model.
+    pub model: String,
+    /// Whether the answer was to come as a stream.
+    pub stream: bool,
+    /// Model and streaming were said by the path.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_path: bool,
+    /// The provider whose path prefix was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// What the URL asked besides, without credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+}
+
 /// Where an answer is and until when it may be served; the row of a key.
 #[derive(Clone, Copy, Debug)]
 struct Row {
-    id: [u8; 16],
+    id: ExchangeId,
     answered_ms: i64,
     bytes: u32,
 }
@@ -93,6 +148,13 @@ impl Index {
         old
     }
 
+    fn forget(&mut self, key: &CacheKey, id: ExchangeId) -> Option<Row> {
+        let row = self.rows.get(key).copied().filter(|row| row.id == id)?;
+        self.rows.remove(key);
+        self.bytes -= u64::from(row.bytes);
+        Some(row)
+    }
+
     /// The oldest key, once more than `max_bytes` are stored or it was answered before `expired`.
     fn next_to_go(&mut self, max_bytes: u64, expired_ms: i64) -> Option<(CacheKey, Row)> {
         while let Some((answered_ms, key)) = self.age.front().copied() {
@@ -116,14 +178,14 @@ impl Index {
 
 impl Row {
     fn write(&self) -> Vec<u8> {
-        [&self.id[..], &self.answered_ms.to_le_bytes(), &self.bytes.to_le_bytes()].concat()
+        [&self.id.0[..], &self.answered_ms.to_le_bytes(), &self.bytes.to_le_bytes()].concat()
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let (id, rest) = bytes.split_first_chunk::<16>()?;
         let (answered_ms, rest) = rest.split_first_chunk::<8>()?;
         Some(Self {
-            id: *id,
+            id: ExchangeId(*id),
             answered_ms: i64::from_le_bytes(*answered_ms),
             bytes: u32::from_le_bytes(rest.try_into().ok()?),
         })
@@ -172,55 +234,102 @@ fn take(payload: &mut Bytes, length: u32) -> Option<Bytes> {
     (length <= payload.len()).then(|| payload.split_to(length))
 }
 
+/// What the stored exchanges take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// How many there are.
+    pub exchanges: u64,
+    /// Their packed size, bytes.
+    pub packed_bytes: u64,
+    /// What their files take, bytes.
+    pub disk_bytes: u64,
+}
+
 impl Store {
     /// Whether an answer is stored under `key`; reads no disk.
     pub fn has_answer(&self, key: &CacheKey) -> bool {
         self.index().rows.contains_key(key)
     }
 
-    /// How many answers are stored, and their packed size in bytes.
-    pub fn answers_size(&self) -> (u64, u64) {
+    /// How many exchanges are stored, and how much they take.
+    pub fn size(&self) -> Size {
         let index = self.index();
-        (index.rows.len() as u64, index.bytes)
+        let disk_bytes = self.inner.db.size_on_disk().unwrap_or(0);
+        Size { exchanges: index.rows.len() as u64, packed_bytes: index.bytes, disk_bytes }
     }
 
-    /// The exchange stored under `key`; a damaged record reads as not stored.
-    pub fn answer(&self, key: &CacheKey) -> Option<Exchange> {
-        let id = self.index().rows.get(key)?.id;
-        let record = get(&self.inner.exchanges, &id).ok()??;
+    /// The answers under `key` that the cache may serve, the newest first; a damaged record reads
+    /// as not stored.
+    pub fn answers(&self, key: &CacheKey) -> Vec<Exchange> {
+        let id = self.index().rows.get(key).map(|row| row.id);
+        let found = id.and_then(|id| self.exchange(id));
+        found.filter(|found| found.head.fresh_until_ms > 0).into_iter().collect()
+    }
+
+    /// The exchange of this name; a damaged record reads as not stored.
+    pub fn exchange(&self, id: ExchangeId) -> Option<Exchange> {
+        let record = get(&self.inner.exchanges, &id.0).ok()??;
         Exchange::unseal(&record)
     }
 
-    /// Stores an exchange under its key, replacing an older one.
+    /// Shows every exchange, the newest first, those older than `before` only, until `show` says
+    /// that it has seen enough by giving false.
+    pub fn scan(&self, before: Option<ExchangeId>, show: &mut dyn FnMut(Exchange) -> bool) {
+        let mut rows: Vec<ExchangeId> = self.index().rows.values().map(|row| row.id).collect();
+        rows.sort_unstable_by(|a, b| b.cmp(a));
+        let rows = rows.into_iter().filter(|id| before.is_none_or(|before| *id < before));
+        for exchange in rows.filter_map(|id| self.exchange(id)) {
+            if !show(exchange) {
+                return;
+            }
+        }
+    }
+
+    /// Stores an exchange.
     ///
     /// # Errors
     /// The disk is full or gone.
-    pub fn put_answer(&self, key: CacheKey, id: [u8; 16], exchange: &Exchange) -> Result<()> {
+    pub fn put_exchange(&self, exchange: &Exchange) -> Result<()> {
         let Some(record) = exchange.seal(&mut self.sealer()) else { return Ok(()) };
         let bytes = u32::try_from(record.len()).unwrap_or(u32::MAX);
-        let row = Row { id, answered_ms: exchange.head.answered_ms, bytes };
-        put(&self.inner.exchanges, &id, &record).map_err(|e| failed(&e))?;
+        let Head { id, key, answered_ms, .. } = exchange.head;
+        let row = Row { id, answered_ms, bytes };
+        put(&self.inner.exchanges, &id.0, &record).map_err(|e| failed(&e))?;
         self.inner.answers.insert(key.0, row.write()).map_err(|e| failed(&e))?;
         let old = self.index().insert(key, row);
         match old {
-            Some(old) => self.remove_exchange(&old.id),
+            Some(old) => self.drop_record(old.id),
             None => Ok(()),
         }
     }
 
-    /// Drops answers from before `expired_ms` (Unix milliseconds), then the oldest, until the rest
-    /// fits; returns how many went.
+    /// Forgets an exchange; false when there was none.
     ///
     /// # Errors
     /// The disk is gone.
-    pub fn trim_answers(&self, max_bytes: u64, expired_ms: i64) -> Result<u64> {
+    pub fn forget_exchange(&self, id: ExchangeId) -> Result<bool> {
+        let Some(exchange) = self.exchange(id) else { return Ok(false) };
+        let key = exchange.head.key;
+        if let Some(row) = self.index().forget(&key, id) {
+            self.inner.answers.remove(key.0).map_err(|e| failed(&e))?;
+            self.drop_record(row.id)?;
+        }
+        Ok(true)
+    }
+
+    /// Drops what nobody may be served any more, then the oldest, until the rest fits into
+    /// `max_bytes`; returns how many went.
+    ///
+    /// # Errors
+    /// The disk is gone.
+    pub fn sweep(&self, max_bytes: u64, expired_ms: i64) -> Result<u64> {
         let mut gone = 0;
         loop {
             let Some((key, row)) = self.index().next_to_go(max_bytes, expired_ms) else {
                 return Ok(gone);
             };
             self.inner.answers.remove(key.0).map_err(|e| failed(&e))?;
-            self.remove_exchange(&row.id)?;
+            self.drop_record(row.id)?;
             gone += 1;
         }
     }
@@ -231,8 +340,8 @@ impl Store {
         Ok(())
     }
 
-    fn remove_exchange(&self, id: &[u8; 16]) -> Result<()> {
-        remove(&self.inner.exchanges, id).map_err(|e| failed(&e))
+    fn drop_record(&self, id: ExchangeId) -> Result<()> {
+        remove(&self.inner.exchanges, &id.0).map_err(|e| failed(&e))
     }
 
     fn index(&self) -> std::sync::MutexGuard<'_, Index> {
