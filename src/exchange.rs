@@ -4,6 +4,7 @@ pub mod ask;
 pub mod count;
 pub mod ending;
 pub mod header;
+pub mod hit;
 pub mod pass;
 pub mod translate;
 
@@ -17,7 +18,6 @@ use tokio::time::Instant;
 
 use crate::board::Board;
 use crate::cache::Cache;
-use crate::chat::DialectName;
 use crate::config::Config;
 use crate::error::Error;
 use crate::error::Kind;
@@ -25,6 +25,8 @@ use crate::error::Result;
 use crate::exchange::ask::Ask;
 use crate::exchange::ending::Ending;
 use crate::exchange::ending::PairEnding;
+use crate::exchange::hit::Form;
+use crate::exchange::hit::Serving;
 use crate::exchange::translate::Question;
 use crate::experiment::Target;
 use crate::key::CacheKey;
@@ -49,7 +51,6 @@ use crate::upstream::way::Way;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
 use crate::wire::InPath;
-use crate::wire::json;
 
 /// What answering needs; handlers hold it in an `Arc`.
 pub struct Front {
@@ -125,8 +126,11 @@ impl Front {
         if plan.cache.read {
             let now_ms = jiff::Timestamp::now().as_millisecond();
             if let Some(hit) = self.cache.get(&key, now_ms, plan.cache.max_age).await {
-                Metrics::count(&self.metrics.cache, "hit");
-                return self.hit(&plan, &request, &incoming, &key, &hit, now_ms);
+                let serving = Form::of(&incoming, &request).serving(&hit);
+                if let Some(serving) = serving.filter(|s| *s != Serving::Lossy) {
+                    Metrics::count(&self.metrics.cache, "hit");
+                    return self.hit((&plan, &request, &incoming), &key, (&hit, serving), now_ms);
+                }
             }
         }
         if plan.cache.only_if_cached {
@@ -150,11 +154,9 @@ impl Front {
 
     fn hit(
         &self,
-        plan: &Plan<'_>,
-        request: &ChatRequest,
-        incoming: &Incoming,
+        (plan, request, incoming): (&Plan<'_>, &ChatRequest, &Incoming),
         key: &CacheKey,
-        hit: &Exchange,
+        (hit, serving): (&Exchange, Serving),
         now_ms: i64,
     ) -> Result<Reply> {
         if self.promise_pair(plan, request, incoming)
@@ -163,19 +165,8 @@ impl Front {
             self.recorder.record(ending.from_cache(hit));
         }
         let headers = header::of_hit(plan, incoming, key, hit, now_ms);
-        let status = StatusCode::from_u16(hit.head.status).unwrap_or(StatusCode::OK);
         self.metrics.request_seconds.observe(incoming.arrived.elapsed().as_secs_f64());
-        let stored = DialectName::parse(&hit.head.dialect).unwrap_or(plan.dialect);
-        if stored != plan.dialect {
-            let question = Question::new(incoming, request)?;
-            let (headers, body) = question.answer_from(stored, hit, headers)?;
-            return Ok(Reply { status, headers, body: ReplyBody::Whole(body) });
-        }
-        let is_enrolled = plan.enrolled.is_some();
-        let unasked =
-            is_enrolled && hit.head.is_stream && json::with_stream_usage(&request.body)?.is_some();
-        let body = if unasked { WithoutUsage::all(&hit.body()) } else { hit.body() };
-        Ok(Reply { status, headers, body: ReplyBody::Whole(body) })
+        hit::reply(hit, serving, incoming, request, headers)
     }
 
     /// Tells the recorder that this request is to make a pair; false when it could not take it.

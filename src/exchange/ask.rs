@@ -11,6 +11,7 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::exchange::Incoming;
 use crate::exchange::ending::PairEnding;
+use crate::exchange::hit::Form;
 use crate::experiment::Target;
 use crate::key::CacheKey;
 use crate::plan;
@@ -74,10 +75,13 @@ impl Ask {
 impl Incoming {
     /// What the application asked beside its body, to be stored.
     pub fn asked(&self, head: &ChatRequest) -> Asked {
+        let form = Form::of(self, head);
         Asked {
-            dialect: self.dialect.name().as_str().to_owned(),
+            dialect: form.dialect.as_str().to_owned(),
             model: head.model.clone(),
-            stream: head.stream,
+            stream: form.stream,
+            usage: form.usage,
+            in_array: form.in_array,
             in_path: self.in_path.is_some(),
             provider: self.provider.clone(),
             query: self.query.clone(),

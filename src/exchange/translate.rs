@@ -18,7 +18,6 @@ use crate::error::Result;
 use crate::exchange::Incoming;
 use crate::exchange::Reply;
 use crate::exchange::ReplyBody;
-use crate::store::exchange::Exchange;
 use crate::tokens;
 use crate::upstream::way::Translation;
 use crate::wire;
@@ -94,22 +93,6 @@ impl Question {
         let body = self.say(events)?;
         self.set_content_type(&mut headers);
         Ok(Reply { status, headers, body: ReplyBody::Whole(body) })
-    }
-
-    /// A stored answer.
-    ///
-    /// # Errors
-    /// It is not whole, which is never stored.
-    pub fn answer_from(
-        &self,
-        stored: DialectName,
-        hit: &Exchange,
-        mut headers: HeaderMap,
-    ) -> Result<(HeaderMap, Bytes)> {
-        let pieces = hit.frames.iter().map(|frame| &frame.bytes[..]);
-        let body = self.say(events(stored, hit.head.is_stream, pieces))?;
-        self.set_content_type(&mut headers);
-        Ok((headers, body))
     }
 
     /// The answer in the form that was asked for, in one piece.

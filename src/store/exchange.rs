@@ -100,6 +100,12 @@ pub struct Asked {
     pub model: String,
     /// Whether the answer was to come as a stream.
     pub stream: bool,
+    /// Whether a stream was to end with the usage, in dialects that ask.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub usage: bool,
+    /// Whether a stream was to be one JSON array; Gemini only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_array: bool,
     /// Model and streaming were said by the path.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_path: bool,
