@@ -104,7 +104,8 @@ pub fn reply(
         Serving::WithoutUsage => WithoutUsage::all(&stored.body()),
         Serving::Translated | Serving::Lossy => {
             let from = DialectName::parse(&stored.head.dialect).unwrap_or(incoming.dialect.name());
-            let pieces: Vec<Bytes> = stored.frames.iter().map(|frame| frame.bytes.clone()).collect();
+            let pieces: Vec<Bytes> =
+                stored.frames.iter().map(|frame| frame.bytes.clone()).collect();
             let question = Question::new(incoming, request)?;
             return question.reply(status, headers, from, stored.head.is_stream, &pieces);
         }

@@ -1,0 +1,138 @@
+//! A hit is a miss without the call: one stored answer means the same in every form.
+
+use serde_json::Value;
+use serde_json::json;
+use understudy::chat::Answer as Said;
+use understudy::chat::ChatEvent;
+use understudy::chat::DialectName;
+use understudy::wire;
+
+use crate::harness::provider::Answer;
+use crate::harness::provider::Provider;
+use crate::harness::provider::Step;
+use crate::harness::sidecar::Reply;
+use crate::harness::sidecar::Sidecar;
+use crate::harness::sidecar::config;
+use crate::harness::sidecar::whole;
+use crate::recordings;
+use crate::recordings::Recording;
+
+/// Every API with recordings of chat, and the dialect of its provider.
+const APIS: [(&str, DialectName); 6] = [
+    ("chat", DialectName::OpenAi),
+    ("responses", DialectName::Responses),
+    ("messages", DialectName::Anthropic),
+    ("generate_content", DialectName::Gemini),
+    ("cohere_v2_chat", DialectName::Cohere),
+    ("converse", DialectName::Converse),
+];
+
+const CLIENTS: [DialectName; 4] =
+    [DialectName::OpenAi, DialectName::Responses, DialectName::Anthropic, DialectName::Gemini];
+
+/// The same question in each dialect's words: they differ in nothing that a model may see.
+fn question(dialect: DialectName, text: &str, stream: bool) -> (String, Value) {
+    let turns = json!([{"role": "user", "content": text}]);
+    match dialect {
+        DialectName::Responses => {
+            let body = json!({"model": "alpha/m", "input": turns, "max_output_tokens": 99,
+                "stream": stream});
+            ("/v1/responses".to_owned(), body)
+        }
+        DialectName::Anthropic => {
+            let body = json!({"model": "alpha/m", "messages": turns, "max_tokens": 99,
+                "stream": stream});
+            ("/v1/messages".to_owned(), body)
+        }
+        DialectName::Gemini => {
+            let verb = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+            let body = json!({"contents": [{"role": "user", "parts": [{"text": text}]}],
+                "generationConfig": {"maxOutputTokens": 99}});
+            (format!("/v1beta/models/alpha/m:{verb}"), body)
+        }
+        _ => {
+            let mut body = json!({"model": "alpha/m", "messages": turns,
+                "max_completion_tokens": 99, "stream": stream});
+            if stream {
+                body["stream_options"] = json!({"include_usage": true});
+            }
+            ("/v1/chat/completions".to_owned(), body)
+        }
+    }
+}
+
+async fn ask(sidecar: &Sidecar, dialect: DialectName, id: &str, stream: bool) -> Reply {
+    let (path, body) = question(dialect, id, stream);
+    whole(sidecar.post(&path, body.to_string())).await
+}
+
+fn recorded(dialect: DialectName, recording: &Recording) -> Answer {
+    let kind = match (recording.is_stream, dialect) {
+        (true, DialectName::Converse) => "application/vnd.amazon.eventstream",
+        (true, _) => "text/event-stream",
+        (false, _) => "application/json",
+    };
+    let bytes = bytes::Bytes::copy_from_slice(&recording.bytes);
+    Answer::new(recording.status, kind, vec![Step::Send(bytes)])
+}
+
+/// What a client of `dialect` reads, without what is made anew for every answer.
+fn read(dialect: DialectName, stream: bool, body: &[u8]) -> Said {
+    let mut said = wire::fold(dialect.dialect(), stream, [body]);
+    said.id = None;
+    said
+}
+
+/// What is only in its provider's own form is asked for again rather than left out.
+fn is_portable(events: &[ChatEvent]) -> bool {
+    !events.iter().any(|event| matches!(event, ChatEvent::Other { .. }))
+        && events.iter().any(|event| matches!(event, ChatEvent::Usage(_)))
+}
+
+async fn check(api: &str, from: DialectName) -> (usize, usize) {
+    let provider = Provider::start().await;
+    let mut config = config(&[("alpha", &provider)]);
+    config.providers.get_mut("alpha").unwrap().dialects = vec![from];
+    let sidecar = Sidecar::start(config).await;
+    let own = CLIENTS.into_iter().find(|client| *client == from).unwrap_or(DialectName::OpenAi);
+    let (mut entries, mut hits) = (0, 0);
+    for recording in recordings::of_api(api).unwrap_or_default() {
+        let events = recordings::events(from, &recording);
+        let answer = recordings::fold(from, &recording, &[&recording.bytes]);
+        if recording.status != 200 || !answer.is_whole() || !is_portable(&events) {
+            continue;
+        }
+        let (id, is_stream) = (recording.id.as_str(), recording.is_stream);
+        provider.expect(recorded(from, &recording));
+        let miss = ask(&sidecar, own, id, is_stream).await;
+        assert_eq!(miss.cache(), "understudy; fwd=miss; stored", "{id}");
+        for client in CLIENTS {
+            for stream in [false, true] {
+                let hit = ask(&sidecar, client, id, stream).await;
+                let form = format!("{id} as {} {stream}: {}", client.as_str(), hit.text());
+                assert_eq!((hit.status, hit.cache()), (200, "understudy; hit"), "{form}");
+                let expected = match (client, stream) == (from, is_stream) {
+                    true => read(client, stream, &recording.bytes),
+                    false => read(client, stream, &recordings::written(client, &events, stream)),
+                };
+                assert_eq!(read(client, stream, &hit.body), expected, "{form}");
+                if (client, stream) == (own, is_stream) {
+                    assert_eq!(hit.body, miss.body, "{form}");
+                }
+                hits += 1;
+            }
+        }
+        entries += 1;
+    }
+    assert_eq!(provider.calls().len(), entries, "one call for all forms of one question");
+    sidecar.stop().await;
+    (entries, hits)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_entry_serves_every_dialect_streamed_and_whole_and_means_the_same() {
+    for (api, from) in APIS {
+        let (entries, hits) = check(api, from).await;
+        println!("{api}: {entries} stored answers, {hits} hits in other forms and the same");
+    }
+}
