@@ -1,5 +1,6 @@
 //! Everything decided about a request before any IO.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -8,6 +9,7 @@ use serde_json::Map;
 use serde_json::Value;
 
 use crate::chat::DialectName;
+use crate::chat::request::Request;
 use crate::config::CacheMode;
 use crate::config::CachePolicy;
 use crate::config::Config;
@@ -62,6 +64,8 @@ pub struct Plan<'c> {
     pub prompt: PromptDigest,
     /// For whom.
     pub tenant: Tenant,
+    /// The whole request; `None` where only the provider can tell what it means.
+    pub request: Option<Arc<Request>>,
 }
 
 /// What the cache may do for one request.
@@ -132,8 +136,19 @@ pub fn plan<'c>(
     }
     let policy = config.routes.get(&request.model).map_or(config.cache, |route| route.cache);
     let cache = cache_rules(policy, caller.headers);
-    let dialect = dialect.name();
-    Ok(Plan { dialect, targets, credential_for, timeouts, enrolled, pair, cache, prompt, tenant })
+    let request = dialect.read(request).ok().map(Arc::new);
+    Ok(Plan {
+        dialect: dialect.name(),
+        targets,
+        credential_for,
+        timeouts,
+        enrolled,
+        pair,
+        cache,
+        prompt,
+        tenant,
+        request,
+    })
 }
 
 /// What the path and the query ask that the body does not.
