@@ -1,9 +1,12 @@
 //! Everything decided about a request before any IO.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
+use http::HeaderName;
+use http::HeaderValue;
 use http::header;
 use serde_json::Map;
 use serde_json::Value;
@@ -13,6 +16,7 @@ use crate::chat::request::Request;
 use crate::config::CacheMode;
 use crate::config::CachePolicy;
 use crate::config::Config;
+use crate::config::Provider;
 use crate::config::Route;
 use crate::config::Timeouts;
 use crate::error::Error;
@@ -23,8 +27,14 @@ use crate::experiment::Target;
 use crate::experiment::Unit;
 use crate::experiment::Variant;
 use crate::experiment::assign::position;
+use crate::key;
 use crate::key::CacheKey;
+use crate::key::Ingredients;
+use crate::key::KEY_HEADERS;
+use crate::key::NOT_IN_KEY_OF_QUERY;
 use crate::key::PromptDigest;
+use crate::key::Reach;
+use crate::key::TENANT_HEADERS;
 use crate::key::Tenant;
 use crate::pair::PairId;
 use crate::provider;
@@ -62,10 +72,31 @@ pub struct Plan<'c> {
     pub cache: CacheRules,
     /// What is asked, whoever answers.
     pub prompt: PromptDigest,
+    /// Which requests may share that digest.
+    pub reach: Reach,
     /// For whom.
     pub tenant: Tenant,
+    /// The headers that make another answer.
+    pub headers: Vec<SentHeader>,
+    /// Who can be asked, by name.
+    pub providers: &'c BTreeMap<String, Provider>,
     /// The whole request; `None` where only the provider can tell what it means.
     pub request: Option<Arc<Request>>,
+}
+
+/// A header that makes another answer of the same body, as it was sent.
+#[derive(Clone, Debug)]
+pub struct SentHeader {
+    /// Its name.
+    pub name: HeaderName,
+    /// Its value.
+    pub value: HeaderValue,
+    /// The dialects whose providers read it; `None`: any may, as the configuration says.
+    pub read_by: Option<&'static [DialectName]>,
+    /// Whether it chooses an account, and so counts with the tenant.
+    pub is_account: bool,
+    /// Why it counts.
+    pub reason: &'static str,
 }
 
 /// What the cache may do for one request.
@@ -106,15 +137,8 @@ pub fn plan<'c>(
     request: &ChatRequest,
     caller: &Caller<'_>,
 ) -> Result<Plan<'c>> {
-    let prompt = PromptDigest::of(dialect.name(), &request.body, &beside(request, caller));
-    let prompt = prompt.map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        // What the dialect read without descending into it can only be too deep, or broken there.
-        let is_deep = error.to_string().starts_with("recursion limit");
-        let what = if is_deep { "is nested too deeply" } else { "is not valid JSON" };
-        let what = format!("the body {what} (line {line}, column {column})");
-        Error::new(Kind::BadRequest, what)
-    })?;
+    let read = key::read(dialect, request, &beside(caller)).map_err(|error| not_json(&error))?;
+    let (prompt, reach, whole) = (read.digest, read.reach, read.request.map(Arc::new));
     let tenant = tenant(config, caller.headers);
     let (asked, timeouts) = resolve(config, dialect, &request.model, caller.provider, &prompt)?;
     let first = asked.first().ok_or_else(|| {
@@ -136,7 +160,7 @@ pub fn plan<'c>(
     }
     let policy = config.routes.get(&request.model).map_or(config.cache, |route| route.cache);
     let cache = cache_rules(policy, caller.headers);
-    let request = dialect.read(request).ok().map(Arc::new);
+    let headers = SentHeader::all(config, caller.headers);
     Ok(Plan {
         dialect: dialect.name(),
         targets,
@@ -146,18 +170,28 @@ pub fn plan<'c>(
         pair,
         cache,
         prompt,
+        reach,
         tenant,
-        request,
+        headers,
+        providers: &config.providers,
+        request: whole,
     })
 }
 
-/// What the path and the query ask that the body does not.
-fn beside<'a>(request: &ChatRequest, caller: &Caller<'a>) -> Vec<&'a str> {
-    let streams = request.model_at.is_none().then_some(match request.stream {
-        true => "stream",
-        false => "whole",
-    });
-    streams.into_iter().chain(caller.query).collect()
+/// What the query asks that the body does not.
+fn beside<'a>(caller: &Caller<'a>) -> Vec<&'a str> {
+    let pairs = caller.query.into_iter().flat_map(|query| query.split('&'));
+    let counts = |pair: &&str| NOT_IN_KEY_OF_QUERY.iter().all(|(name, _)| name != pair);
+    pairs.filter(|pair| !pair.is_empty()).filter(counts).collect()
+}
+
+fn not_json(error: &serde_json::Error) -> Error {
+    let (line, column) = (error.line(), error.column());
+    // What the dialect read without descending into it can only be too deep, or broken there.
+    let is_deep = error.to_string().starts_with("recursion limit");
+    let what = if is_deep { "is nested too deeply" } else { "is not valid JSON" };
+    let what = format!("the body {what} (line {line}, column {column})");
+    Error::new(Kind::BadRequest, what)
 }
 
 impl Plan<'_> {
@@ -165,13 +199,34 @@ impl Plan<'_> {
     ///
     /// The variant counts, and so does what it changes: two variants never share an answer.
     pub fn key(&self, target: &Target) -> CacheKey {
-        let Some((experiment, variant)) = self.enrolled else {
-            return CacheKey::of(&self.prompt, target, &self.tenant, &[]);
-        };
         let patch = self.patch(target).map(|patch| Value::Object(patch.clone()).to_string());
         let patch = patch.as_deref().unwrap_or_default();
-        let parts = [experiment.name.as_str(), variant.name.as_str(), patch];
-        CacheKey::of(&self.prompt, target, &self.tenant, &parts)
+        let variant = self
+            .enrolled
+            .map(|(experiment, variant)| [experiment.name.as_str(), variant.name.as_str(), patch]);
+        let sent = |is_account: bool| -> Vec<(&str, &[u8])> {
+            let sent = self.headers_for(target).filter(|sent| sent.is_account == is_account);
+            sent.map(|sent| (sent.name.as_str(), sent.value.as_bytes())).collect()
+        };
+        CacheKey::of(&Ingredients {
+            prompt: &self.prompt,
+            target,
+            variant: variant.as_ref().map_or(&[], |variant| variant.as_slice()),
+            headers: &sent(false),
+            tenant: &self.tenant,
+            accounts: &sent(true),
+        })
+    }
+
+    /// The headers that make another answer of `target`'s, because its provider may read them.
+    pub fn headers_for(&self, target: &Target) -> impl Iterator<Item = &SentHeader> {
+        let provider = self.providers.get(&target.provider);
+        let spoken = provider.map_or(&[][..], |provider| provider.dialects.as_slice());
+        let is_own = spoken.contains(&self.dialect);
+        let reads = move |sent: &&SentHeader| {
+            is_own || sent.read_by.is_none_or(|by| by.iter().any(|by| spoken.contains(by)))
+        };
+        self.headers.iter().filter(reads)
     }
 
     /// What is laid over the request for `target`: the variant's changes, for its own target only.
@@ -193,16 +248,53 @@ fn credential_for(config: &Config, model: &str, prefix: Option<&str>, first: &Ta
     prefix.unwrap_or(&named.provider).to_owned()
 }
 
+impl SentHeader {
+    /// Those of the table and of the configuration, in that order.
+    fn all(config: &Config, headers: &HeaderMap) -> Vec<Self> {
+        if headers.is_empty() {
+            return Vec::new();
+        }
+        let of_table = KEY_HEADERS.iter().flat_map(|row| {
+            let values = headers.get_all(row.name).iter();
+            let counts = values.filter(|value| row.usual.is_none_or(|usual| *value != usual));
+            counts.map(|value| Self {
+                name: HeaderName::from_static(row.name),
+                value: value.clone(),
+                read_by: Some(row.read_by),
+                is_account: row.is_account,
+                reason: row.reason,
+            })
+        });
+        let of_config = config.vary.iter().flat_map(|name| {
+            headers.get_all(name).iter().map(|value| Self {
+                name: name.clone(),
+                value: value.clone(),
+                read_by: None,
+                is_account: false,
+                reason: "named under cache.vary in the configuration",
+            })
+        });
+        of_table.chain(of_config).collect()
+    }
+}
+
 /// Whose credentials these are.
 fn tenant(config: &Config, headers: &HeaderMap) -> Tenant {
+    let names = tenant_headers(config);
+    Tenant::of(names.flat_map(|name| {
+        headers.get_all(name).iter().flat_map(move |value| [name.as_bytes(), value.as_bytes()])
+    }))
+}
+
+/// The headers that tell one tenant from another.
+pub fn tenant_headers(config: &Config) -> impl Iterator<Item = &str> {
     let own = config.providers.values().filter_map(|provider| match &provider.auth {
         Auth::Header(name) => Some(name.as_str()),
         _ => None,
     });
+    let beside = TENANT_HEADERS.iter().map(|(name, _)| *name);
     let own = own.filter(|name| !CREDENTIAL_HEADERS.contains(name));
-    Tenant::of(CREDENTIAL_HEADERS.into_iter().chain(own).flat_map(|name| {
-        headers.get_all(name).iter().flat_map(move |value| [name.as_bytes(), value.as_bytes()])
-    }))
+    CREDENTIAL_HEADERS.into_iter().chain(own).chain(beside)
 }
 
 /// A route of that name, else `provider/model`, else a model of the prefix's or dialect's provider.

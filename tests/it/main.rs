@@ -15,6 +15,7 @@ mod dialect;
 mod fidelity;
 mod fuzz;
 mod harness;
+mod key;
 mod process;
 mod provider;
 mod proxy;
