@@ -166,7 +166,10 @@ impl Front {
         let status = StatusCode::from_u16(hit.head.status).unwrap_or(StatusCode::OK);
         self.metrics.request_seconds.observe(incoming.arrived.elapsed().as_secs_f64());
         let stored = DialectName::parse(&hit.head.dialect).unwrap_or(plan.dialect);
-        if stored != plan.dialect {
+        // What is stored once serves any form: whole, a stream of events, an array of chunks.
+        let is_events = request.stream && !incoming.in_array(request.stream);
+        let is_same = hit.head.is_stream == is_events && hit.head.asked.stream == request.stream;
+        if stored != plan.dialect || !is_same {
             let question = Question::new(incoming, request)?;
             let (headers, body) = question.answer_from(stored, hit, headers)?;
             return Ok(Reply { status, headers, body: ReplyBody::Whole(body) });
