@@ -20,9 +20,11 @@ pub use field::KeyHeader;
 pub use field::NOT_IN_KEY;
 pub use field::NOT_IN_KEY_OF_QUERY;
 pub use field::TENANT_HEADERS;
+pub use json::LeftOut;
 pub use prompt::MAX_COMMON_BYTES;
 pub use prompt::Reach;
 pub use prompt::Reading;
+pub use prompt::left_out;
 pub use prompt::read;
 
 /// Raised when the meaning of a digest changes, so that old entries can never be found again.

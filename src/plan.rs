@@ -66,6 +66,8 @@ pub struct Plan<'c> {
     pub timeouts: Timeouts,
     /// The experiment the request takes part in, and its variant.
     pub enrolled: Option<(&'c Experiment, &'c Variant)>,
+    /// What was randomized there: the value that stays on its variant.
+    pub unit: Option<String>,
     /// The pair it makes, if it is sampled.
     pub pair: Option<PairId>,
     /// What the cache may do.
@@ -147,9 +149,10 @@ pub fn plan<'c>(
     let credential_for = credential_for(config, &request.model, caller.provider, first);
     let mut experiments = config.experiments.iter();
     let experiment = experiments.find(|e| e.matches.accepts(&request.model, first, caller.headers));
-    let enrolled = experiment.map(|experiment| {
-        (experiment, experiment.assign(unit(experiment, dialect, request, caller).as_bytes()))
-    });
+    let unit = experiment.map(|experiment| unit(experiment, dialect, request, caller));
+    let enrolled = experiment.zip(unit.as_ref());
+    let enrolled =
+        enrolled.map(|(experiment, unit)| (experiment, experiment.assign(unit.as_bytes())));
     let pair = experiment
         .filter(|experiment| experiment.is_shadowed(&prompt.0))
         .map(|experiment| PairId::of(&experiment.name, &prompt, &tenant));
@@ -167,6 +170,7 @@ pub fn plan<'c>(
         credential_for,
         timeouts,
         enrolled,
+        unit,
         pair,
         cache,
         prompt,
@@ -227,6 +231,11 @@ impl Plan<'_> {
             is_own || sent.read_by.is_none_or(|by| by.iter().any(|by| spoken.contains(by)))
         };
         self.headers.iter().filter(reads)
+    }
+
+    /// Whether the wish for a stream's usage is not in the digest, as it is with whole answers.
+    pub fn leaves_usage_out(&self, head: &ChatRequest) -> bool {
+        self.reach != Reach::SameForm && key::left_out(self.dialect, head).stream_usage
     }
 
     /// What is laid over the request for `target`: the variant's changes, for its own target only.

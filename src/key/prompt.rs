@@ -93,7 +93,7 @@ pub fn read(
 /// What of a body chooses only the form of the answer.
 ///
 /// Without a stream its options are an error to some providers, and so they count.
-fn left_out(dialect: DialectName, head: &ChatRequest) -> LeftOut {
+pub fn left_out(dialect: DialectName, head: &ChatRequest) -> LeftOut {
     let stream = head.model_at.is_some();
     let has_option = matches!(dialect, DialectName::OpenAi | DialectName::Completions);
     LeftOut { stream, stream_usage: stream && has_option && head.stream }
