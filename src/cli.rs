@@ -2,8 +2,8 @@
 
 mod check;
 mod demo;
-mod explain;
 mod experiment;
+mod explain;
 mod files;
 mod providers;
 mod serve;

@@ -1,9 +1,9 @@
 //! What makes two requests the same: the digest of the prompt and the key of its answer.
 
-mod common;
 mod field;
 mod json;
 mod prompt;
+mod words;
 
 use std::fmt;
 

@@ -1,12 +1,12 @@
 //! Everything decided about a request before any IO.
 
+mod sent;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::HeaderName;
-use http::HeaderValue;
 use http::header;
 use serde_json::Map;
 use serde_json::Value;
@@ -30,17 +30,19 @@ use crate::experiment::assign::position;
 use crate::key;
 use crate::key::CacheKey;
 use crate::key::Ingredients;
-use crate::key::KEY_HEADERS;
 use crate::key::NOT_IN_KEY_OF_QUERY;
 use crate::key::PromptDigest;
 use crate::key::Reach;
-use crate::key::TENANT_HEADERS;
 use crate::key::Tenant;
 use crate::pair::PairId;
 use crate::provider;
-use crate::provider::Auth;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
+
+pub use sent::SentHeader;
+pub use sent::tenant_headers;
+
+use sent::tenant;
 
 /// Who sent the request, as far as it matters.
 #[derive(Clone, Copy, Debug)]
@@ -84,21 +86,6 @@ pub struct Plan<'c> {
     pub providers: &'c BTreeMap<String, Provider>,
     /// The whole request; `None` where only the provider can tell what it means.
     pub request: Option<Arc<Request>>,
-}
-
-/// A header that makes another answer of the same body, as it was sent.
-#[derive(Clone, Debug)]
-pub struct SentHeader {
-    /// Its name.
-    pub name: HeaderName,
-    /// Its value.
-    pub value: HeaderValue,
-    /// The dialects whose providers read it; `None`: any may, as the configuration says.
-    pub read_by: Option<&'static [DialectName]>,
-    /// Whether it chooses an account, and so counts with the tenant.
-    pub is_account: bool,
-    /// Why it counts.
-    pub reason: &'static str,
 }
 
 /// What the cache may do for one request.
@@ -255,55 +242,6 @@ fn credential_for(config: &Config, model: &str, prefix: Option<&str>, first: &Ta
     let routed = config.routes.get(model).and_then(|route| route.targets.first());
     let named = routed.map_or(first, |routed| &routed.target);
     prefix.unwrap_or(&named.provider).to_owned()
-}
-
-impl SentHeader {
-    /// Those of the table and of the configuration, in that order.
-    fn all(config: &Config, headers: &HeaderMap) -> Vec<Self> {
-        if headers.is_empty() {
-            return Vec::new();
-        }
-        let of_table = KEY_HEADERS.iter().flat_map(|row| {
-            let values = headers.get_all(row.name).iter();
-            let counts = values.filter(|value| row.usual.is_none_or(|usual| *value != usual));
-            counts.map(|value| Self {
-                name: HeaderName::from_static(row.name),
-                value: value.clone(),
-                read_by: Some(row.read_by),
-                is_account: row.is_account,
-                reason: row.reason,
-            })
-        });
-        let of_config = config.vary.iter().flat_map(|name| {
-            headers.get_all(name).iter().map(|value| Self {
-                name: name.clone(),
-                value: value.clone(),
-                read_by: None,
-                is_account: false,
-                reason: "named under cache.vary in the configuration",
-            })
-        });
-        of_table.chain(of_config).collect()
-    }
-}
-
-/// Whose credentials these are.
-fn tenant(config: &Config, headers: &HeaderMap) -> Tenant {
-    let names = tenant_headers(config);
-    Tenant::of(names.flat_map(|name| {
-        headers.get_all(name).iter().flat_map(move |value| [name.as_bytes(), value.as_bytes()])
-    }))
-}
-
-/// The headers that tell one tenant from another.
-pub fn tenant_headers(config: &Config) -> impl Iterator<Item = &str> {
-    let own = config.providers.values().filter_map(|provider| match &provider.auth {
-        Auth::Header(name) => Some(name.as_str()),
-        _ => None,
-    });
-    let beside = TENANT_HEADERS.iter().map(|(name, _)| *name);
-    let own = own.filter(|name| !CREDENTIAL_HEADERS.contains(name));
-    CREDENTIAL_HEADERS.into_iter().chain(own).chain(beside)
 }
 
 /// A route of that name, else `provider/model`, else a model of the prefix's or dialect's provider.

@@ -4,9 +4,9 @@ use crate::chat::DialectName;
 use crate::chat::request::Request;
 use crate::key::Parts;
 use crate::key::PromptDigest;
-use crate::key::common;
 use crate::key::json;
 use crate::key::json::LeftOut;
+use crate::key::words;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
 use crate::wire::Recipient;
@@ -71,12 +71,12 @@ pub fn read(
         return Ok(Reading { digest, reach: Reach::SameForm, request: None });
     };
     let is_small = body.len() <= MAX_COMMON_BYTES && beside.is_empty();
-    let common = is_small.then(|| common::bytes(&request)).flatten();
+    let common = is_small.then(|| words::bytes(&request)).flatten();
     let common = common.filter(|_| says_all(dialect, head, &mut request, &body, left_out));
     let (digest, reach) = match common {
-        Some(words) => {
+        Some(common) => {
             let mut parts = Parts::new("prompt");
-            parts.part(&words);
+            parts.part(&common);
             (parts.finish(), Reach::AnyDialect)
         }
         None => {

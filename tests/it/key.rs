@@ -26,6 +26,10 @@ use understudy::wire::quirk::Quirks;
 
 use crate::shared;
 
+/// About so many bytes of changed bodies are tried of one request: all changes of most requests,
+/// and an even choice of those of long ones.
+const MOST_BYTES: usize = 150_000;
+
 /// A recorded request.
 struct Recorded {
     file: String,
@@ -108,7 +112,7 @@ fn every_change_of_a_recorded_request_changes_its_digest() {
         let Some((original, reach)) = of(&recorded.body) else { continue };
         requests += 1;
         reaches[reach as usize] += 1;
-        for (path, changed) in change::all(&recorded.body) {
+        for (path, changed) in change::all(&recorded.body, MOST_BYTES) {
             changes += 1;
             match of(&changed) {
                 None => refused += 1,
@@ -189,4 +193,214 @@ fn requests_that_ask_the_same_in_two_dialects_share_their_digest() {
         }
     }
     println!("{tried} translated without loss, {equal} equal when read again, {shared} share");
+}
+
+/// One request in each dialect; a digest that changes makes every stored answer unreachable.
+#[test]
+fn digests_never_change() {
+    let chat = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}],
+        "temperature": 0.5, "metadata": {"b": 1, "a": [1.5, null]}});
+    let pinned = [
+        (
+            DialectName::OpenAi,
+            chat,
+            "3dafaa73b2b5910f997bc5c9ba2c8082a5f5d7960de9aa32b6139ed171d161c3",
+        ),
+        (
+            DialectName::Responses,
+            json!({"model": "m", "input": "hi", "store": false}),
+            "1e8b194260b6318fa954c5204ec28ec0963490718bfbc52aba464a1054ad3737",
+        ),
+        (
+            DialectName::Anthropic,
+            json!({"model": "m", "max_tokens": 5, "top_k": 3,
+                "messages": [{"role": "user", "content": "hi"}]}),
+            "91bd431d9c87904a44ff9b801d508713709e93c1d0b1599a284ad98cb85df58e",
+        ),
+        (
+            DialectName::Gemini,
+            json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}],
+                "safetySettings": []}),
+            "e6de3af943ce9922ea40cf55a5bec2001629db4e7c8c14f33258142f0209d712",
+        ),
+        (
+            DialectName::Completions,
+            json!({"model": "m", "prompt": "hi", "echo": true}),
+            "b6365bf07a155c849c0b883d6f69bf0a0cc093f9625187882f47cb583f363ea0",
+        ),
+        (
+            DialectName::Embeddings,
+            json!({"model": "m", "input": ["hi", "ho"]}),
+            "9ee46f86bc3b7710b74d447465471e66f3d4058f6646e97aea1789636c5d9b43",
+        ),
+        (
+            DialectName::Cohere,
+            json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]}),
+            "1bc95a4a1a5d96243ccc79042c2f09d9f3ebdf91ba490951473be12764973c11",
+        ),
+        // What cannot be read: the content is missing.
+        (
+            DialectName::Anthropic,
+            json!({"model": "m", "messages": [{"role": "user"}]}),
+            "c59033b4d073e6eba9609e12642d22d9491105a895a0f821f563f4d0b0b0649d",
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (dialect, body, expected) in pinned {
+        let in_path = (dialect == DialectName::Gemini)
+            .then(|| InPath { model: "m".to_owned(), stream: false });
+        let (digest, reach) = digest(dialect, in_path.as_ref(), &body.to_string()).unwrap();
+        if digest != expected {
+            wrong.push(format!("{} {reach:?} {digest}", dialect.as_str()));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What is asked in other words of the same dialect, or may mean something else there.
+#[test]
+fn what_only_one_dialect_can_say_stays_in_it() {
+    let hi = json!([{"role": "user", "content": "hi"}]);
+    let openai = |more: Value| {
+        let mut body = json!({"model": "m", "messages": hi, "max_completion_tokens": 5});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        digest(DialectName::OpenAi, None, &body.to_string()).unwrap()
+    };
+    let anthropic = json!({"model": "n", "max_tokens": 5, "messages": hi, "stream": true});
+    let gemini = json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}],
+        "generationConfig": {"maxOutputTokens": 5}});
+    let in_path = InPath { model: "g".to_owned(), stream: true };
+    let plain = openai(json!({}));
+    assert_eq!(plain.1, Reach::AnyDialect);
+    assert_eq!(digest(DialectName::Anthropic, None, &anthropic.to_string()).unwrap(), plain);
+    assert_eq!(digest(DialectName::Gemini, Some(&in_path), &gemini.to_string()).unwrap(), plain);
+    for more in [
+        json!({"max_tokens": 5}),
+        json!({"temperature": null}),
+        json!({"store": true}),
+        json!({"metadata": {}, "x": 1}),
+        json!({"tools": []}),
+        json!({"tool_choice": {"type": "function", "function": {"name": "f"}, "x": 1}}),
+        json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]}),
+    ] {
+        let other = openai(more.clone());
+        assert_eq!(other.1, Reach::OwnDialect, "{more}");
+        assert_ne!(other.0, plain.0, "{more}");
+    }
+    let long = "x".repeat(key::MAX_COMMON_BYTES);
+    let long = openai(json!({"messages": [{"role": "user", "content": long}]}));
+    assert_eq!(long.1, Reach::OwnDialect);
+}
+
+/// The key of the first target's answer to a request with these headers and this query.
+fn key_of(
+    config: &Config,
+    dialect: DialectName,
+    target: &str,
+    headers: &[(&str, &str)],
+    query: Option<&str>,
+) -> CacheKey {
+    let mut sent = HeaderMap::new();
+    for (name, value) in headers {
+        sent.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
+    }
+    let body = json!({"model": target, "max_tokens": 5,
+        "messages": [{"role": "user", "content": "hi"}]});
+    let head = dialect.dialect().read_head(Bytes::from(body.to_string()), None).unwrap();
+    let caller = Caller { provider: None, headers: &sent, query };
+    let plan = plan(config, dialect.dialect(), &head, &caller).unwrap();
+    plan.key(&Target::parse(target).unwrap())
+}
+
+#[test]
+fn headers_count_where_the_provider_reads_them() {
+    const CLAUDE: &str = "anthropic/claude-sonnet-4-5";
+    const GPT: &str = "openai/gpt-4o";
+    /// What a header changes in a key.
+    #[derive(Debug, PartialEq)]
+    enum Changes {
+        Nothing,
+        Everything,
+        TenantHalf,
+    }
+    use Changes::Everything;
+    use Changes::Nothing;
+    use Changes::TenantHalf;
+    let mut config = Config::default();
+    config.vary.push("x-flavour".parse().unwrap());
+    let (anthropic, openai) = (DialectName::Anthropic, DialectName::OpenAi);
+    for (dialect, target, header, expected) in [
+        (anthropic, CLAUDE, ("anthropic-version", "2023-06-01"), Nothing),
+        (anthropic, CLAUDE, ("anthropic-version", "2024-01-01"), Everything),
+        (anthropic, CLAUDE, ("anthropic-beta", "context-1m"), Everything),
+        (anthropic, GPT, ("anthropic-beta", "context-1m"), Nothing),
+        (openai, CLAUDE, ("anthropic-beta", "context-1m"), Everything),
+        (openai, GPT, ("openai-beta", "x"), Everything),
+        (openai, GPT, ("openai-organization", "o"), TenantHalf),
+        (openai, GPT, ("openai-project", "p"), TenantHalf),
+        (anthropic, GPT, ("openai-project", "p"), TenantHalf),
+        (anthropic, GPT, ("x-flavour", "mild"), Everything),
+        (openai, GPT, ("cookie", "a=b"), TenantHalf),
+        (openai, GPT, ("authorization", "Bearer a"), TenantHalf),
+        (openai, GPT, ("user-agent", "x"), Nothing),
+        (openai, GPT, ("x-request-id", "x"), Nothing),
+    ] {
+        let without = key_of(&config, dialect, target, &[], None);
+        let with = key_of(&config, dialect, target, &[header], None);
+        let changes = match (with == without, with.prompt_half() == without.prompt_half()) {
+            (true, _) => Nothing,
+            (false, true) => TenantHalf,
+            (false, false) => Everything,
+        };
+        assert_eq!(changes, expected, "{} to {target}: {header:?}", dialect.as_str());
+    }
+}
+
+#[test]
+fn a_query_counts_unless_it_only_chooses_the_form() {
+    let config = Config::default();
+    let key = |query| key_of(&config, DialectName::OpenAi, "openai/gpt-4o", &[], query);
+    for (query, counts) in [
+        (Some("alt=sse"), false),
+        (Some("alt=json"), false),
+        (Some("alt=proto"), true),
+        (Some("beta=true"), true),
+        (Some("api-version=2024-10-21"), true),
+    ] {
+        assert_eq!(key(query) != key(None), counts, "{query:?}");
+    }
+    assert_eq!(key(Some("beta=true&alt=sse")), key(Some("beta=true")));
+    assert_ne!(key(Some("beta=true")), key(Some("beta=false")));
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-1e6..1e6f64).prop_map(Value::from),
+        "[a-z\"\\\\é\n]{0,6}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 48, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map("[a-z]{1,4}", inner, 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 128, failure_persistence: None, ..ProptestConfig::default()
+    })]
+
+    /// Whatever the fields are, in whatever order and with whatever spaces.
+    #[test]
+    fn any_order_of_keys_and_any_white_space_keep_the_digest(fields in any_json(), order in 0..3usize) {
+        let body = json!({"model": "m", "extra": fields, "n": 1, "top_p": 0.5,
+            "messages": [{"role": "user", "content": "hi", "name": "x"}]});
+        let of = |text: &str| digest(DialectName::OpenAi, None, text);
+        prop_assert_eq!(of(&change::respelled(&body, order)), of(&body.to_string()));
+    }
 }

@@ -12,6 +12,7 @@
 mod alpaca;
 mod config;
 mod dialect;
+mod explain;
 mod fidelity;
 mod fuzz;
 mod harness;

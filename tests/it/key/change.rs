@@ -7,15 +7,22 @@ use serde_json::Value;
 use serde_json::json;
 
 /// Of the elements of a longer list, or the members of a longer object, only so many are changed.
-const MOST: usize = 12;
+const MOST: usize = 8;
 
-/// The value with one change each, and the JSON pointer of what was changed.
-pub fn all(value: &Value) -> Vec<(String, Value)> {
-    let mut changes = Vec::new();
+/// The value with one change each, and the JSON pointer of what was changed; an even choice of all
+/// changes where together they have more bytes than `most_bytes`.
+pub fn all(value: &Value, most_bytes: usize) -> Vec<(String, Value)> {
+    let mut count = 0;
+    visit(value, String::new(), &mut |_, _, _| count += 1);
+    let every = (count * value.to_string().len()).div_ceil(most_bytes).max(1);
+    let (mut changes, mut number) = (Vec::new(), 0);
     visit(value, String::new(), &mut |of, at, changed| {
-        let mut whole = value.clone();
-        *whole.pointer_mut(at).unwrap() = changed;
-        changes.push((of.to_owned(), whole));
+        number += 1;
+        if number % every == 0 {
+            let mut whole = value.clone();
+            *whole.pointer_mut(at).unwrap() = changed;
+            changes.push((of.to_owned(), whole));
+        }
     });
     changes
 }

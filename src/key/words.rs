@@ -132,7 +132,7 @@ impl Words {
     /// by its spaces for instance, counts as it is.
     fn arguments(&mut self, text: &String) {
         match serde_json::from_str::<Value>(text) {
-            Ok(value) if value.to_string() == *text => {
+            Ok(value) if is_compact(&value, text) => {
                 self.tagged(1, |words| words.json(&value));
             }
             _ => self.tagged(2, |words| words.text(text)),
@@ -293,4 +293,9 @@ impl Words {
     fn json(&mut self, value: &Value) {
         json::add(value, &mut self.out);
     }
+}
+
+/// Whether the text is the value without a space more than it needs.
+fn is_compact(value: &Value, text: &str) -> bool {
+    serde_json::to_string(value).is_ok_and(|compact| compact == text)
 }
