@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod experiment;
+mod explain;
 mod files;
 mod providers;
 mod serve;
@@ -46,6 +47,8 @@ enum Command {
     Demo(demo::Args),
     /// Validate configuration and experiments, reporting every problem at once
     Check(check::Args),
+    /// Say what would happen to a request, and why: who answers, its variant, its cache key
+    Explain(explain::Args),
     /// List experiments and read their reports
     #[command(subcommand)]
     Experiment(experiment::Command),
@@ -71,6 +74,7 @@ impl Cli {
                 Command::Serve(args) => serve::run(args).await,
                 Command::Demo(args) => demo::run(args).await,
                 Command::Check(args) => Ok(check::run(&args)),
+                Command::Explain(args) => explain::run(&args),
                 Command::Experiment(command) => experiment::run(command).await,
                 Command::Providers(args) => providers::run(&args),
                 Command::Simulate(args) => simulate::run(&args).await,

@@ -20,6 +20,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use crate::experiment::Experiment;
 use crate::experiment::Target;
 
@@ -50,6 +52,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whether and how long answers are kept.
     pub cache: CachePolicy,
+    /// Headers of a request that make another answer of it, beside those that always do.
+    pub vary: Vec<HeaderName>,
     /// Sizes that keep memory bounded.
     pub limits: Limits,
     /// In the order of the files.

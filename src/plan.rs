@@ -1,5 +1,9 @@
 //! Everything decided about a request before any IO.
 
+mod sent;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -8,9 +12,11 @@ use serde_json::Map;
 use serde_json::Value;
 
 use crate::chat::DialectName;
+use crate::chat::request::Request;
 use crate::config::CacheMode;
 use crate::config::CachePolicy;
 use crate::config::Config;
+use crate::config::Provider;
 use crate::config::Route;
 use crate::config::Timeouts;
 use crate::error::Error;
@@ -21,14 +27,22 @@ use crate::experiment::Target;
 use crate::experiment::Unit;
 use crate::experiment::Variant;
 use crate::experiment::assign::position;
+use crate::key;
 use crate::key::CacheKey;
+use crate::key::Ingredients;
+use crate::key::NOT_IN_KEY_OF_QUERY;
 use crate::key::PromptDigest;
+use crate::key::Reach;
 use crate::key::Tenant;
 use crate::pair::PairId;
 use crate::provider;
-use crate::provider::Auth;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
+
+pub use sent::SentHeader;
+pub use sent::tenant_headers;
+
+use sent::tenant;
 
 /// Who sent the request, as far as it matters.
 #[derive(Clone, Copy, Debug)]
@@ -54,14 +68,24 @@ pub struct Plan<'c> {
     pub timeouts: Timeouts,
     /// The experiment the request takes part in, and its variant.
     pub enrolled: Option<(&'c Experiment, &'c Variant)>,
+    /// What was randomized there: the value that stays on its variant.
+    pub unit: Option<String>,
     /// The pair it makes, if it is sampled.
     pub pair: Option<PairId>,
     /// What the cache may do.
     pub cache: CacheRules,
     /// What is asked, whoever answers.
     pub prompt: PromptDigest,
+    /// Which requests may share that digest.
+    pub reach: Reach,
     /// For whom.
     pub tenant: Tenant,
+    /// The headers that make another answer.
+    pub headers: Vec<SentHeader>,
+    /// Who can be asked, by name.
+    pub providers: &'c BTreeMap<String, Provider>,
+    /// The whole request; `None` where only the provider can tell what it means.
+    pub request: Option<Arc<Request>>,
 }
 
 /// What the cache may do for one request.
@@ -102,15 +126,8 @@ pub fn plan<'c>(
     request: &ChatRequest,
     caller: &Caller<'_>,
 ) -> Result<Plan<'c>> {
-    let prompt = PromptDigest::of(dialect.name(), &request.body, &beside(request, caller));
-    let prompt = prompt.map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        // What the dialect read without descending into it can only be too deep, or broken there.
-        let is_deep = error.to_string().starts_with("recursion limit");
-        let what = if is_deep { "is nested too deeply" } else { "is not valid JSON" };
-        let what = format!("the body {what} (line {line}, column {column})");
-        Error::new(Kind::BadRequest, what)
-    })?;
+    let read = key::read(dialect, request, &beside(caller)).map_err(|error| not_json(&error))?;
+    let (prompt, reach, whole) = (read.digest, read.reach, read.request.map(Arc::new));
     let tenant = tenant(config, caller.headers);
     let (asked, timeouts) = resolve(config, dialect, &request.model, caller.provider, &prompt)?;
     let first = asked.first().ok_or_else(|| {
@@ -119,9 +136,10 @@ pub fn plan<'c>(
     let credential_for = credential_for(config, &request.model, caller.provider, first);
     let mut experiments = config.experiments.iter();
     let experiment = experiments.find(|e| e.matches.accepts(&request.model, first, caller.headers));
-    let enrolled = experiment.map(|experiment| {
-        (experiment, experiment.assign(unit(experiment, dialect, request, caller).as_bytes()))
-    });
+    let unit = experiment.map(|experiment| unit(experiment, dialect, request, caller));
+    let enrolled = experiment.zip(unit.as_ref());
+    let enrolled =
+        enrolled.map(|(experiment, unit)| (experiment, experiment.assign(unit.as_bytes())));
     let pair = experiment
         .filter(|experiment| experiment.is_shadowed(&prompt.0))
         .map(|experiment| PairId::of(&experiment.name, &prompt, &tenant));
@@ -132,17 +150,39 @@ pub fn plan<'c>(
     }
     let policy = config.routes.get(&request.model).map_or(config.cache, |route| route.cache);
     let cache = cache_rules(policy, caller.headers);
-    let dialect = dialect.name();
-    Ok(Plan { dialect, targets, credential_for, timeouts, enrolled, pair, cache, prompt, tenant })
+    let headers = SentHeader::all(config, caller.headers);
+    Ok(Plan {
+        dialect: dialect.name(),
+        targets,
+        credential_for,
+        timeouts,
+        enrolled,
+        unit,
+        pair,
+        cache,
+        prompt,
+        reach,
+        tenant,
+        headers,
+        providers: &config.providers,
+        request: whole,
+    })
 }
 
-/// What the path and the query ask that the body does not.
-fn beside<'a>(request: &ChatRequest, caller: &Caller<'a>) -> Vec<&'a str> {
-    let streams = request.model_at.is_none().then_some(match request.stream {
-        true => "stream",
-        false => "whole",
-    });
-    streams.into_iter().chain(caller.query).collect()
+/// What the query asks that the body does not.
+fn beside<'a>(caller: &Caller<'a>) -> Vec<&'a str> {
+    let pairs = caller.query.into_iter().flat_map(|query| query.split('&'));
+    let counts = |pair: &&str| NOT_IN_KEY_OF_QUERY.iter().all(|(name, _)| name != pair);
+    pairs.filter(|pair| !pair.is_empty()).filter(counts).collect()
+}
+
+fn not_json(error: &serde_json::Error) -> Error {
+    let (line, column) = (error.line(), error.column());
+    // What the dialect read without descending into it can only be too deep, or broken there.
+    let is_deep = error.to_string().starts_with("recursion limit");
+    let what = if is_deep { "is nested too deeply" } else { "is not valid JSON" };
+    let what = format!("the body {what} (line {line}, column {column})");
+    Error::new(Kind::BadRequest, what)
 }
 
 impl Plan<'_> {
@@ -150,13 +190,39 @@ impl Plan<'_> {
     ///
     /// The variant counts, and so does what it changes: two variants never share an answer.
     pub fn key(&self, target: &Target) -> CacheKey {
-        let Some((experiment, variant)) = self.enrolled else {
-            return CacheKey::of(&self.prompt, target, &self.tenant, &[]);
-        };
         let patch = self.patch(target).map(|patch| Value::Object(patch.clone()).to_string());
         let patch = patch.as_deref().unwrap_or_default();
-        let parts = [experiment.name.as_str(), variant.name.as_str(), patch];
-        CacheKey::of(&self.prompt, target, &self.tenant, &parts)
+        let variant = self
+            .enrolled
+            .map(|(experiment, variant)| [experiment.name.as_str(), variant.name.as_str(), patch]);
+        let sent = |is_account: bool| -> Vec<(&str, &[u8])> {
+            let sent = self.headers_for(target).filter(|sent| sent.is_account == is_account);
+            sent.map(|sent| (sent.name.as_str(), sent.value.as_bytes())).collect()
+        };
+        CacheKey::of(&Ingredients {
+            prompt: &self.prompt,
+            target,
+            variant: variant.as_ref().map_or(&[], |variant| variant.as_slice()),
+            headers: &sent(false),
+            tenant: &self.tenant,
+            accounts: &sent(true),
+        })
+    }
+
+    /// The headers that make another answer of `target`'s, because its provider may read them.
+    pub fn headers_for(&self, target: &Target) -> impl Iterator<Item = &SentHeader> {
+        let provider = self.providers.get(&target.provider);
+        let spoken = provider.map_or(&[][..], |provider| provider.dialects.as_slice());
+        let is_own = spoken.contains(&self.dialect);
+        let reads = move |sent: &&SentHeader| {
+            is_own || sent.read_by.is_none_or(|by| by.iter().any(|by| spoken.contains(by)))
+        };
+        self.headers.iter().filter(reads)
+    }
+
+    /// Whether the wish for a stream's usage is not in the digest, as it is with whole answers.
+    pub fn leaves_usage_out(&self, head: &ChatRequest) -> bool {
+        self.reach != Reach::SameForm && key::left_out(self.dialect, head).stream_usage
     }
 
     /// What is laid over the request for `target`: the variant's changes, for its own target only.
@@ -176,18 +242,6 @@ fn credential_for(config: &Config, model: &str, prefix: Option<&str>, first: &Ta
     let routed = config.routes.get(model).and_then(|route| route.targets.first());
     let named = routed.map_or(first, |routed| &routed.target);
     prefix.unwrap_or(&named.provider).to_owned()
-}
-
-/// Whose credentials these are.
-fn tenant(config: &Config, headers: &HeaderMap) -> Tenant {
-    let own = config.providers.values().filter_map(|provider| match &provider.auth {
-        Auth::Header(name) => Some(name.as_str()),
-        _ => None,
-    });
-    let own = own.filter(|name| !CREDENTIAL_HEADERS.contains(name));
-    Tenant::of(CREDENTIAL_HEADERS.into_iter().chain(own).flat_map(|name| {
-        headers.get_all(name).iter().flat_map(move |value| [name.as_bytes(), value.as_bytes()])
-    }))
 }
 
 /// A route of that name, else `provider/model`, else a model of the prefix's or dialect's provider.

@@ -29,8 +29,8 @@ use understudy::config;
 use understudy::config::CachePolicy;
 use understudy::config::Timeouts;
 use understudy::experiment::Target;
+use understudy::key;
 use understudy::key::CacheKey;
-use understudy::key::PromptDigest;
 use understudy::plan;
 use understudy::plan::Caller;
 use understudy::store::Store;
@@ -131,10 +131,13 @@ fn exchange() -> Exchange {
 fn keys(c: &mut Criterion) {
     let mut group = c.benchmark_group("key");
     for size in [1 << 10, 10 << 10, 100 << 10] {
-        let body = request(size);
-        group.throughput(Throughput::Bytes(body.len() as u64));
+        let head = openai().read_head(request(size), None).unwrap();
+        group.throughput(Throughput::Bytes(head.body.len() as u64));
         group.bench_function(format!("{} KB", size >> 10), |b| {
-            b.iter(|| PromptDigest::of(DialectName::OpenAi, black_box(&body), &[]).unwrap());
+            b.iter(|| key::read(openai(), black_box(&head), &[]).unwrap());
+        });
+        group.bench_function(format!("{} KB, reading alone", size >> 10), |b| {
+            b.iter(|| openai().read(black_box(&head)).unwrap());
         });
     }
     group.finish();

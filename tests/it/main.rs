@@ -12,9 +12,11 @@
 mod alpaca;
 mod config;
 mod dialect;
+mod explain;
 mod fidelity;
 mod fuzz;
 mod harness;
+mod key;
 mod process;
 mod provider;
 mod proxy;

@@ -154,7 +154,7 @@ async fn each_mode_of_the_cache_does_what_it_says_and_a_hit_survives_a_restart()
     let mut config = config(&[("alpha", &alpha)]);
     config.cache.mode = CacheMode::Off;
     let sidecar = Sidecar::start(config).await;
-    let stream = asking("alpha/m", "x", true);
+    let stream = asking("alpha/m", "a stream", true);
     for _ in 0..2 {
         alpha.expect(Answer::saying("off"));
         assert_eq!(with(&sidecar, "x", &[]).await.cache(), "understudy; fwd=bypass");
