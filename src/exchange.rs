@@ -4,6 +4,7 @@ pub mod ask;
 pub mod count;
 pub mod ending;
 pub mod header;
+pub mod lookup;
 pub mod pass;
 pub mod translate;
 
@@ -25,6 +26,7 @@ use crate::error::Result;
 use crate::exchange::ask::Ask;
 use crate::exchange::ending::Ending;
 use crate::exchange::ending::PairEnding;
+use crate::exchange::lookup::Forward;
 use crate::exchange::translate::Question;
 use crate::experiment::Target;
 use crate::key::CacheKey;
@@ -122,12 +124,11 @@ impl Front {
             Error::new(Kind::Config, format!("the route \"{}\" has no targets", request.model))
         })?;
         let key = plan.key(first);
-        if plan.cache.read {
-            let now_ms = jiff::Timestamp::now().as_millisecond();
-            if let Some(hit) = self.cache.get(&key, now_ms, plan.cache.max_age).await {
-                Metrics::count(&self.metrics.cache, "hit");
-                return self.hit(&plan, &request, &incoming, &key, &hit, now_ms);
-            }
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let looked = self.look_up(&plan, &incoming.request_id, now_ms).await;
+        Metrics::count(&self.metrics.cache, looked.outcome);
+        if let Some((key, hit)) = &looked.hit {
+            return self.hit(&plan, &request, &incoming, key, hit, now_ms);
         }
         if plan.cache.only_if_cached {
             return Err(Error::new(
@@ -135,10 +136,9 @@ impl Front {
                 format!("no answer is stored under {key}, and calling the provider is not allowed"),
             ));
         }
-        let outcome = if plan.cache.read { "miss" } else { "bypass" };
-        Metrics::count(&self.metrics.cache, outcome);
         let is_pair = self.promise_pair(&plan, &request, &incoming);
-        let ask = self.ask(&plan, key, request, incoming, is_pair);
+        let mut ask = self.ask(&plan, key, request, incoming, is_pair);
+        ask.forward = looked.forward;
         if !is_pair {
             return self.fetch(ask).await;
         }
@@ -168,6 +168,10 @@ impl Front {
         let stored = DialectName::parse(&hit.head.dialect).unwrap_or(plan.dialect);
         if stored != plan.dialect {
             let question = Question::new(incoming, request)?;
+            if !status.is_success() {
+                let pieces = [hit.body()];
+                return question.reply(status, headers, stored, hit.head.is_stream, &pieces);
+            }
             let (headers, body) = question.answer_from(stored, hit, headers)?;
             return Ok(Reply { status, headers, body: ReplyBody::Whole(body) });
         }
@@ -224,6 +228,7 @@ impl Front {
             incoming,
             timeouts: plan.timeouts,
             cache: plan.cache,
+            forward: Forward::MISS,
             assigned: plan.assigned(),
             pair: PairEnding::of(plan).filter(|_| is_pair),
         }
@@ -276,8 +281,8 @@ impl Front {
         let mut headers = std::mem::take(&mut opened.headers);
         let ending = self.ending(&ask, &opened, &headers, is_stream);
         header::add_target(&mut headers, &opened.target, ask.assigned.as_deref());
-        let is_stored = ending.is_stored && status.is_success();
-        header::add_cache_status(&mut headers, &ending.key, ask.cache.read, is_stored);
+        let is_served = ask.cache.write && ask.cache.not_served.is_none() && status.is_success();
+        header::add_cache_status(&mut headers, &ending.key, ask.forward, is_served);
         header::add_losses(&mut headers, opened.dialect, &opened.losses);
         let Incoming { request_id, arrived, .. } = &ask.incoming;
         header::add_common(&mut headers, request_id, opened.sent, *arrived);
@@ -350,7 +355,7 @@ impl Front {
             asked: ask.incoming.asked(&ask.request),
             has_unasked_usage: opened.unasked_usage,
             headers: header::kept(headers),
-            ttl: ask.cache.ttl,
+            cache: ask.cache,
             is_stream,
             status: opened.status.as_u16(),
             target: opened.target.clone(),

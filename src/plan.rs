@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header;
+use http::HeaderName;
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::cacheable;
+use crate::cacheable::Question;
+use crate::cacheable::directive;
+use crate::cacheable::directive::Directives;
 use crate::chat::DialectName;
 use crate::config::CacheMode;
 use crate::config::CachePolicy;
@@ -75,6 +79,10 @@ pub struct CacheRules {
     pub only_if_cached: bool,
     /// Stored answers older than this do not count.
     pub max_age: Option<Duration>,
+    /// Stored answers that will not stay fresh for so long do not count.
+    pub min_fresh: Option<Duration>,
+    /// Stored answers count however old they are: in replay mode only.
+    pub any_age: bool,
     /// Why the answer may not be served to anyone else, although it is stored.
     pub not_served: Option<&'static str>,
     /// How long the answer may be served.
@@ -102,7 +110,7 @@ pub fn plan<'c>(
     request: &ChatRequest,
     caller: &Caller<'_>,
 ) -> Result<Plan<'c>> {
-    let prompt = PromptDigest::of(dialect.name(), &request.body, &beside(request, caller));
+    let prompt = PromptDigest::of(dialect.name(), &request.body, &beside(config, request, caller));
     let prompt = prompt.map_err(|error| {
         let (line, column) = (error.line(), error.column());
         // What the dialect read without descending into it can only be too deep, or broken there.
@@ -131,18 +139,33 @@ pub fn plan<'c>(
         targets.insert(0, variant.target.clone());
     }
     let policy = config.routes.get(&request.model).map_or(config.cache, |route| route.cache);
-    let cache = cache_rules(policy, caller.headers);
+    let refused = match policy.mode {
+        CacheMode::On => refused(&policy, dialect, request, &targets),
+        // Others are not served what one got: what was recorded is repeated, whatever it is.
+        CacheMode::Off | CacheMode::Record | CacheMode::Replay => None,
+    };
+    let cache = cache_rules(policy, refused, caller.headers);
     let dialect = dialect.name();
     Ok(Plan { dialect, targets, credential_for, timeouts, enrolled, pair, cache, prompt, tenant })
 }
 
 /// What the path and the query ask that the body does not.
-fn beside<'a>(request: &ChatRequest, caller: &Caller<'a>) -> Vec<&'a str> {
+fn beside<'a>(config: &'a Config, request: &ChatRequest, caller: &Caller<'a>) -> Vec<&'a str> {
     let streams = request.model_at.is_none().then_some(match request.stream {
         true => "stream",
         false => "whole",
     });
-    streams.into_iter().chain(caller.query).collect()
+    let apart = apart(config, caller.headers);
+    streams.into_iter().chain(caller.query).chain(apart).collect()
+}
+
+/// The headers that keep answers apart, each with its name.
+fn apart<'a>(config: &'a Config, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
+    let names = config.vary.iter().map(HeaderName::as_str).chain(directive::VARY);
+    names.flat_map(move |name| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(move |value| [name, value])
+    })
 }
 
 impl Plan<'_> {
@@ -270,39 +293,51 @@ fn unit_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The configured mode, narrowed by the request's `Cache-Control` (RFC 9111, section 5.2.1).
-fn cache_rules(policy: CachePolicy, headers: &HeaderMap) -> CacheRules {
+/// The class of the request that the cache may not serve, if there is one.
+fn refused(
+    policy: &CachePolicy,
+    dialect: &dyn Dialect,
+    request: &ChatRequest,
+    targets: &[Target],
+) -> Option<&'static str> {
+    let read = dialect.read(request);
+    let read = read.unwrap_or_else(|_| cacheable::unread(dialect.name(), &request.body));
+    let question = Question { request: &read, targets };
+    policy.cacheable.refusal(&question).map(|class| class.name)
+}
+
+/// The configured mode, narrowed by what the request is and says.
+fn cache_rules(
+    policy: CachePolicy,
+    not_served: Option<&'static str>,
+    headers: &HeaderMap,
+) -> CacheRules {
     let (read, write, only_if_cached) = match policy.mode {
         CacheMode::On => (true, true, false),
         CacheMode::Off => (false, false, false),
         CacheMode::Record => (false, true, false),
         CacheMode::Replay => (true, false, true),
     };
-    let mut rules = CacheRules {
+    let is_replay = policy.mode == CacheMode::Replay;
+    // Nobody is called in replay mode, so there is nothing that a request could want afresh.
+    let said = if is_replay { Directives::default() } else { directive::read(headers) };
+    let read = read && !said.no_cache && not_served.is_none();
+    let write = write && !said.no_store;
+    let samples = said.samples.unwrap_or(policy.samples);
+    CacheRules {
         read,
         write,
-        only_if_cached,
-        max_age: None,
-        not_served: None,
-        ttl: policy.ttl,
+        only_if_cached: only_if_cached || said.only_if_cached,
+        max_age: said.max_age,
+        min_fresh: said.min_fresh,
+        any_age: is_replay,
+        not_served,
+        // What is configured is also how long answers stay on disk, so nobody can ask for more.
+        ttl: said.ttl.map_or(policy.ttl, |ttl| ttl.min(policy.ttl)),
         error_ttl: policy.error_ttl,
-        samples: policy.samples,
-        coalesce: policy.coalesce && policy.mode == CacheMode::On,
-        any_tenant: policy.mode == CacheMode::Replay,
-    };
-    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|v| v.to_str().ok());
-    for directive in values.flat_map(|value| value.split(',')) {
-        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
-        match name.trim().to_ascii_lowercase().as_str() {
-            "no-cache" => rules.read = false,
-            "no-store" => (rules.read, rules.write) = (false, false),
-            "only-if-cached" => rules.only_if_cached = true,
-            "max-age" => {
-                let seconds = value.trim().trim_matches('"').parse().ok();
-                rules.max_age = seconds.map(Duration::from_secs).or(rules.max_age);
-            }
-            _ => {}
-        }
+        samples,
+        // Whoever wants several answers, or one of its own, does not want another's.
+        coalesce: policy.coalesce && policy.mode == CacheMode::On && read && write && samples == 1,
+        any_tenant: is_replay,
     }
-    rules
 }
