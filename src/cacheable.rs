@@ -53,7 +53,7 @@ pub static CLASSES: [Class; COUNT] = [
         name: "cached_content",
         by_default: true,
         why: "cached content at the provider never changes under its name, it only expires",
-        is_of: |q| is_there(q, "cachedContent"),
+        is_of: |q| is_there(q, "cachedContent") || is_there(q, "cached_content"),
     },
     Class {
         name: "container",

@@ -123,7 +123,6 @@ impl Front {
         let first = plan.targets.first().ok_or_else(|| {
             Error::new(Kind::Config, format!("the route \"{}\" has no targets", request.model))
         })?;
-        let key = plan.key(first);
         let now_ms = jiff::Timestamp::now().as_millisecond();
         let looked = self.look_up(&plan, &incoming.request_id, now_ms).await;
         Metrics::count(&self.metrics.cache, looked.outcome);
@@ -131,14 +130,14 @@ impl Front {
             return self.hit(&plan, &request, &incoming, key, hit, now_ms);
         }
         if plan.cache.only_if_cached {
+            let key = plan.key(first);
             return Err(Error::new(
                 Kind::NotCached,
                 format!("no answer is stored under {key}, and calling the provider is not allowed"),
             ));
         }
         let is_pair = self.promise_pair(&plan, &request, &incoming);
-        let mut ask = self.ask(&plan, key, request, incoming, is_pair);
-        ask.forward = looked.forward;
+        let ask = self.ask(&plan, looked.forward, request, incoming, is_pair);
         if !is_pair {
             return self.fetch(ask).await;
         }
@@ -212,23 +211,22 @@ impl Front {
     fn ask(
         &self,
         plan: &Plan<'_>,
-        first_key: CacheKey,
+        forward: Forward,
         request: ChatRequest,
         incoming: Incoming,
         is_pair: bool,
     ) -> Ask {
-        let other_keys = plan.targets.iter().skip(1).map(|target| plan.key(target));
         let variant = plan.enrolled.map(|(_, variant)| variant);
         Ask {
             request,
             targets: plan.targets.clone(),
             variant: variant.map(|variant| (variant.target.clone(), variant.patch.clone())),
-            keys: std::iter::once(first_key).chain(other_keys).collect(),
+            keys: plan.targets.iter().map(|target| plan.key(target)).collect(),
             credential_for: plan.credential_for.clone(),
             incoming,
             timeouts: plan.timeouts,
             cache: plan.cache,
-            forward: Forward::MISS,
+            forward,
             assigned: plan.assigned(),
             pair: PairEnding::of(plan).filter(|_| is_pair),
         }

@@ -20,11 +20,6 @@ pub struct Forward {
     pub detail: Option<&'static str>,
 }
 
-impl Forward {
-    /// There is no answer yet.
-    pub const MISS: Self = Self { why: "miss", detail: None };
-}
-
 /// What came of looking into the cache.
 pub struct Looked {
     /// What may be served, with its key.
@@ -68,7 +63,7 @@ impl Looked {
     fn of(key: CacheKey, found: Found) -> Self {
         let hit = |exchange, outcome| Self {
             hit: Some((key, exchange)),
-            forward: Forward::MISS,
+            forward: Forward { why: "miss", detail: None },
             outcome,
         };
         let none =
