@@ -60,6 +60,11 @@ const ALIASES: &[(&str, Meaning)] = &[
     ("x-portkey-cache-force-refresh", Meaning::Refresh),
 ];
 
+/// The names of the other gateways' headers that are understood.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ALIASES.iter().map(|(name, _)| *name).chain(VARY)
+}
+
 /// Reads the headers of a request; what is malformed in them is not there.
 ///
 /// Whoever may not call the provider has to be served from here, so no other gateway's header

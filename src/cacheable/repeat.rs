@@ -150,7 +150,7 @@ pub fn would_repeat(status: u16, error: &ProviderError) -> bool {
     let message = error.message.to_ascii_lowercase();
     let may_pass =
         |phrase: &&str| [&kind, &code, &message].iter().any(|text| text.contains(*phrase));
-    if MAY_PASS.iter().any(|phrase| may_pass(&phrase)) {
+    if MAY_PASS.iter().any(may_pass) {
         return false;
     }
     CODES.iter().any(|known| *known == kind || *known == code)

@@ -71,6 +71,19 @@ fn the_table_is_sorted_and_gives_a_reason_for_every_row() {
 }
 
 #[test]
+fn the_readme_shows_the_table_as_it_is() {
+    let readme = include_str!("../../README.md");
+    for class in &CLASSES {
+        let word = if class.by_default { "yes" } else { "no" };
+        let row = format!("| `{}` | {word} | {} |\n", class.name, class.why);
+        assert!(readme.contains(&row), "{row}");
+    }
+    for alias in directive::names() {
+        assert!(readme.contains(&format!("`{alias}: ")), "{alias}");
+    }
+}
+
+#[test]
 fn a_request_belongs_to_the_classes_of_what_it_asks() {
     let function = json!({"type": "function", "function": {"name": "f"}});
     let named = json!({"type": "function", "name": "f"});
@@ -222,7 +235,8 @@ fn the_first_class_that_is_not_allowed_refuses_and_each_can_be_overridden() {
     let cold = asked(OpenAi, &json!({"temperature": 0}));
     let warm = asked(OpenAi, &json!({"temperature": 0.1}));
     let unsaid = asked(OpenAi, &json!({}));
-    let cases: &[(&Request, &[(&str, bool)], Option<&str>)] = &[
+    type Overrides<'a> = &'a [(&'a str, bool)];
+    let cases: &[(&Request, Overrides<'_>, Option<&str>)] = &[
         (&request, &[], Some("server_tools")),
         (&request, &[("server_tools", true)], Some("store")),
         (&request, &[("server_tools", true), ("store", true)], None),
