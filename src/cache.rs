@@ -108,7 +108,7 @@ impl Cache {
         self.note(&exchange.head);
         let is_new = !self.store.has_answer(&key);
         self.memory.entry(key).and_upsert_with(|entry| {
-            let row = entry.map(|entry| entry.into_value());
+            let row = entry.map(moka::Entry::into_value);
             let (old, is_whole) = row.map_or((None, is_new), |r| (Some(r.exchanges), r.is_whole));
             let old = old.iter().flat_map(|old| old.iter().cloned());
             Row { exchanges: merged(std::iter::once(exchange).chain(old), samples), is_whole }
@@ -152,7 +152,7 @@ impl Cache {
 }
 
 fn maker_of(head: &Head) -> Maker {
-    let (model, fingerprint) = (head.model.clone(), None);
+    let (model, fingerprint) = (head.model.clone(), head.fingerprint.clone());
     Maker { answered_ms: head.answered_ms, model, fingerprint }
 }
 

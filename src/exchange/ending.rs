@@ -160,6 +160,7 @@ impl Ending {
             took_us: account.took_us,
             usage,
             model: account.answer.model,
+            fingerprint: account.answer.fingerprint,
             lengths: Vec::new(),
         };
         let (request, frames) = compact(&self.request, account.pieces);
