@@ -82,7 +82,7 @@ impl App {
             store: store.clone(),
             board: board.clone(),
             metrics: metrics.clone(),
-            policy: config.cache,
+            policy: config.keeping(),
             queue: limits.recorder_queue,
             shadow,
             judge,
@@ -108,7 +108,7 @@ impl App {
         let workers =
             vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
         let front = Arc::new(Front {
-            cache: Cache::new(store, &config.cache),
+            cache: Cache::new(store, &config.keeping()),
             upstream,
             recorder: recorder.clone(),
             board: board.clone(),

@@ -11,6 +11,7 @@ mod quirk;
 mod place;
 mod endpoint;
 mod settings;
+mod cache;
 mod evaluation;
 mod definition;
 mod load;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use crate::cacheable::Choices;
 use crate::experiment::Experiment;
 use crate::experiment::Target;
 
@@ -52,7 +54,7 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whether and how long answers are kept.
     pub cache: CachePolicy,
-    /// Headers of a request that make another answer of it, beside those that always do.
+    /// Headers of a request that keep its answers apart from those of other requests.
     pub vary: Vec<HeaderName>,
     /// Sizes that keep memory bounded.
     pub limits: Limits,
@@ -133,7 +135,24 @@ pub struct CachePolicy {
     pub samples: u32,
     /// Whether identical requests that are under way at once share one call.
     pub coalesce: bool,
+    /// Which classes of requests may be served again.
+    pub cacheable: Choices,
 }
+
+impl Config {
+    /// What the store may do: of every route's policy, the one that keeps answers longest.
+    ///
+    /// Where something is replayed, nothing is too old.
+    pub fn keeping(&self) -> CachePolicy {
+        let policies = || self.routes.values().map(|route| &route.cache).chain([&self.cache]);
+        let is_replayed = policies().any(|policy| policy.mode == CacheMode::Replay);
+        let longest = policies().map(|policy| policy.ttl).max().unwrap_or(self.cache.ttl);
+        CachePolicy { ttl: if is_replayed { FOREVER } else { longest }, ..self.cache }
+    }
+}
+
+/// Longer than anything is kept, and short enough for every clock: a hundred years.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl Default for CachePolicy {
     fn default() -> Self {
@@ -144,6 +163,7 @@ impl Default for CachePolicy {
             error_ttl: Duration::from_secs(10),
             samples: 1,
             coalesce: true,
+            cacheable: Choices::default(),
         }
     }
 }

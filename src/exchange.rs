@@ -5,6 +5,7 @@ pub mod count;
 pub mod ending;
 pub mod header;
 pub mod hit;
+pub mod lookup;
 pub mod pass;
 pub mod translate;
 
@@ -25,8 +26,7 @@ use crate::error::Result;
 use crate::exchange::ask::Ask;
 use crate::exchange::ending::Ending;
 use crate::exchange::ending::PairEnding;
-use crate::exchange::hit::Form;
-use crate::exchange::hit::Serving;
+use crate::exchange::lookup::Forward;
 use crate::exchange::translate::Question;
 use crate::experiment::Target;
 use crate::key::CacheKey;
@@ -122,27 +122,21 @@ impl Front {
         let first = plan.targets.first().ok_or_else(|| {
             Error::new(Kind::Config, format!("the route \"{}\" has no targets", request.model))
         })?;
-        let key = plan.key(first);
-        if plan.cache.read {
-            let now_ms = jiff::Timestamp::now().as_millisecond();
-            if let Some(hit) = self.cache.get(&key, now_ms, plan.cache.max_age).await {
-                let serving = Form::of(&incoming, &request).serving(&hit);
-                if let Some(serving) = serving.filter(|s| *s != Serving::Lossy) {
-                    Metrics::count(&self.metrics.cache, "hit");
-                    return self.hit((&plan, &request, &incoming), &key, (&hit, serving), now_ms);
-                }
-            }
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let looked = self.look_up(&plan, &request, &incoming, now_ms).await;
+        Metrics::count(&self.metrics.cache, looked.outcome);
+        if let Some((key, hit)) = &looked.hit {
+            return self.hit(&plan, &request, &incoming, key, hit, now_ms);
         }
         if plan.cache.only_if_cached {
+            let key = plan.key(first);
             return Err(Error::new(
                 Kind::NotCached,
                 format!("no answer is stored under {key}, and calling the provider is not allowed"),
             ));
         }
-        let outcome = if plan.cache.read { "miss" } else { "bypass" };
-        Metrics::count(&self.metrics.cache, outcome);
         let is_pair = self.promise_pair(&plan, &request, &incoming);
-        let ask = self.ask(&plan, key, request, incoming, is_pair);
+        let ask = self.ask(&plan, looked.forward, request, incoming, is_pair);
         if !is_pair {
             return self.fetch(ask).await;
         }
@@ -154,9 +148,11 @@ impl Front {
 
     fn hit(
         &self,
-        (plan, request, incoming): (&Plan<'_>, &ChatRequest, &Incoming),
+        plan: &Plan<'_>,
+        request: &ChatRequest,
+        incoming: &Incoming,
         key: &CacheKey,
-        (hit, serving): (&Exchange, Serving),
+        hit: &Exchange,
         now_ms: i64,
     ) -> Result<Reply> {
         if self.promise_pair(plan, request, incoming)
@@ -166,7 +162,7 @@ impl Front {
         }
         let headers = header::of_hit(plan, incoming, key, hit, now_ms);
         self.metrics.request_seconds.observe(incoming.arrived.elapsed().as_secs_f64());
-        hit::reply(hit, serving, incoming, request, headers)
+        hit::reply(hit, request, incoming, headers)
     }
 
     /// Tells the recorder that this request is to make a pair; false when it could not take it.
@@ -199,22 +195,22 @@ impl Front {
     fn ask(
         &self,
         plan: &Plan<'_>,
-        first_key: CacheKey,
+        forward: Forward,
         request: ChatRequest,
         incoming: Incoming,
         is_pair: bool,
     ) -> Ask {
-        let other_keys = plan.targets.iter().skip(1).map(|target| plan.key(target));
         let variant = plan.enrolled.map(|(_, variant)| variant);
         Ask {
             request,
             targets: plan.targets.clone(),
             variant: variant.map(|variant| (variant.target.clone(), variant.patch.clone())),
-            keys: std::iter::once(first_key).chain(other_keys).collect(),
+            keys: plan.targets.iter().map(|target| plan.key(target)).collect(),
             credential_for: plan.credential_for.clone(),
             incoming,
             timeouts: plan.timeouts,
             cache: plan.cache,
+            forward,
             assigned: plan.assigned(),
             pair: PairEnding::of(plan).filter(|_| is_pair),
         }
@@ -267,8 +263,8 @@ impl Front {
         let mut headers = std::mem::take(&mut opened.headers);
         let ending = self.ending(&ask, &opened, &headers, is_stream);
         header::add_target(&mut headers, &opened.target, ask.assigned.as_deref());
-        let is_stored = ending.is_stored && status.is_success();
-        header::add_cache_status(&mut headers, &ending.key, ask.cache.read, is_stored);
+        let is_served = ask.cache.write && ask.cache.not_served.is_none() && status.is_success();
+        header::add_cache_status(&mut headers, &ending.key, ask.forward, is_served);
         header::add_losses(&mut headers, opened.dialect, &opened.losses);
         let Incoming { request_id, arrived, .. } = &ask.incoming;
         header::add_common(&mut headers, request_id, opened.sent, *arrived);
@@ -341,7 +337,7 @@ impl Front {
             asked: ask.incoming.asked(&ask.request),
             has_unasked_usage: opened.unasked_usage,
             headers: header::kept(headers),
-            ttl: ask.cache.ttl,
+            cache: ask.cache,
             is_stream,
             status: opened.status.as_u16(),
             target: opened.target.clone(),

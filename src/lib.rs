@@ -14,6 +14,7 @@ pub mod stats;
 pub mod compare;
 pub mod experiment;
 pub mod key;
+pub mod cacheable;
 pub mod pair;
 pub mod price;
 pub mod tally;

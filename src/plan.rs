@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header;
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::cacheable;
+use crate::cacheable::Question;
+use crate::cacheable::directive;
+use crate::cacheable::directive::Directives;
 use crate::chat::DialectName;
 use crate::chat::request::Request;
 use crate::config::CacheMode;
@@ -99,6 +102,10 @@ pub struct CacheRules {
     pub only_if_cached: bool,
     /// Stored answers older than this do not count.
     pub max_age: Option<Duration>,
+    /// Stored answers that will not stay fresh for so long do not count.
+    pub min_fresh: Option<Duration>,
+    /// Stored answers count however old they are: in replay mode only.
+    pub any_age: bool,
     /// Why the answer may not be served to anyone else, although it is stored.
     pub not_served: Option<&'static str>,
     /// How long the answer may be served.
@@ -149,7 +156,12 @@ pub fn plan<'c>(
         targets.insert(0, variant.target.clone());
     }
     let policy = config.routes.get(&request.model).map_or(config.cache, |route| route.cache);
-    let cache = cache_rules(policy, caller.headers);
+    let refused = match policy.mode {
+        CacheMode::On => refused(&policy, (dialect, request), whole.as_deref(), &targets),
+        // Others are not served what one got: what was recorded is repeated, whatever it is.
+        CacheMode::Off | CacheMode::Record | CacheMode::Replay => None,
+    };
+    let cache = cache_rules(policy, refused, caller.headers);
     let headers = SentHeader::all(config, caller.headers);
     Ok(Plan {
         dialect: dialect.name(),
@@ -324,39 +336,57 @@ fn unit_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The configured mode, narrowed by the request's `Cache-Control` (RFC 9111, section 5.2.1).
-fn cache_rules(policy: CachePolicy, headers: &HeaderMap) -> CacheRules {
+/// The class of the request that the cache may not serve, if there is one.
+fn refused(
+    policy: &CachePolicy,
+    (dialect, head): (&dyn Dialect, &ChatRequest),
+    request: Option<&Request>,
+    targets: &[Target],
+) -> Option<&'static str> {
+    let unread;
+    let request = match request {
+        Some(request) => request,
+        None => {
+            unread = cacheable::unread(dialect.name(), &head.body);
+            &unread
+        }
+    };
+    let question = Question { request, targets };
+    policy.cacheable.refusal(&question).map(|class| class.name)
+}
+
+/// The configured mode, narrowed by what the request is and says.
+fn cache_rules(
+    policy: CachePolicy,
+    not_served: Option<&'static str>,
+    headers: &HeaderMap,
+) -> CacheRules {
     let (read, write, only_if_cached) = match policy.mode {
         CacheMode::On => (true, true, false),
         CacheMode::Off => (false, false, false),
         CacheMode::Record => (false, true, false),
         CacheMode::Replay => (true, false, true),
     };
-    let mut rules = CacheRules {
+    let is_replay = policy.mode == CacheMode::Replay;
+    // Nobody is called in replay mode, so there is nothing that a request could want afresh.
+    let said = if is_replay { Directives::default() } else { directive::read(headers) };
+    let read = read && !said.no_cache && not_served.is_none();
+    let write = write && !said.no_store;
+    let samples = said.samples.unwrap_or(policy.samples);
+    CacheRules {
         read,
         write,
-        only_if_cached,
-        max_age: None,
-        not_served: None,
-        ttl: policy.ttl,
+        only_if_cached: only_if_cached || said.only_if_cached,
+        max_age: said.max_age,
+        min_fresh: said.min_fresh,
+        any_age: is_replay,
+        not_served,
+        // What is configured is also how long answers stay on disk, so nobody can ask for more.
+        ttl: said.ttl.map_or(policy.ttl, |ttl| ttl.min(policy.ttl)),
         error_ttl: policy.error_ttl,
-        samples: policy.samples,
-        coalesce: policy.coalesce && policy.mode == CacheMode::On,
-        any_tenant: policy.mode == CacheMode::Replay,
-    };
-    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|v| v.to_str().ok());
-    for directive in values.flat_map(|value| value.split(',')) {
-        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
-        match name.trim().to_ascii_lowercase().as_str() {
-            "no-cache" => rules.read = false,
-            "no-store" => (rules.read, rules.write) = (false, false),
-            "only-if-cached" => rules.only_if_cached = true,
-            "max-age" => {
-                let seconds = value.trim().trim_matches('"').parse().ok();
-                rules.max_age = seconds.map(Duration::from_secs).or(rules.max_age);
-            }
-            _ => {}
-        }
+        samples,
+        // Whoever wants several answers, or one of its own, does not want another's.
+        coalesce: policy.coalesce && policy.mode == CacheMode::On && read && write && samples == 1,
+        any_tenant: is_replay,
     }
-    rules
 }

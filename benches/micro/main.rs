@@ -21,6 +21,8 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use understudy::cache::Cache;
+use understudy::cache::Found;
+use understudy::cache::Wanted;
 use understudy::chat::ChatEvent;
 use understudy::chat::DialectName;
 use understudy::chat::Frame;
@@ -32,6 +34,7 @@ use understudy::experiment::Target;
 use understudy::key;
 use understudy::key::CacheKey;
 use understudy::plan;
+use understudy::plan::CacheRules;
 use understudy::plan::Caller;
 use understudy::store::Store;
 use understudy::store::exchange::Exchange;
@@ -242,18 +245,36 @@ fn cache(c: &mut Criterion) {
     store.put_exchange(&exchange()).unwrap();
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let memory = Cache::new(store.clone(), &CachePolicy::default());
-    memory.insert(key, Arc::new(exchange()));
+    memory.insert(key, Arc::new(exchange()), 1);
     // Without room in memory every answer comes from the disk.
     let disk = Cache::new(store, &CachePolicy { max_bytes: 0, ..CachePolicy::default() });
+    let day = Duration::from_secs(24 * 3600);
+    let rules = CacheRules {
+        read: true,
+        write: true,
+        only_if_cached: false,
+        max_age: None,
+        min_fresh: None,
+        any_age: false,
+        not_served: None,
+        ttl: day,
+        error_ttl: day,
+        samples: 1,
+        coalesce: true,
+        any_tenant: false,
+    };
+    let wanted = Wanted { rules: &rules, now_ms, draw: 0, serves: &|_| true };
     let mut group = c.benchmark_group("cache");
     for (name, cache) in [("hit in memory", &memory), ("hit on disk", &disk)] {
         group.bench_function(name, |b| {
-            b.iter(|| runtime.block_on(cache.get(&key, now_ms, None)).unwrap());
+            let found = || runtime.block_on(cache.get(&key, wanted));
+            assert!(matches!(found(), Found::Answer(_)), "{name}");
+            b.iter(found);
         });
     }
     let absent = CacheKey([8; 32]);
     group.bench_function("miss", |b| {
-        b.iter(|| runtime.block_on(memory.get(&absent, now_ms, None)).is_none());
+        b.iter(|| matches!(runtime.block_on(memory.get(&absent, wanted)), Found::Nothing));
     });
     group.finish();
 }

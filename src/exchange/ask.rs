@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::exchange::Incoming;
 use crate::exchange::ending::PairEnding;
 use crate::exchange::hit::Form;
+use crate::exchange::lookup::Forward;
 use crate::experiment::Target;
 use crate::key::CacheKey;
 use crate::plan;
@@ -38,6 +39,8 @@ pub struct Ask {
     pub timeouts: Timeouts,
     /// What the cache may do.
     pub cache: plan::CacheRules,
+    /// Why it goes to a provider.
+    pub forward: Forward,
     /// `experiment=variant`.
     pub assigned: Option<String>,
     /// The pair it is half of.

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::cacheable::repeat;
 use crate::chat::DialectName;
 use crate::chat::Frame;
 use crate::exchange::Front;
@@ -18,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::pair::Half;
 use crate::pair::Origin;
 use crate::pair::PairId;
+use crate::plan::CacheRules;
 use crate::plan::Plan;
 use crate::price;
 use crate::recorder::Record;
@@ -42,8 +44,8 @@ pub struct Ending {
     pub has_unasked_usage: bool,
     /// Headers of the answer that a reader may want.
     pub headers: Vec<(String, String)>,
-    /// How long the cache may serve the answer.
-    pub ttl: Duration,
+    /// What the cache may do with the answer.
+    pub cache: CacheRules,
     /// It is a stream of server-sent events.
     pub is_stream: bool,
     /// HTTP status.
@@ -106,9 +108,35 @@ impl Ending {
         }
     }
 
-    fn store(self, account: Account, is_served: bool) {
+    /// How long the cache may serve the answer, or why it may not.
+    ///
+    /// A failure is served again for a short time, if the provider told all of it and the request
+    /// is at fault.
+    fn served_for(&self, account: &Account, is_good: bool) -> Result<Duration, &'static str> {
+        if let Some(class) = self.cache.not_served {
+            return Err(class);
+        }
+        if is_good {
+            return Ok(self.cache.ttl);
+        }
+        let error = account.answer.error.as_ref();
+        let repeats = error.is_some_and(|error| repeat::would_repeat(self.status, error));
+        match account.ended {
+            Ended::Unfinished if repeats && !self.cache.error_ttl.is_zero() => {
+                Ok(self.cache.error_ttl)
+            }
+            _ if self.status >= 400 => Err("the failure may pass"),
+            _ => Err("the answer is not whole"),
+        }
+    }
+
+    fn store(self, account: Account, is_good: bool) {
         let answered_ms = jiff::Timestamp::now().as_millisecond();
-        let ttl_ms = i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX);
+        let served_for = self.served_for(&account, is_good);
+        let fresh_until_ms = served_for.map_or(0, |ttl| {
+            answered_ms.saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX))
+        });
+        let samples = self.cache.samples;
         let usage = account.answer.usage;
         let head = Head {
             id: ExchangeId(Uuid::now_v7().into_bytes()),
@@ -126,18 +154,19 @@ impl Ending {
             content_type: self.content_type,
             headers: self.headers,
             answered_ms,
-            fresh_until_ms: if is_served { answered_ms.saturating_add(ttl_ms) } else { 0 },
-            not_served: (!is_served).then(|| "the answer is not whole".to_owned()),
+            fresh_until_ms,
+            not_served: served_for.err().map(str::to_owned),
             first_us: account.pieces.first().map_or(account.took_us, |piece| piece.at_us),
             took_us: account.took_us,
             usage,
             model: account.answer.model,
+            fingerprint: account.answer.fingerprint,
             lengths: Vec::new(),
         };
         let (request, frames) = compact(&self.request, account.pieces);
         let exchange = Arc::new(Exchange { head, request, frames });
-        if is_served {
-            self.front.cache.insert(self.key, exchange.clone());
+        if served_for.is_ok() {
+            self.front.cache.insert(self.key, exchange.clone(), samples);
         }
         self.front.recorder.record(Record::Exchange(exchange));
     }
@@ -156,8 +185,11 @@ impl PairEnding {
         Record::NoHalf { id: self.id, reason }
     }
 
-    /// A stored answer as half of the pair.
+    /// A stored answer as half of the pair; a stored failure is none.
     pub fn from_cache(&self, hit: &Exchange) -> Record {
+        if hit.head.status != 200 {
+            return self.nothing("live_status");
+        }
         let dialect = DialectName::parse(&hit.head.dialect).unwrap_or(DialectName::OpenAi);
         let pieces = hit.frames.iter().map(|frame| &frame.bytes[..]);
         let answer = wire::fold(dialect.dialect(), hit.head.is_stream, pieces);

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::chat::DialectName;
 use crate::exchange::Incoming;
+use crate::exchange::lookup::Forward;
 use crate::experiment::Target;
 use crate::key::CacheKey;
 use crate::plan;
@@ -82,12 +83,20 @@ pub fn add_target(headers: &mut HeaderMap, target: &Target, assigned: Option<&st
 }
 
 /// RFC 9211: how the cache handled the request.
-pub fn add_cache_status(headers: &mut HeaderMap, key: &CacheKey, looked: bool, is_stored: bool) {
-    let why = if looked { "miss" } else { "bypass" };
-    let status = match is_stored {
-        true => format!("understudy; fwd={why}; stored; key=\"{key}\""),
-        false => format!("understudy; fwd={why}"),
-    };
+pub fn add_cache_status(
+    headers: &mut HeaderMap,
+    key: &CacheKey,
+    forward: Forward,
+    is_stored: bool,
+) {
+    let mut status = format!("understudy; fwd={}", forward.why);
+    if let Some(detail) = forward.detail {
+        status.push_str("; detail=");
+        status.push_str(detail);
+    }
+    if is_stored {
+        status.push_str(&format!("; stored; key=\"{key}\""));
+    }
     set(headers, CACHE_STATUS, &status);
 }
 

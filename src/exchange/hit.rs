@@ -93,16 +93,15 @@ impl Form {
 /// The request cannot be read, or the answer is not whole, which is never served.
 pub fn reply(
     stored: &Exchange,
-    serving: Serving,
-    incoming: &Incoming,
     request: &ChatRequest,
+    incoming: &Incoming,
     headers: HeaderMap,
 ) -> Result<Reply> {
     let status = StatusCode::from_u16(stored.head.status).unwrap_or(StatusCode::OK);
-    let body = match serving {
-        Serving::AsItCame => stored.body(),
-        Serving::WithoutUsage => WithoutUsage::all(&stored.body()),
-        Serving::Translated | Serving::Lossy => {
+    let body = match Form::of(incoming, request).serving(stored) {
+        Some(Serving::AsItCame) => stored.body(),
+        Some(Serving::WithoutUsage) => WithoutUsage::all(&stored.body()),
+        Some(Serving::Translated | Serving::Lossy) | None => {
             let from = DialectName::parse(&stored.head.dialect).unwrap_or(incoming.dialect.name());
             let pieces: Vec<Bytes> =
                 stored.frames.iter().map(|frame| frame.bytes.clone()).collect();

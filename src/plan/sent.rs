@@ -4,6 +4,7 @@ use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
 
+use crate::cacheable::directive;
 use crate::chat::DialectName;
 use crate::config::Config;
 use crate::key::KEY_HEADERS;
@@ -53,7 +54,16 @@ impl SentHeader {
                 reason: "named under cache.vary in the configuration",
             })
         });
-        of_table.chain(of_config).collect()
+        let of_others = directive::VARY.into_iter().flat_map(|name| {
+            headers.get_all(name).iter().map(move |value| Self {
+                name: HeaderName::from_static(name),
+                value: value.clone(),
+                read_by: None,
+                is_account: false,
+                reason: "keeps answers apart, as at another gateway",
+            })
+        });
+        of_table.chain(of_config).chain(of_others).collect()
     }
 }
 

@@ -86,6 +86,9 @@ pub struct Head {
     /// The model that answered, as the provider names it.
     #[serde(default)]
     pub model: Option<String>,
+    /// The provider's name for the exact system that ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// Offset and length of each frame; filled in when the exchange is written.
     #[serde(default)]
     pub lengths: Vec<(u64, u32)>,

@@ -10,6 +10,7 @@
 )]
 
 mod alpaca;
+mod cacheable;
 mod config;
 mod dialect;
 mod explain;

@@ -637,7 +637,7 @@ fn any_sequence_of_events_is_written() {
         sealed(Sealed::Hidden, Maker::OpenAi),
         sealed(Sealed::Text, Maker::Gemini),
         call(3, None, None, ":1}"),
-        ChatEvent::Start { id: None, model: None },
+        ChatEvent::Start { id: None, model: None, fingerprint: None },
         ChatEvent::Media { choice, mime: "image/png".to_owned(), data: "QUJD".to_owned() },
         ChatEvent::Done,
     ];

@@ -345,7 +345,11 @@ fn everything() -> Vec<ChatEvent> {
         data: "UklGRgAA".to_owned(),
     };
     vec![
-        ChatEvent::Start { id: Some("a1".to_owned()), model: Some("real".to_owned()) },
+        ChatEvent::Start {
+            id: Some("a1".to_owned()),
+            model: Some("real".to_owned()),
+            fingerprint: None,
+        },
         reasoning("one "),
         reasoning("two"),
         on(Sealed::Reasoning, seal(Maker::Anthropic, "s1")),

@@ -30,6 +30,8 @@ use understudy::metrics::FunnelLabels;
 use understudy::metrics::Metrics;
 use understudy::metrics::Word;
 use understudy::stats::rule::Goal;
+use understudy::store::Store;
+use understudy::store::exchange::Head;
 
 use super::PATIENCE;
 use super::client;
@@ -208,6 +210,26 @@ impl Sidecar {
     /// Ends orderly; fails when something still waits in a queue.
     pub async fn stop(mut self) {
         self.end().await;
+    }
+
+    /// Ends, and gives what is known of every stored exchange, the newest first.
+    pub async fn stop_and_list(mut self) -> Vec<Head> {
+        self.end().await;
+        let began = Instant::now();
+        let store = loop {
+            match Store::open(self.dir.as_ref().unwrap().path()) {
+                Ok(opened) => break opened.store,
+                // As in `start_in`.
+                Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        let mut heads = Vec::new();
+        store.scan(None, &mut |exchange| {
+            heads.push(exchange.head);
+            true
+        });
+        heads
     }
 
     /// Ends and starts again on the same data.

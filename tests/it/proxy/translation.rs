@@ -73,7 +73,7 @@ fn said() -> Vec<ChatEvent> {
         ..Usage::default()
     };
     vec![
-        ChatEvent::Start { id: Some("id-1".into()), model: Some("m-1".into()) },
+        ChatEvent::Start { id: Some("id-1".into()), model: Some("m-1".into()), fingerprint: None },
         ChatEvent::Text { choice: 0, text: "Let me ".into() },
         ChatEvent::Text { choice: 0, text: "look.".into() },
         ChatEvent::ToolCall {
