@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::exchange::Incoming;
-use crate::exchange::ending::PairEnding;
 use crate::experiment::Target;
 use crate::key::CacheKey;
 use crate::plan;
@@ -39,8 +38,6 @@ pub struct Ask {
     pub cache: plan::CacheRules,
     /// `experiment=variant`.
     pub assigned: Option<String>,
-    /// The pair it is half of.
-    pub pair: Option<PairEnding>,
 }
 
 impl Ask {

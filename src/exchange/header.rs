@@ -73,12 +73,20 @@ pub fn of_hit(
     headers
 }
 
-/// Who answered, and the variant that was assigned.
-pub fn add_target(headers: &mut HeaderMap, target: &Target, assigned: Option<&str>) {
+/// Who answered.
+pub fn add_target(headers: &mut HeaderMap, target: &Target) {
     set(headers, TARGET, &target.to_string());
-    if let Some(assigned) = assigned {
-        set(headers, EXPERIMENT, assigned);
-    }
+}
+
+/// The variant that was assigned, as `experiment=variant`.
+pub fn add_experiment(headers: &mut HeaderMap, assigned: &str) {
+    set(headers, EXPERIMENT, assigned);
+}
+
+/// RFC 9211: the request was answered by a call that was made for another; that one has its cost.
+pub fn add_collapsed(headers: &mut HeaderMap, key: &CacheKey) {
+    set(headers, CACHE_STATUS, &format!("understudy; fwd=miss; collapsed; key=\"{key}\""));
+    set(headers, COST, "0");
 }
 
 /// RFC 9211: how the cache handled the request.

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod caching;
+mod coalescing;
 mod isolation;
 mod pump;
 mod refusal;
