@@ -32,7 +32,7 @@ pub type Kept = Box<dyn Send + Sync>;
 
 enum Piped {
     /// Its own; what was read before the head went out comes first.
-    Own(Option<Flow>, VecDeque<Bytes>),
+    Own(Option<Box<Flow>>, VecDeque<Bytes>),
     /// Read by others, too.
     Shared {
         reader: Reader<Flow>,
@@ -53,7 +53,7 @@ pub struct Telling {
 impl Pump {
     /// `held` goes out first.
     pub fn new(flow: Flow, held: Vec<Bytes>) -> Self {
-        Self { from: Piped::Own(Some(flow), held.into()) }
+        Self { from: Piped::Own(Some(Box::new(flow)), held.into()) }
     }
 
     /// A share of a flow, while its beginning is there; `kept` is let go when the body is.
@@ -99,7 +99,7 @@ impl Drop for Piped {
         if let Self::Own(flow, _) = self
             && let Some(flow) = flow.take()
         {
-            finish(flow);
+            finish(*flow);
         }
     }
 }

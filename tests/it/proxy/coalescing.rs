@@ -102,7 +102,8 @@ async fn two_hundred_identical_requests_make_one_call_and_all_get_all_of_it() {
         }
         all.extend(clients(&request, 50));
         joined(&sidecar, 199).await;
-        (head.open(), middle.open());
+        head.open();
+        middle.open();
         let replies = replies(all).await;
         let mut ids = BTreeSet::new();
         for reply in &replies {
@@ -116,10 +117,10 @@ async fn two_hundred_identical_requests_make_one_call_and_all_get_all_of_it() {
         assert_eq!(shared, ["0"; 199]);
         assert_eq!(replies.iter().filter(|reply| reply.cache() == STORED).count(), 1);
         assert_eq!(whole(request).await.cache(), "understudy; hit");
-        sidecar.flush().await;
         assert_eq!((provider.calls().len(), sidecar.all_broken()), (1, 0));
-        assert_eq!(sidecar.metrics.stored_answers.get(), 1);
+        let metrics = sidecar.metrics.clone();
         sidecar.stop().await;
+        assert_eq!(metrics.stored_answers.get(), 1);
     }
 }
 
@@ -318,7 +319,7 @@ async fn a_slow_reader_delays_only_itself_and_misses_nothing() {
 /// What a paused reader's sockets take is some megabytes; the rest may not be kept for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_an_answer_too_large_to_keep_a_paused_reader_is_told_and_others_get_all() {
-    let (provider, sidecar) = started(|config| config.limits.max_answer_bytes = 256 << 10).await;
+    let (provider, sidecar) = started(|config| config.limits.max_answer_bytes = 2 << 20).await;
     let word = delta(&"w".repeat(100_000));
     let steps = [vec![word; 300], ending()].concat();
     let gate = Gate::new();
@@ -335,8 +336,8 @@ async fn of_an_answer_too_large_to_keep_a_paused_reader_is_told_and_others_get_a
         }
         String::from_utf8(seen).unwrap()
     });
-    let fast = clients(&request, 2);
-    joined(&sidecar, 2).await;
+    let fast = clients(&request, 1);
+    joined(&sidecar, 1).await;
     gate.open();
     let body = sent(&steps);
     for reply in replies(fast).await {
