@@ -109,6 +109,7 @@ impl App {
             vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
         let front = Arc::new(Front {
             cache: Cache::new(store, &config.keeping()),
+            flights: Arc::default(),
             upstream,
             recorder: recorder.clone(),
             board: board.clone(),

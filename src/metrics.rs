@@ -48,7 +48,7 @@ pub struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     /// Requests open on the data plane.
     pub open: Gauge,
-    /// What the cache did: hit, negative_hit, miss, stale, bypass.
+    /// What the cache did: hit, negative_hit, miss, stale, bypass; collapsed onto a call under way.
     pub cache: Family<Word, Counter>,
     /// From a request's arrival to the last byte of its answer.
     pub request_seconds: Histogram,

@@ -4,6 +4,7 @@ pub mod body;
 mod opened;
 pub mod outgoing;
 pub mod pump;
+pub mod shared;
 pub mod sign;
 pub mod unasked;
 pub mod upgrade;

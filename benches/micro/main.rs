@@ -43,6 +43,8 @@ use understudy::store::seal;
 use understudy::upstream::Opened;
 use understudy::upstream::pump::Flow;
 use understudy::upstream::pump::Terms;
+use understudy::upstream::shared::Broadcast;
+use understudy::upstream::shared::Read;
 use understudy::upstream::way::Way;
 use understudy::wire;
 use understudy::wire::Asked;
@@ -71,6 +73,9 @@ criterion_main!(micro);
 fn openai() -> &'static dyn Dialect {
     DialectName::OpenAi.dialect()
 }
+
+/// What is kept of an answer.
+const MAX_KEPT_BYTES: usize = 16 << 20;
 
 /// A request of about `size` bytes, in turns of some 400 bytes as chats have.
 fn request(size: usize) -> Bytes {
@@ -216,19 +221,32 @@ fn pump(c: &mut Criterion) {
             });
         });
     });
+    let flow = || {
+        let terms = Terms {
+            dialect: openai(),
+            is_stream: true,
+            way: Way::Untouched,
+            max_kept_bytes: MAX_KEPT_BYTES,
+            must_finish: false,
+        };
+        Flow::new(opened(&stream), terms, Box::new(|account| drop(black_box(account))))
+    };
     group.bench_function("pump, 202 pieces", |b| {
         b.iter(|| {
             runtime.block_on(async {
-                let terms = Terms {
-                    dialect: openai(),
-                    is_stream: true,
-                    way: Way::Untouched,
-                    max_kept_bytes: 16 << 20,
-                    must_finish: false,
-                };
-                let account = Box::new(|account| drop(black_box(account)));
-                let mut flow = Flow::new(opened(&stream), terms, account);
+                let mut flow = flow();
                 while let Some(piece) = flow.next().await {
+                    black_box(piece);
+                }
+            });
+        });
+    });
+    group.bench_function("pump that may be shared, one reader, 202 pieces", |b| {
+        b.iter(|| {
+            runtime.block_on(async {
+                let shared = Broadcast::new(Box::new(flow()), Vec::new(), MAX_KEPT_BYTES);
+                let mut reader = shared.read().unwrap();
+                while let Read::Piece(piece) = reader.next().await {
                     black_box(piece);
                 }
             });

@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::exchange::Incoming;
-use crate::exchange::ending::PairEnding;
 use crate::exchange::hit::Form;
 use crate::exchange::lookup::Forward;
 use crate::experiment::Target;
@@ -43,8 +42,6 @@ pub struct Ask {
     pub forward: Forward,
     /// `experiment=variant`.
     pub assigned: Option<String>,
-    /// The pair it is half of.
-    pub pair: Option<PairEnding>,
 }
 
 impl Ask {

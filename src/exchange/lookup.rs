@@ -26,12 +26,22 @@ pub struct Forward {
 
 /// What came of looking into the cache.
 pub struct Looked {
-    /// What may be served, with its key.
-    pub hit: Option<(CacheKey, Arc<Exchange>)>,
+    /// What may be served.
+    pub hit: Option<Hit>,
     /// Why nothing may.
     pub forward: Forward,
+}
+
+/// A stored exchange that may be served.
+pub struct Hit {
+    /// Where it is stored.
+    pub key: CacheKey,
+    /// The exchange.
+    pub exchange: Arc<Exchange>,
     /// The metric's word for it.
     pub outcome: &'static str,
+    /// When it was found, Unix milliseconds.
+    pub now_ms: i64,
 }
 
 impl Front {
@@ -44,9 +54,9 @@ impl Front {
         plan: &Plan<'_>,
         request: &ChatRequest,
         incoming: &Incoming,
-        now_ms: i64,
     ) -> Looked {
         let rules = &plan.cache;
+        let now_ms = jiff::Timestamp::now().as_millisecond();
         let mut looked = Looked::bypass(rules);
         if !rules.read {
             return looked;
@@ -62,7 +72,7 @@ impl Front {
         let places = if rules.any_tenant { plan.targets.len() } else { 1 };
         for target in plan.targets.iter().take(places) {
             let key = plan.key(target);
-            looked = Looked::of(key, self.cache.get(&key, wanted).await);
+            looked = Looked::of(key, self.cache.get(&key, wanted).await, now_ms);
             if looked.hit.is_some() {
                 break;
             }
@@ -71,28 +81,39 @@ impl Front {
     }
 }
 
+impl Forward {
+    /// The metric's word for it.
+    pub fn outcome(&self) -> &'static str {
+        match self.why {
+            "bypass" => "bypass",
+            "miss" => "miss",
+            _ => "stale",
+        }
+    }
+}
+
 impl Looked {
     fn bypass(rules: &CacheRules) -> Self {
-        let forward = Forward { why: "bypass", detail: rules.not_served };
-        Self { hit: None, forward, outcome: "bypass" }
+        Self::none("bypass", rules.not_served)
     }
 
-    fn of(key: CacheKey, found: Found) -> Self {
+    fn none(why: &'static str, detail: Option<&'static str>) -> Self {
+        Self { hit: None, forward: Forward { why, detail } }
+    }
+
+    fn of(key: CacheKey, found: Found, now_ms: i64) -> Self {
         let hit = |exchange, outcome| Self {
-            hit: Some((key, exchange)),
-            forward: Forward { why: "miss", detail: None },
-            outcome,
+            hit: Some(Hit { key, exchange, outcome, now_ms }),
+            ..Self::none("miss", None)
         };
-        let none =
-            |why, detail, outcome| Self { hit: None, forward: Forward { why, detail }, outcome };
         match found {
             Found::Answer(exchange) => hit(exchange, "hit"),
             Found::Failure(exchange) => hit(exchange, "negative_hit"),
-            Found::TooFew => none("miss", Some("samples"), "miss"),
-            Found::Expired => none("stale", None, "stale"),
-            Found::Declined => none("request", None, "stale"),
-            Found::Moved => none("stale", Some("model"), "stale"),
-            Found::Nothing => none("miss", None, "miss"),
+            Found::TooFew => Self::none("miss", Some("samples")),
+            Found::Expired => Self::none("stale", None),
+            Found::Declined => Self::none("request", None),
+            Found::Moved => Self::none("stale", Some("model")),
+            Found::Nothing => Self::none("miss", None),
         }
     }
 }

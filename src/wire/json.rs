@@ -115,8 +115,7 @@ pub fn patch(body: &[u8], patch: &Map<String, Value>) -> Result<Bytes> {
 pub fn asks_stream_usage(body: &[u8]) -> bool {
     const OPTION: &[u8] = b"\"include_usage\"";
     // Most bodies need not be read to see that they do not.
-    body.windows(OPTION.len()).any(|window| window == OPTION)
-        && matches!(with_stream_usage(body), Ok(None))
+    memchr::memmem::find(body, OPTION).is_some() && matches!(with_stream_usage(body), Ok(None))
 }
 
 /// The body of a streamed request with `stream_options.include_usage`; `None` if it has that.

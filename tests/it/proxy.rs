@@ -4,6 +4,7 @@ mod bytes;
 mod cache_policy;
 mod caching;
 mod hits;
+mod coalescing;
 mod isolation;
 mod pump;
 mod refusal;
