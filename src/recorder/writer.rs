@@ -29,11 +29,16 @@ use crate::recorder::Parts;
 use crate::recorder::Record;
 use crate::recorder::ShadowJob;
 use crate::recorder::ahead::Numbered;
+use crate::recorder::measure;
 use crate::store::Store;
+use crate::store::guard;
 use crate::store::journal::Journal;
 
 /// Records taken before a flush.
 const BATCH: usize = 256;
+
+/// How often a disk that fails is told about.
+const COMPLAIN: Duration = Duration::from_secs(30);
 
 /// How often counters are stored for certain, and old answers dropped.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
@@ -58,6 +63,9 @@ pub struct Writer {
     after: Vec<Effect>,
     dirty: bool,
     last_housekeeping: Instant,
+    /// When a failing disk was last told about, and records lost since.
+    complained: Option<Instant>,
+    lost: u64,
 }
 
 /// An open pair: who has answered, who is still to be scored.
@@ -107,6 +115,8 @@ impl Writer {
             after: Vec::new(),
             dirty: false,
             last_housekeeping: Instant::now(),
+            complained: None,
+            lost: 0,
         })
     }
 
@@ -173,7 +183,24 @@ impl Writer {
         self.promised = self.promised.max(promised);
         self.metrics.recorder_queue.dec();
         self.waiting_bytes.fetch_sub(record.bytes(), Ordering::Relaxed);
-        let written = match record {
+        let written = guarded(|| self.write(record));
+        if let Err(error) = written {
+            Metrics::count(&self.metrics.dropped, "store_failed");
+            self.lost += 1;
+            self.complain(&error, "records are lost");
+        }
+    }
+
+    /// Tells of a disk that fails, now and then; each failure is counted elsewhere.
+    fn complain(&mut self, error: &Error, what: &'static str) {
+        if self.complained.is_none_or(|at| at.elapsed() >= COMPLAIN) {
+            self.complained = Some(Instant::now());
+            tracing::error!(%error, lost = std::mem::take(&mut self.lost), "{what}");
+        }
+    }
+
+    fn write(&mut self, record: Record) -> Result<()> {
+        match record {
             Record::Exchange(exchange) => self.store.put_exchange(&exchange),
             Record::Intent { id, intent, live, credential } => {
                 self.intent(id, &intent, &live, credential.as_ref())
@@ -190,10 +217,6 @@ impl Writer {
                 self.records.close();
                 Ok(())
             }
-        };
-        if let Err(error) = written {
-            Metrics::count(&self.metrics.dropped, "store_failed");
-            tracing::error!(%error, "a record is lost");
         }
     }
 
@@ -300,9 +323,11 @@ impl Writer {
             self.housekeep();
         }
         if std::mem::take(&mut self.dirty)
-            && let Err(error) = self.flush()
+            && let Err(error) = guarded(|| self.flush())
         {
-            tracing::error!(%error, "nothing can be stored");
+            // Nobody may be told that what was handed over is on disk.
+            self.after.retain(|effect| !matches!(effect, Effect::Flushed(_)));
+            self.complain(&error, "nothing can be stored");
         }
         self.follow();
     }
@@ -370,14 +395,20 @@ impl Writer {
         self.dirty = true;
         let ttl_ms = i64::try_from(self.policy.ttl.as_millis()).unwrap_or(i64::MAX);
         let expired = jiff::Timestamp::now().as_millisecond().saturating_sub(ttl_ms);
-        if let Err(error) = self.store.sweep(self.policy.max_bytes, expired) {
-            tracing::error!(%error, "old answers stay");
+        let swept = guarded(|| {
+            self.store.sweep(self.policy.max_bytes, expired)?;
+            self.store.mark()
+        });
+        if let Err(error) = swept {
+            self.complain(&error, "nothing can be stored");
         }
-        if let Err(error) = self.store.mark() {
-            tracing::error!(%error, "nothing can be stored");
-        }
-        let size = self.store.size();
-        self.metrics.stored_answers.set(i64::try_from(size.exchanges).unwrap_or(i64::MAX));
-        self.metrics.stored_bytes.set(i64::try_from(size.packed_bytes).unwrap_or(i64::MAX));
+        measure::measure(&self.store, &self.metrics);
     }
+}
+
+/// Calls the store; sled may panic at damage, which must end neither this thread nor anything else.
+fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    guard::catch(work).unwrap_or_else(|panicked| {
+        Err(Error::new(Kind::Store, format!("the data directory is damaged: {panicked}")))
+    })
 }
