@@ -9,14 +9,14 @@ use understudy::store::Store;
 
 use super::exchange;
 use super::generations;
-use super::key;
 use super::is_right;
+use super::key;
 use super::there;
 
 /// Exchanges in the directory that is damaged.
 const STORED: u64 = 600;
 
-const MAX_BYTES: u64 = 4 << 20;
+const MAX_BYTES: u64 = 8 << 20;
 
 type Damage = fn(&mut Vec<u8>, &mut fastrand::Rng);
 

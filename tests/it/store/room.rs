@@ -152,7 +152,7 @@ fn a_scan_goes_by_age_through_all_generations() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
     // Not in order, as an import may write them.
-    let numbers: Vec<u64> = (0..1_200).map(|number| number * 7 % 1_200).collect();
+    let numbers: Vec<u64> = (0..800).map(|number| number * 7 % 800).collect();
     numbers.iter().for_each(|number| store.put_exchange(&sized(*number, 4_000)).unwrap());
     assert!(generations(dir.path()).len() > 3);
     let mut seen = Vec::new();
@@ -160,7 +160,7 @@ fn a_scan_goes_by_age_through_all_generations() {
         seen.push(found.head.id);
         true
     });
-    assert_eq!(seen, (0..1_200).rev().map(id).collect::<Vec<_>>());
+    assert_eq!(seen, (0..800).rev().map(id).collect::<Vec<_>>());
 }
 
 /// How long until the store takes and serves, and until it has everything.
@@ -224,7 +224,11 @@ fn memory_and_disk_stay_flat_for_as_long_as_it_runs() {
         most = most.max(if warm.is_some() { resident() } else { 0 });
         if told.elapsed() > length / 20 {
             told = Instant::now();
-            println!("{:>6.0?}: {number} written, {taken} on disk, {} KB", began.elapsed(), resident());
+            println!(
+                "{:>6.0?}: {number} written, {taken} on disk, {} KB",
+                began.elapsed(),
+                resident()
+            );
         }
     }
     let warm = warm.unwrap();
