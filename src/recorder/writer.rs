@@ -29,16 +29,14 @@ use crate::recorder::Parts;
 use crate::recorder::Record;
 use crate::recorder::ShadowJob;
 use crate::recorder::ahead::Numbered;
+use crate::recorder::complaint::Complaints;
+use crate::recorder::complaint::guarded;
 use crate::recorder::measure;
 use crate::store::Store;
-use crate::store::guard;
 use crate::store::journal::Journal;
 
 /// Records taken before a flush.
 const BATCH: usize = 256;
-
-/// How often a disk that fails is told about.
-const COMPLAIN: Duration = Duration::from_secs(30);
 
 /// How often counters are stored for certain, and old answers dropped.
 const HOUSEKEEPING: Duration = Duration::from_secs(2);
@@ -63,9 +61,7 @@ pub struct Writer {
     after: Vec<Effect>,
     dirty: bool,
     last_housekeeping: Instant,
-    /// When a failing disk was last told about, and records lost since.
-    complained: Option<Instant>,
-    lost: u64,
+    complaints: Complaints,
 }
 
 /// An open pair: who has answered, who is still to be scored.
@@ -115,8 +111,7 @@ impl Writer {
             after: Vec::new(),
             dirty: false,
             last_housekeeping: Instant::now(),
-            complained: None,
-            lost: 0,
+            complaints: Complaints::default(),
         })
     }
 
@@ -186,16 +181,7 @@ impl Writer {
         let written = guarded(|| self.write(record));
         if let Err(error) = written {
             Metrics::count(&self.metrics.dropped, "store_failed");
-            self.lost += 1;
-            self.complain(&error, "records are lost");
-        }
-    }
-
-    /// Tells of a disk that fails, now and then; each failure is counted elsewhere.
-    fn complain(&mut self, error: &Error, what: &'static str) {
-        if self.complained.is_none_or(|at| at.elapsed() >= COMPLAIN) {
-            self.complained = Some(Instant::now());
-            tracing::error!(%error, lost = std::mem::take(&mut self.lost), "{what}");
+            self.complaints.lost(&error);
         }
     }
 
@@ -327,7 +313,7 @@ impl Writer {
         {
             // Nobody may be told that what was handed over is on disk.
             self.after.retain(|effect| !matches!(effect, Effect::Flushed(_)));
-            self.complain(&error, "nothing can be stored");
+            self.complaints.tell(&error);
         }
         self.follow();
     }
@@ -400,15 +386,8 @@ impl Writer {
             self.store.mark()
         });
         if let Err(error) = swept {
-            self.complain(&error, "nothing can be stored");
+            self.complaints.tell(&error);
         }
         measure::measure(&self.store, &self.metrics);
     }
-}
-
-/// Calls the store; sled may panic at damage, which must end neither this thread nor anything else.
-fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    guard::catch(work).unwrap_or_else(|panicked| {
-        Err(Error::new(Kind::Store, format!("the data directory is damaged: {panicked}")))
-    })
 }

@@ -49,6 +49,8 @@ pub struct Generation {
     mark: AtomicU64,
     is_dirty: AtomicBool,
     is_unmarked: AtomicBool,
+    /// The mark says how many exchanges there are.
+    is_counted: AtomicBool,
 }
 
 struct Trees {
@@ -89,9 +91,10 @@ impl Generation {
             Ok((Trees { db, exchanges, keys }, began, inside, known))
         });
         let (trees, began, inside, known) = opened?;
-        let mark = fs::read(&mark_file).ok().and_then(|mark| number_in(&mark)).unwrap_or(0);
-        if inside < mark {
-            return Err(Trouble::Damaged("its end is missing".to_owned()));
+        let (mark, counted) = marked(&mark_file);
+        // Within what it takes for whole, sled may lose pages in silence as well.
+        if inside < mark || known.exchanges < counted {
+            return Err(Trouble::Damaged("a part of it is missing".to_owned()));
         }
         Ok(Self {
             number,
@@ -104,6 +107,7 @@ impl Generation {
             mark: AtomicU64::new(mark.max(inside)),
             is_dirty: AtomicBool::new(mark == 0),
             is_unmarked: AtomicBool::new(mark == 0),
+            is_counted: AtomicBool::new(counted > 0),
         })
     }
 
@@ -208,6 +212,10 @@ impl Generation {
     /// # Errors
     /// The disk is gone, or damage was found.
     pub fn remove(&self, key: &CacheKey, id: ExchangeId) -> Result<bool, Trouble> {
+        if self.is_counted.swap(false, Ordering::Relaxed) {
+            // Fewer than were counted are no damage from here to the next mark.
+            self.write_mark(marked(&self.mark_file).0, 0)?;
+        }
         self.touch();
         let (is_there, row, is_last) = self.with(|trees| {
             let name = [&key.0[..], &id.0].concat();
@@ -245,13 +253,21 @@ impl Generation {
         if !self.is_unmarked.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        let bytes = (self.mark.fetch_add(1, Ordering::Relaxed) + 1).to_be_bytes();
+        let mark = self.mark.fetch_add(1, Ordering::Relaxed) + 1;
+        let counted = self.known().exchanges;
         let marked = self.with(|trees| {
-            trees.db.insert(MARK, &bytes)?;
+            trees.db.insert(MARK, &mark.to_be_bytes())?;
             trees.db.flush().map(drop)
         });
         marked.inspect_err(|_| self.touch())?;
-        // Only renamed when complete; it may be older than sled's mark, never newer.
+        self.write_mark(mark, counted)?;
+        self.is_counted.store(counted > 0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Only renamed when complete; it may be older than sled's mark, never newer.
+    fn write_mark(&self, mark: u64, counted: u64) -> Result<(), Trouble> {
+        let bytes = [mark.to_be_bytes(), counted.to_be_bytes()].concat();
         let fresh = self.mark_file.with_extension("mark-new");
         let written = fs::write(&fresh, bytes).and_then(|()| fs::rename(&fresh, &self.mark_file));
         written.map_err(Trouble::Disk)
@@ -346,6 +362,13 @@ fn segment(max_bytes: u64) -> usize {
 
 fn chunk_key(id: &ExchangeId, number: u16) -> Vec<u8> {
     [&id.0[..], &number.to_be_bytes()].concat()
+}
+
+/// The number of the last mark, and how many exchanges there were.
+fn marked(file: &Path) -> (u64, u64) {
+    let bytes = fs::read(file).unwrap_or_default();
+    let number = |at: usize| bytes.get(at..at + 8).and_then(number_in).unwrap_or(0);
+    (number(0), number(8))
 }
 
 fn number_in(bytes: &[u8]) -> Option<u64> {
