@@ -103,7 +103,7 @@ impl Generations {
         };
         let newest = opened.waiting().rows.pop();
         if let Some(newest) = newest {
-            opened.load(newest, now_ms);
+            opened.load(&newest, now_ms);
         }
         Ok(opened)
     }
@@ -245,7 +245,7 @@ impl Generations {
     }
 
     /// Opens a generation and puts it into the row, or says what is wrong with it.
-    pub fn load(&self, wait: Wait, now_ms: i64) {
+    pub fn load(&self, wait: &Wait, now_ms: i64) {
         match Generation::open(&self.dir, wait.number, self.max_bytes(), now_ms) {
             Ok(generation) => self.insert(generation),
             Err(Trouble::Damaged(why)) => {

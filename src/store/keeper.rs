@@ -51,7 +51,7 @@ fn run(generations: &Generations, base: &Base) {
         let now_ms = jiff::Timestamp::now().as_millisecond();
         match wait {
             Some(Wait { number, why: Some(why), .. }) => mend(generations, number, &why, now_ms),
-            Some(wait) => generations.load(wait, now_ms),
+            Some(wait) => generations.load(&wait, now_ms),
             None => {
                 // The recorder flushes as well, and tells about a disk that fails.
                 let _ = generations.flush(false);

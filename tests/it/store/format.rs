@@ -41,7 +41,7 @@ fn record(sealer: &mut Sealer, number: u64, noise: &[u8]) -> Vec<u8> {
         target: "p/m".into(),
         dialect: "openai".into(),
         assigned: None,
-        is_stream: number % 2 == 0,
+        is_stream: number.is_multiple_of(2),
         status: 200,
         content_type: "application/json".into(),
         answered_ms: 1_000 + number as i64,
@@ -131,10 +131,13 @@ fn a_directory_of_the_first_format_is_migrated_with_everything_in_it() {
     assert_eq!(store.size().exchanges, 2_001, "migrated again");
 }
 
+/// What a process that was killed at that moment left.
+type Cut = fn(&Path);
+
 /// Each is a moment at which the process was killed while it migrated.
 #[test]
 fn a_migration_that_was_cut_short_is_finished() {
-    let cut: [(&str, fn(&Path)); 3] = [
+    let cut: [(&str, Cut); 3] = [
         ("while copying", |dir| {
             write_first(&dir.join("exchanges/000001"), 3);
             fs::create_dir_all(dir.join("sled.format-2/blobs")).unwrap();
