@@ -197,6 +197,7 @@ fn open(config: &Config) -> Result<Store> {
             "the data directory was damaged: it is kept aside, and what could be read of it is used"
         );
     }
+    opened.store.limit(config.cache.max_bytes);
     // From here on a loss is a new one.
     opened.store.mark()?;
     Ok(opened.store)

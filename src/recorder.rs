@@ -6,6 +6,8 @@
 //! call, a judge call, a score in the report), so what people have seen is never lost.
 
 mod ahead;
+mod complaint;
+mod measure;
 pub mod writer;
 
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Stored exchanges: what was asked, by and of whom, and every frame of the answer.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -13,11 +13,14 @@ use crate::error::Result;
 use crate::key::CacheKey;
 use crate::key::ExchangeId;
 use crate::store::Store;
-use crate::store::failed;
-use crate::store::get;
-use crate::store::put;
-use crate::store::remove;
+use crate::store::generation::Generation;
+use crate::store::guard::Trouble;
+use crate::store::now_ms;
+use crate::store::row::Row;
 use crate::store::seal;
+
+/// The newest answers of one key that are read; more of them make no choice better.
+const MOST_ANSWERS: usize = 64;
 
 /// One recorded request with its answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,87 +123,6 @@ pub struct Asked {
     pub query: Option<String>,
 }
 
-/// Where an answer is and until when it may be served; the row of a key.
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    id: ExchangeId,
-    answered_ms: i64,
-    bytes: u32,
-}
-
-/// The keys that are stored, in memory, so that a miss costs no disk read; oldest first.
-#[derive(Default)]
-pub struct Index {
-    rows: HashMap<CacheKey, Row>,
-    age: VecDeque<(i64, CacheKey)>,
-    bytes: u64,
-}
-
-impl Index {
-    pub(super) fn load(tree: &sled::Tree) -> sled::Result<Self> {
-        let mut index = Self::default();
-        for entry in tree.iter() {
-            let (key, value) = entry?;
-            if let (Ok(key), Some(row)) = (<[u8; 32]>::try_from(&*key), Row::read(&value)) {
-                index.insert(CacheKey(key), row);
-            }
-        }
-        index.age.make_contiguous().sort_unstable();
-        Ok(index)
-    }
-
-    fn insert(&mut self, key: CacheKey, row: Row) -> Option<Row> {
-        self.bytes += u64::from(row.bytes);
-        self.age.push_back((row.answered_ms, key));
-        let old = self.rows.insert(key, row);
-        self.bytes -= old.map_or(0, |old| u64::from(old.bytes));
-        old
-    }
-
-    fn forget(&mut self, key: &CacheKey, id: ExchangeId) -> Option<Row> {
-        let row = self.rows.get(key).copied().filter(|row| row.id == id)?;
-        self.rows.remove(key);
-        self.bytes -= u64::from(row.bytes);
-        Some(row)
-    }
-
-    /// The oldest key, once more than `max_bytes` are stored or it was answered before `expired`.
-    fn next_to_go(&mut self, max_bytes: u64, expired_ms: i64) -> Option<(CacheKey, Row)> {
-        while let Some((answered_ms, key)) = self.age.front().copied() {
-            let current = self.rows.get(&key).copied().filter(|r| r.answered_ms == answered_ms);
-            match current {
-                Some(row) if self.bytes > max_bytes || answered_ms < expired_ms => {
-                    self.age.pop_front();
-                    self.rows.remove(&key);
-                    self.bytes -= u64::from(row.bytes);
-                    return Some((key, row));
-                }
-                Some(_) => return None,
-                None => {
-                    self.age.pop_front();
-                }
-            }
-        }
-        None
-    }
-}
-
-impl Row {
-    fn write(&self) -> Vec<u8> {
-        [&self.id.0[..], &self.answered_ms.to_le_bytes(), &self.bytes.to_le_bytes()].concat()
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let (id, rest) = bytes.split_first_chunk::<16>()?;
-        let (answered_ms, rest) = rest.split_first_chunk::<8>()?;
-        Some(Self {
-            id: ExchangeId(*id),
-            answered_ms: i64::from_le_bytes(*answered_ms),
-            bytes: u32::from_le_bytes(rest.try_into().ok()?),
-        })
-    }
-}
-
 impl Exchange {
     /// The body's bytes, whole.
     pub fn body(&self) -> Bytes {
@@ -213,7 +135,7 @@ impl Exchange {
         }
     }
 
-    fn seal(&self, sealer: &mut seal::Sealer) -> Option<Vec<u8>> {
+    pub(super) fn seal(&self, sealer: &mut seal::Sealer) -> Option<Vec<u8>> {
         let mut head = self.head.clone();
         let lengths = self
             .frames
@@ -226,7 +148,15 @@ impl Exchange {
         sealer.seal(&head, &payload)
     }
 
-    fn unseal(record: &[u8]) -> Option<Self> {
+    /// What the generations know of it, packed into so many bytes.
+    pub(super) fn row(&self, bytes: usize) -> Row {
+        let Head { id, key, answered_ms, fresh_until_ms, .. } = self.head;
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let request_hash = Row::hash(&self.head.request_id);
+        Row { key, id, fresh_until_ms, answered_ms, bytes, request_hash }
+    }
+
+    pub(super) fn unseal(record: &[u8]) -> Option<Self> {
         let (mut head, mut payload) = seal::unseal::<Head>(record)?;
         let length = payload.get(..4)?.try_into().ok().map(u32::from_le_bytes)?;
         let _ = payload.split_to(4);
@@ -255,42 +185,79 @@ pub struct Size {
 }
 
 impl Store {
-    /// Whether an answer is stored under `key`; reads no disk.
+    /// Whether an answer may be stored under `key`, for this tenant or another; reads no disk.
     pub fn has_answer(&self, key: &CacheKey) -> bool {
-        self.index().rows.contains_key(key)
+        self.inner.generations.any(|generation| generation.may_have(key))
     }
 
     /// How many exchanges are stored, and how much they take.
     pub fn size(&self) -> Size {
-        let index = self.index();
-        let disk_bytes = self.inner.db.size_on_disk().unwrap_or(0);
-        Size { exchanges: index.rows.len() as u64, packed_bytes: index.bytes, disk_bytes }
+        let held = self.inner.generations.open_ones();
+        let (exchanges, packed_bytes) = held
+            .iter()
+            .map(|generation| generation.held())
+            .fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1));
+        Size { exchanges, packed_bytes, disk_bytes: self.inner.generations.disk_bytes() }
     }
 
     /// The answers under `key` that the cache may serve, the newest first; a damaged record reads
     /// as not stored.
     pub fn answers(&self, key: &CacheKey) -> Vec<Exchange> {
-        let id = self.index().rows.get(key).map(|row| row.id);
-        let found = id.and_then(|id| self.exchange(id));
-        found.filter(|found| found.head.fresh_until_ms > 0).into_iter().collect()
+        self.answers_below(key, &key.0)
+    }
+
+    /// As [`Self::answers`], whichever tenant's they are.
+    pub fn answers_like(&self, key: &CacheKey) -> Vec<Exchange> {
+        self.answers_below(key, key.0.get(..16).unwrap_or(&key.0))
     }
 
     /// The exchange of this name; a damaged record reads as not stored.
     pub fn exchange(&self, id: ExchangeId) -> Option<Exchange> {
-        let record = get(&self.inner.exchanges, &id.0).ok()??;
-        Exchange::unseal(&record)
+        let generations = self.inner.generations.open_ones();
+        generations.iter().find_map(|generation| self.read(generation, id, None))
+    }
+
+    /// The newest exchange of the request with this id.
+    pub fn find_request(&self, request_id: &str) -> Option<Exchange> {
+        let hash = Row::hash(request_id);
+        for generation in self.inner.generations.open_ones() {
+            let mut rows = self.rows(&generation, &[]);
+            rows.retain(|row| row.request_hash == hash);
+            rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.id));
+            let mut found = rows.iter().filter_map(|row| self.read(&generation, row.id, Some(row)));
+            if let Some(found) = found.find(|found| found.head.request_id == request_id) {
+                return Some(found);
+            }
+        }
+        None
     }
 
     /// Shows every exchange, the newest first, those older than `before` only, until `show` says
     /// that it has seen enough by giving false.
     pub fn scan(&self, before: Option<ExchangeId>, show: &mut dyn FnMut(Exchange) -> bool) {
-        let mut rows: Vec<ExchangeId> = self.index().rows.values().map(|row| row.id).collect();
-        rows.sort_unstable_by(|a, b| b.cmp(a));
-        let rows = rows.into_iter().filter(|id| before.is_none_or(|before| *id < before));
-        for exchange in rows.filter_map(|id| self.exchange(id)) {
-            if !show(exchange) {
+        let newest = |generation: &Arc<Generation>, before| match generation.newest(before) {
+            Ok(id) => id,
+            Err(trouble) => self.met(generation, trouble),
+        };
+        let generations = self.inner.generations.open_ones().into_iter();
+        let mut next: Vec<_> = generations
+            .filter_map(|generation| Some((newest(&generation, before)?, generation)))
+            .collect();
+        while let Some(id) = next.iter().map(|(id, _)| *id).max() {
+            let mut found = None;
+            for (at, generation) in next.iter().filter(|(at, _)| *at == id) {
+                found = found.or_else(|| self.read(generation, *at, None));
+            }
+            if found.is_some_and(|found| !show(found)) {
                 return;
             }
+            next = next
+                .into_iter()
+                .filter_map(|(at, generation)| match at == id {
+                    true => Some((newest(&generation, Some(id))?, generation)),
+                    false => Some((at, generation)),
+                })
+                .collect();
         }
     }
 
@@ -300,16 +267,7 @@ impl Store {
     /// The disk is full or gone.
     pub fn put_exchange(&self, exchange: &Exchange) -> Result<()> {
         let Some(record) = exchange.seal(&mut self.sealer()) else { return Ok(()) };
-        let bytes = u32::try_from(record.len()).unwrap_or(u32::MAX);
-        let Head { id, key, answered_ms, .. } = exchange.head;
-        let row = Row { id, answered_ms, bytes };
-        put(&self.inner.exchanges, &id.0, &record).map_err(|e| failed(&e))?;
-        self.inner.answers.insert(key.0, row.write()).map_err(|e| failed(&e))?;
-        let old = self.index().insert(key, row);
-        match old {
-            Some(old) => self.drop_record(old.id),
-            None => Ok(()),
-        }
+        Ok(self.inner.generations.put(&exchange.row(record.len()), &record, now_ms())?)
     }
 
     /// Forgets an exchange; false when there was none.
@@ -317,43 +275,97 @@ impl Store {
     /// # Errors
     /// The disk is gone.
     pub fn forget_exchange(&self, id: ExchangeId) -> Result<bool> {
-        let Some(exchange) = self.exchange(id) else { return Ok(false) };
-        let key = exchange.head.key;
-        if let Some(row) = self.index().forget(&key, id) {
-            self.inner.answers.remove(key.0).map_err(|e| failed(&e))?;
-            self.drop_record(row.id)?;
+        let mut is_gone = false;
+        for generation in self.inner.generations.open_ones() {
+            if let Some(found) = self.read(&generation, id, None) {
+                match generation.remove(&found.head.key, id) {
+                    Ok(is_here) => is_gone |= is_here,
+                    Err(trouble) => self.inner.generations.trouble(&generation, trouble)?,
+                }
+            }
         }
-        Ok(true)
+        Ok(is_gone)
     }
 
     /// Drops what nobody may be served any more, then the oldest, until the rest fits into
-    /// `max_bytes`; returns how many went.
+    /// `max_bytes` on disk; returns how many went.
+    ///
+    /// It goes by generations, so some stay for a while after they were answered before
+    /// `expired_ms`.
     ///
     /// # Errors
     /// The disk is gone.
     pub fn sweep(&self, max_bytes: u64, expired_ms: i64) -> Result<u64> {
-        let mut gone = 0;
-        loop {
-            let Some((key, row)) = self.index().next_to_go(max_bytes, expired_ms) else {
-                return Ok(gone);
-            };
-            self.inner.answers.remove(key.0).map_err(|e| failed(&e))?;
-            self.drop_record(row.id)?;
-            gone += 1;
+        self.limit(max_bytes);
+        Ok(self.inner.generations.sweep(expired_ms, now_ms()))
+    }
+
+    fn answers_below(&self, key: &CacheKey, prefix: &[u8]) -> Vec<Exchange> {
+        let mut rows = Vec::new();
+        for generation in self.inner.generations.open_ones() {
+            if generation.may_have(key) {
+                let found = self.rows(&generation, prefix).into_iter();
+                let served = found.filter(|row| row.fresh_until_ms > 0);
+                rows.extend(served.map(|row| (row, generation.clone())));
+            }
+        }
+        rows.sort_by_key(|(row, _)| std::cmp::Reverse((row.answered_ms, row.id)));
+        let read = rows.iter().filter_map(|(row, generation)| {
+            let found = self.read(generation, row.id, Some(row));
+            found.filter(|found| found.head.fresh_until_ms > 0)
+        });
+        read.take(MOST_ANSWERS).collect()
+    }
+
+    fn rows(&self, generation: &Arc<Generation>, prefix: &[u8]) -> Vec<Row> {
+        generation.rows(prefix).unwrap_or_else(|trouble| self.met(generation, trouble))
+    }
+
+    /// Reads a record and makes sure that it is the one that was meant; any other is forgotten.
+    fn read(
+        &self,
+        generation: &Arc<Generation>,
+        id: ExchangeId,
+        row: Option<&Row>,
+    ) -> Option<Exchange> {
+        let record = match generation.record(id) {
+            Ok(record) => record,
+            Err(trouble) => return self.met(generation, trouble),
+        };
+        let is_meant = |found: &Exchange| {
+            found.head.id == id && row.is_none_or(|row| row.key == found.head.key)
+        };
+        let is_there = record.is_some();
+        let found = record.and_then(|record| Exchange::unseal(&record)).filter(is_meant);
+        if found.is_none() && (is_there || row.is_some()) {
+            self.forget_damaged(generation, id, row);
+        }
+        found
+    }
+
+    fn forget_damaged(&self, generation: &Arc<Generation>, id: ExchangeId, row: Option<&Row>) {
+        let rows = match row {
+            Some(row) => vec![*row],
+            None => self.rows(generation, &[]),
+        };
+        let key = rows.iter().find(|row| row.id == id).map(|row| row.key).unwrap_or_default();
+        match generation.remove(&key, id) {
+            Ok(true) => {
+                self.inner.generations.counts.damaged_records.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(exchange = %id, "a stored exchange is damaged: it is forgotten");
+            }
+            // Someone else has just forgotten it.
+            Ok(false) => {}
+            Err(trouble) => self.met(generation, trouble),
         }
     }
 
-    /// Reads the keys again, after records came from elsewhere.
-    pub(super) fn reload_index(&self) -> Result<()> {
-        *self.index() = Index::load(&self.inner.answers).map_err(|e| failed(&e))?;
-        Ok(())
-    }
-
-    fn drop_record(&self, id: ExchangeId) -> Result<()> {
-        remove(&self.inner.exchanges, &id.0).map_err(|e| failed(&e))
-    }
-
-    fn index(&self) -> std::sync::MutexGuard<'_, Index> {
-        self.inner.index.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Sees to trouble met while reading, which reads as "not stored".
+    fn met<T: Default>(&self, generation: &Arc<Generation>, trouble: Trouble) -> T {
+        if let Err(trouble) = self.inner.generations.trouble(generation, trouble) {
+            let error = crate::error::Error::from(trouble);
+            tracing::error!(%error, "stored exchanges cannot be read");
+        }
+        T::default()
     }
 }

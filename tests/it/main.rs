@@ -26,4 +26,5 @@ mod shared;
 mod simulate;
 mod startup;
 mod stats;
+mod store;
 mod tidy;
