@@ -13,6 +13,7 @@ pub mod sigv4;
 pub mod stats;
 pub mod compare;
 pub mod experiment;
+pub mod diff;
 pub mod key;
 pub mod pair;
 pub mod price;
