@@ -57,6 +57,11 @@ impl Cache {
         self.memory.insert(key, exchange);
     }
 
+    /// Lets go of an answer that the store has forgotten.
+    pub fn forget(&self, key: &CacheKey) {
+        self.memory.invalidate(key);
+    }
+
     async fn load(&self, key: CacheKey) -> Option<Arc<Exchange>> {
         let store = self.store.clone();
         let read = tokio::task::spawn_blocking(move || store.answers(&key).into_iter().next());
