@@ -25,6 +25,7 @@ pub mod plan;
 pub mod metrics;
 pub mod store;
 pub mod cache;
+pub mod library;
 pub mod upstream;
 // Work.
 pub mod board;
