@@ -23,6 +23,7 @@ use crate::http;
 use crate::http::admin::Admin;
 use crate::http::socket::Sockets;
 use crate::judge::Judge;
+use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::recorder;
 use crate::recorder::Record;
@@ -107,8 +108,12 @@ impl App {
         });
         let workers =
             vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
+        let cache = Cache::new(store.clone(), &config.cache);
+        let library = Library::new(store, Some(cache.clone()));
+        let max_bytes = config.cache.max_bytes;
         let front = Arc::new(Front {
-            cache: Cache::new(store, &config.cache),
+            cache,
+            library: library.clone(),
             upstream,
             recorder: recorder.clone(),
             board: board.clone(),
@@ -116,7 +121,14 @@ impl App {
             config,
         });
         let stop = CancellationToken::new();
-        let shown = Admin { board: board.clone(), metrics: metrics.clone(), stop: stop.clone() };
+        let shown = Admin {
+            board: board.clone(),
+            metrics: metrics.clone(),
+            library,
+            recorder: recorder.clone(),
+            max_bytes,
+            stop: stop.clone(),
+        };
         let stop_admin = CancellationToken::new();
         let serve =
             |on, router, sockets, drain| tokio::spawn(http::serve(on, router, sockets, drain));

@@ -4,6 +4,7 @@ pub mod ask;
 pub mod count;
 pub mod ending;
 pub mod header;
+mod missed;
 pub mod pass;
 pub mod translate;
 
@@ -28,6 +29,7 @@ use crate::exchange::ending::PairEnding;
 use crate::exchange::translate::Question;
 use crate::experiment::Target;
 use crate::key::CacheKey;
+use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::metrics::ProviderLabel;
 use crate::pair::Intent;
@@ -57,6 +59,8 @@ pub struct Front {
     pub config: Arc<Config>,
     /// Stored answers.
     pub cache: Cache,
+    /// Everything stored, for whom no answer is.
+    pub library: Library,
     /// The way out.
     pub upstream: Arc<Upstream>,
     /// Takes records without making anyone wait.
@@ -130,10 +134,7 @@ impl Front {
             }
         }
         if plan.cache.only_if_cached {
-            return Err(Error::new(
-                Kind::NotCached,
-                format!("no answer is stored under {key}, and calling the provider is not allowed"),
-            ));
+            return Err(self.missed(&plan, first, &key, &request, &incoming).await);
         }
         let outcome = if plan.cache.read { "miss" } else { "bypass" };
         Metrics::count(&self.metrics.cache, outcome);
