@@ -52,6 +52,11 @@ impl Cache {
         (Duration::from_millis(age_ms) <= limit).then_some(found)
     }
 
+    /// A stored key that is the same but for the tenant, else this one.
+    pub fn shared_key(&self, key: CacheKey) -> CacheKey {
+        self.store.shared_key(&key).unwrap_or(key)
+    }
+
     /// Makes an answer available at once; the recorder brings it to disk.
     pub fn insert(&self, key: CacheKey, exchange: Arc<Exchange>) {
         self.memory.insert(key, exchange);

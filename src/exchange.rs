@@ -125,7 +125,8 @@ impl Front {
         let first = plan.targets.first().ok_or_else(|| {
             Error::new(Kind::Config, format!("the route \"{}\" has no targets", request.model))
         })?;
-        let key = plan.key(first);
+        let asked = plan.key(first);
+        let key = if plan.cache.any_tenant { self.cache.shared_key(asked) } else { asked };
         if plan.cache.read {
             let now_ms = jiff::Timestamp::now().as_millisecond();
             if let Some(hit) = self.cache.get(&key, now_ms, plan.cache.max_age).await {

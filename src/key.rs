@@ -67,11 +67,16 @@ impl CacheKey {
         hasher.part(&prompt.0);
         hasher.part(target.provider.as_bytes());
         hasher.part(target.model.as_bytes());
-        hasher.part(&tenant.0);
         for part in variant {
             hasher.part(part.as_bytes());
         }
-        Self(hasher.finish())
+        let mut key = hasher.finish();
+        let mut bound = Parts::new("bound");
+        bound.part(&key);
+        bound.part(&tenant.0);
+        let own = bound.finish();
+        key.iter_mut().zip(own).skip(16).for_each(|(byte, own)| *byte = own);
+        Self(key)
     }
 
     /// Reads the form that [`fmt::Display`] writes.

@@ -251,6 +251,13 @@ impl Store {
         self.index().rows.contains_key(key)
     }
 
+    /// A stored key that is the same but for the tenant.
+    pub fn shared_key(&self, key: &CacheKey) -> Option<CacheKey> {
+        let index = self.index();
+        let is_same = |other: &&CacheKey| other.0.iter().take(16).eq(key.0.iter().take(16));
+        index.rows.keys().find(is_same).copied()
+    }
+
     /// How many exchanges are stored, and how much they take.
     pub fn size(&self) -> Size {
         let index = self.index();
