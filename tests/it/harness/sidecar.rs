@@ -106,6 +106,7 @@ pub fn experiment(control: &str, candidate: &str, shadow: Share, split: Share) -
 pub struct Sidecar {
     app: Option<App>,
     pub data: String,
+    pub admin: String,
     pub metrics: Arc<Metrics>,
     pub client: reqwest::Client,
     dir: Option<TempDir>,
@@ -161,6 +162,7 @@ impl Sidecar {
         let client = client().build().unwrap();
         Self {
             data: format!("http://{}", app.data),
+            admin: format!("http://{}", app.admin),
             metrics: app.metrics.clone(),
             app: Some(app),
             client,
@@ -177,6 +179,17 @@ impl Sidecar {
     pub fn post(&self, path: &str, body: impl Into<Bytes>) -> reqwest::RequestBuilder {
         let request = self.client.post(format!("{}{path}", self.data));
         request.header("content-type", "application/json").body(body.into())
+    }
+
+    /// Where its data is.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.as_ref().unwrap().path()
+    }
+
+    /// Ends orderly and leaves its data.
+    pub async fn leave(mut self) -> TempDir {
+        self.end().await;
+        self.dir.take().unwrap()
     }
 
     /// Asks and reads the whole reply.
