@@ -259,7 +259,10 @@ async fn an_export_replays_byte_for_byte_in_an_empty_directory() {
     let with_wrong = format!("{lines}\nnot json\n{{\"understudy\":9}}\n");
     let imported = import(&sidecar, &with_wrong).await.json();
     assert_eq!((&imported["added"], &imported["wrong"]), (&json!(3), &json!(2)), "{imported}");
-    let wrong: Vec<u64> = imported["problems"].as_array().unwrap().iter()
+    let wrong: Vec<u64> = imported["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
         .map(|problem| problem["line"].as_u64().unwrap())
         .collect();
     assert_eq!(wrong, [5, 6], "{imported}");
@@ -271,6 +274,10 @@ async fn an_export_replays_byte_for_byte_in_an_empty_directory() {
             assert_eq!((reply.status, &reply.body), (200, &first.body), "{}", reply.text());
         }
     }
-    assert_eq!(ask(&sidecar, &asked[2], "Bearer other").await.status, 504, "a failure is no answer");
+    assert_eq!(
+        ask(&sidecar, &asked[2], "Bearer other").await.status,
+        504,
+        "a failure is no answer"
+    );
     sidecar.stop().await;
 }

@@ -181,11 +181,6 @@ impl Sidecar {
         request.header("content-type", "application/json").body(body.into())
     }
 
-    /// Where its data is.
-    pub fn dir(&self) -> &std::path::Path {
-        self.dir.as_ref().unwrap().path()
-    }
-
     /// Ends orderly and leaves its data.
     pub async fn leave(mut self) -> TempDir {
         self.end().await;
