@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::chat::Answer;
 use crate::chat::Choice;
+use crate::chat::Stop;
 use crate::diff::Difference;
 use crate::diff::differences;
 use crate::diff::text;
@@ -54,7 +55,7 @@ fn calls(choice: &Choice) -> Value {
 }
 
 fn rest(answer: &Answer) -> Value {
-    let finish = |choice: &Choice| choice.stop.map(|stop| stop.as_str());
+    let finish = |choice: &Choice| choice.stop.map(Stop::as_str);
     let others = answer.choices.iter().skip(1).map(|choice| {
         json!({"text": choice.said(), "tool_calls": calls(choice), "finish": finish(choice)})
     });
