@@ -109,11 +109,9 @@ impl App {
         let workers =
             vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
         let cache = Cache::new(store.clone(), &config.cache);
-        let library = Library::new(store, Some(cache.clone()));
-        let max_bytes = config.cache.max_bytes;
         let front = Arc::new(Front {
+            library: Library::new(store, Some(cache.clone())),
             cache,
-            library: library.clone(),
             upstream,
             recorder: recorder.clone(),
             board: board.clone(),
@@ -121,14 +119,7 @@ impl App {
             config,
         });
         let stop = CancellationToken::new();
-        let shown = Admin {
-            board: board.clone(),
-            metrics: metrics.clone(),
-            library,
-            recorder: recorder.clone(),
-            max_bytes,
-            stop: stop.clone(),
-        };
+        let shown = shown(&front, stop.clone());
         let stop_admin = CancellationToken::new();
         let serve =
             |on, router, sockets, drain| tokio::spawn(http::serve(on, router, sockets, drain));
@@ -211,6 +202,18 @@ fn open(config: &Config) -> Result<Store> {
     // From here on a loss is a new one.
     opened.store.mark()?;
     Ok(opened.store)
+}
+
+/// What the admin plane shows of those who answer.
+fn shown(front: &Front, stop: CancellationToken) -> Admin {
+    Admin {
+        board: front.board.clone(),
+        metrics: front.metrics.clone(),
+        library: front.library.clone(),
+        recorder: front.recorder.clone(),
+        max_bytes: front.config.cache.max_bytes,
+        stop,
+    }
 }
 
 async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {

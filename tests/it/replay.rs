@@ -57,7 +57,11 @@ async fn a_miss_in_replay_mode_names_the_nearest_request_and_the_place() {
             r#""type":"object","required":["a"]"#,
             "at tools[0].function.parameters.required: stored nothing, asked [\"a\"]",
         ),
-        (r#"{"role":"system","content":"Be brief."},"#, "", "(and 3 more places)"),
+        (
+            r#"{"role":"system","content":"Be brief."},"#,
+            "",
+            "at messages[0].role: stored \"system\", asked \"user\" (and 2 more places)",
+        ),
         ("alpha/m", "alpha/n", "in the target only: stored alpha/m, asked alpha/n"),
     ] {
         let changed = BASE.replace(from, to);
