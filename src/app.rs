@@ -23,6 +23,7 @@ use crate::http;
 use crate::http::admin::Admin;
 use crate::http::socket::Sockets;
 use crate::judge::Judge;
+use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::recorder;
 use crate::recorder::Record;
@@ -107,8 +108,10 @@ impl App {
         });
         let workers =
             vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
+        let cache = Cache::new(store.clone(), &config.keeping());
         let front = Arc::new(Front {
-            cache: Cache::new(store, &config.keeping()),
+            library: Library::new(store, Some(cache.clone())),
+            cache,
             flights: Arc::default(),
             upstream,
             recorder: recorder.clone(),
@@ -117,7 +120,7 @@ impl App {
             config,
         });
         let stop = CancellationToken::new();
-        let shown = Admin { board: board.clone(), metrics: metrics.clone(), stop: stop.clone() };
+        let shown = shown(&front, stop.clone());
         let stop_admin = CancellationToken::new();
         let serve =
             |on, router, sockets, drain| tokio::spawn(http::serve(on, router, sockets, drain));
@@ -201,6 +204,18 @@ fn open(config: &Config) -> Result<Store> {
     // From here on a loss is a new one.
     opened.store.mark()?;
     Ok(opened.store)
+}
+
+/// What the admin plane shows of those who answer.
+fn shown(front: &Front, stop: CancellationToken) -> Admin {
+    Admin {
+        board: front.board.clone(),
+        metrics: front.metrics.clone(),
+        library: front.library.clone(),
+        recorder: front.recorder.clone(),
+        max_bytes: front.config.cache.max_bytes,
+        stop,
+    }
 }
 
 async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {

@@ -91,9 +91,10 @@ impl Cache {
     ///
     /// Reads the disk only when the key is known to be there.
     pub async fn get(&self, key: &CacheKey, wanted: Wanted<'_>) -> Found {
-        let row = match self.memory.get(key) {
+        let place = if wanted.rules.any_tenant { key.of_anyone() } else { *key };
+        let row = match self.memory.get(&place) {
             Some(row) if row.is_whole => Some(row),
-            _ if self.store.has_answer(key) => self.load(*key).await,
+            _ if self.store.has_answer(key) => self.load(*key, place).await,
             row => row,
         };
         let Some(row) = row else { return Found::Nothing };
@@ -117,12 +118,22 @@ impl Cache {
         });
     }
 
+    /// Lets go of what the store has forgotten.
+    pub fn forget(&self, key: &CacheKey) {
+        self.memory.invalidate(key);
+        self.memory.invalidate(&key.of_anyone());
+    }
+
     /// Brings what is on disk together with what is not there yet.
-    async fn load(&self, key: CacheKey) -> Option<Row> {
+    async fn load(&self, key: CacheKey, place: CacheKey) -> Option<Row> {
         let store = self.store.clone();
-        let read = tokio::task::spawn_blocking(move || store.answers(&key)).await.ok()?;
+        let read = tokio::task::spawn_blocking(move || match key == place {
+            true => store.answers(&key),
+            false => store.answers_like(&key),
+        });
+        let read = read.await.ok()?;
         read.iter().for_each(|exchange| self.note(&exchange.head));
-        let entry = self.memory.entry(key).and_upsert_with(|entry| {
+        let entry = self.memory.entry(place).and_upsert_with(|entry| {
             let old = entry.map(|entry| entry.into_value().exchanges);
             let old = old.iter().flat_map(|old| old.iter().cloned());
             let exchanges = merged(old.chain(read.into_iter().map(Arc::new)), MAX_SAMPLES);

@@ -8,6 +8,7 @@ pub mod header;
 pub mod hit;
 pub mod landing;
 pub mod lookup;
+mod missed;
 pub mod pass;
 mod sharing;
 pub mod translate;
@@ -32,6 +33,7 @@ use crate::exchange::flight::Flights;
 use crate::exchange::lookup::Forward;
 use crate::exchange::lookup::Hit;
 use crate::key::CacheKey;
+use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::pair::Intent;
 use crate::pair::IntentHead;
@@ -55,6 +57,8 @@ pub struct Front {
     pub cache: Cache,
     /// Calls under way that may be shared.
     pub flights: Arc<Flights>,
+    /// Everything stored, for whom no answer is.
+    pub library: Library,
     /// The way out.
     pub upstream: Arc<Upstream>,
     /// Takes records without making anyone wait.
@@ -126,10 +130,7 @@ impl Front {
         }
         if plan.cache.only_if_cached {
             let key = plan.key(first);
-            return Err(Error::new(
-                Kind::NotCached,
-                format!("no answer is stored under {key}, and calling the provider is not allowed"),
-            ));
+            return Err(self.missed(&plan, first, &key, &request, &incoming).await);
         }
         let ask = Arc::new(self.ask(&plan, looked.forward, request, incoming));
         match flight::may_share(&plan) {

@@ -90,6 +90,13 @@ impl CacheKey {
         Self(key)
     }
 
+    /// The key of everybody's answers together: no tenant has it.
+    pub fn of_anyone(&self) -> Self {
+        let mut key = [0; 32];
+        key[..HALF].copy_from_slice(&self.0[..HALF]);
+        Self(key)
+    }
+
     /// What is asked of whom, whoever asks.
     pub fn prompt_half(&self) -> [u8; HALF] {
         let mut half = [0; HALF];

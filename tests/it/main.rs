@@ -9,6 +9,7 @@
     reason = "a test fails by panicking and tells what it skips"
 )]
 
+mod admin;
 mod alpaca;
 mod cacheable;
 mod config;
@@ -22,6 +23,7 @@ mod process;
 mod provider;
 mod proxy;
 mod recordings;
+mod replay;
 mod shared;
 mod simulate;
 mod startup;

@@ -108,6 +108,7 @@ pub fn experiment(control: &str, candidate: &str, shadow: Share, split: Share) -
 pub struct Sidecar {
     app: Option<App>,
     pub data: String,
+    pub admin: String,
     pub metrics: Arc<Metrics>,
     pub client: reqwest::Client,
     dir: Option<TempDir>,
@@ -163,6 +164,7 @@ impl Sidecar {
         let client = client().build().unwrap();
         Self {
             data: format!("http://{}", app.data),
+            admin: format!("http://{}", app.admin),
             metrics: app.metrics.clone(),
             app: Some(app),
             client,
@@ -179,6 +181,12 @@ impl Sidecar {
     pub fn post(&self, path: &str, body: impl Into<Bytes>) -> reqwest::RequestBuilder {
         let request = self.client.post(format!("{}{path}", self.data));
         request.header("content-type", "application/json").body(body.into())
+    }
+
+    /// Ends orderly and leaves its data.
+    pub async fn leave(mut self) -> TempDir {
+        self.end().await;
+        self.dir.take().unwrap()
     }
 
     /// Asks and reads the whole reply.
