@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::recorder;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
+use crate::recorder::writer::Writer;
 use crate::shadow::Shadow;
 use crate::store::Store;
 use crate::upstream::Upstream;
@@ -88,9 +89,7 @@ impl App {
             shadow,
             judge,
         })?;
-        let writer = thread::Builder::new().name("recorder".into()).spawn(move || writer.run());
-        let writer = writer
-            .map_err(|e| Error::new(Kind::Internal, format!("starting the recorder: {e}")))?;
+        let writer = write(writer)?;
         let shadow = Arc::new(Shadow {
             config: config.clone(),
             upstream: upstream.clone(),
@@ -172,6 +171,12 @@ impl App {
             let _ = server.await;
         }
     }
+}
+
+/// Starts the recorder's thread.
+fn write(writer: Writer) -> Result<thread::JoinHandle<()>> {
+    let started = thread::Builder::new().name("recorder".into()).spawn(move || writer.run());
+    started.map_err(|e| Error::new(Kind::Internal, format!("starting the recorder: {e}")))
 }
 
 /// The listeners, bound before anything else so that a taken port is the first thing told.

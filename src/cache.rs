@@ -209,7 +209,7 @@ fn choose(row: &[Arc<Exchange>], wanted: Wanted<'_>, has_moved: &dyn Fn(&Head) -
     let samples = usize::try_from(rules.samples).unwrap_or(usize::MAX).max(1);
     let enough = if rules.only_if_cached { 1 } else { samples };
     if accepted.len() >= enough {
-        let drawn_from = if rules.any_age { accepted.len() } else { accepted.len().min(samples) };
+        let drawn_from = accepted.len().min(samples);
         let at = usize::try_from(wanted.draw % drawn_from.max(1) as u64).unwrap_or(0);
         return accepted.get(at).map_or(Found::Nothing, |one| Found::Answer((*one).clone()));
     }
