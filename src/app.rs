@@ -52,6 +52,7 @@ pub struct App {
     pub board: Arc<Board>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    store: Store,
     recorder: Recorder,
     stop: CancellationToken,
     stop_admin: CancellationToken,
@@ -70,6 +71,10 @@ impl App {
         let ports = Ports::bind(&config).await?;
         let (data, admin) = (address(&ports.data)?, address(&ports.admin)?);
         let store = open(&config)?;
+        if config.replays() {
+            // What is not found yet would be told to be missing.
+            loaded(&store).await;
+        }
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
         let board = Arc::new(Board::load(&config.experiments, &store)?);
@@ -109,7 +114,7 @@ impl App {
             vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
         let cache = Cache::new(store.clone(), &config.keeping());
         let front = Arc::new(Front {
-            library: Library::new(store, Some(cache.clone())),
+            library: Library::new(store.clone(), Some(cache.clone())),
             cache,
             flights: Arc::default(),
             upstream,
@@ -136,6 +141,7 @@ impl App {
             admin,
             board,
             metrics,
+            store,
             recorder,
             stop,
             stop_admin,
@@ -144,6 +150,11 @@ impl App {
             workers,
             writer,
         })
+    }
+
+    /// Returns once everything that a former process stored can be found.
+    pub async fn loaded(&self) {
+        loaded(&self.store).await;
     }
 
     /// Returns once everything recorded so far is on disk.
@@ -170,6 +181,14 @@ impl App {
         for server in self.admin_servers {
             let _ = server.await;
         }
+    }
+}
+
+/// Waits until everything that is stored can be found.
+async fn loaded(store: &Store) {
+    let store = store.clone();
+    if tokio::task::spawn_blocking(move || store.wait_loaded()).await.is_err() {
+        tracing::error!("the stored exchanges could not be opened");
     }
 }
 

@@ -144,10 +144,17 @@ impl Config {
     ///
     /// Where something is replayed, nothing is too old.
     pub fn keeping(&self) -> CachePolicy {
-        let policies = || self.routes.values().map(|route| &route.cache).chain([&self.cache]);
-        let is_replayed = policies().any(|policy| policy.mode == CacheMode::Replay);
-        let longest = policies().map(|policy| policy.ttl).max().unwrap_or(self.cache.ttl);
-        CachePolicy { ttl: if is_replayed { FOREVER } else { longest }, ..self.cache }
+        let longest = self.policies().map(|policy| policy.ttl).max().unwrap_or(self.cache.ttl);
+        CachePolicy { ttl: if self.replays() { FOREVER } else { longest }, ..self.cache }
+    }
+
+    /// Whether some requests are answered from the store or not at all.
+    pub fn replays(&self) -> bool {
+        self.policies().any(|policy| policy.mode == CacheMode::Replay)
+    }
+
+    fn policies(&self) -> impl Iterator<Item = &CachePolicy> {
+        self.routes.values().map(|route| &route.cache).chain([&self.cache])
     }
 }
 

@@ -87,6 +87,8 @@ pub struct Incoming {
     pub body: Bytes,
     /// When it arrived.
     pub arrived: Instant,
+    /// The same on the clock of the wall, Unix milliseconds.
+    pub arrived_ms: i64,
 }
 
 /// What goes back.

@@ -77,6 +77,7 @@ impl Incoming {
     pub fn asked(&self, head: &ChatRequest) -> Asked {
         let form = Form::of(self, head);
         Asked {
+            at_ms: self.arrived_ms,
             dialect: form.dialect.as_str().to_owned(),
             model: head.model.clone(),
             stream: form.stream,

@@ -105,7 +105,8 @@ pub fn reply(
             let from = DialectName::parse(&stored.head.dialect).unwrap_or(incoming.dialect.name());
             let pieces: Vec<Bytes> =
                 stored.frames.iter().map(|frame| frame.bytes.clone()).collect();
-            let question = Question::new(incoming, request)?;
+            let first = (stored.head.request_id.as_str(), stored.head.asked.at_ms);
+            let question = Question::asked_as(incoming, request, first)?;
             return question.reply(status, headers, from, stored.head.is_stream, &pieces);
         }
     };

@@ -37,13 +37,26 @@ impl Question {
     /// # Errors
     /// It cannot be read.
     pub fn new(incoming: &Incoming, head: &ChatRequest) -> Result<Self> {
+        Self::asked_as(incoming, head, (&incoming.request_id, incoming.arrived_ms))
+    }
+
+    /// As [`Self::new`], with the id and the time (Unix milliseconds) of another request that asked
+    /// the same: what is made of them in an answer is then the same, too.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn asked_as(
+        incoming: &Incoming,
+        head: &ChatRequest,
+        (id, at_ms): (&str, i64),
+    ) -> Result<Self> {
         let dialect = incoming.dialect;
         let request = dialect.read(head)?;
         let asked = Asked {
             input_estimate: tokens::estimate(&request),
             request: Arc::new(request),
-            id: incoming.request_id.chars().filter(char::is_ascii_alphanumeric).collect(),
-            created_s: jiff::Timestamp::now().as_second(),
+            id: id.chars().filter(char::is_ascii_alphanumeric).collect(),
+            created_s: at_ms / 1000,
             in_array: incoming.in_array(head.stream),
         };
         Ok(Self { dialect, asked })

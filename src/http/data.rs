@@ -259,6 +259,7 @@ fn incoming(parts: &Parts, dialect: DialectName, request_id: String, arrived: In
         headers,
         body: Bytes::new(),
         arrived,
+        arrived_ms: jiff::Timestamp::now().as_millisecond(),
     }
 }
 

@@ -100,6 +100,9 @@ pub struct Head {
 /// What an application asked beside its body.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
+    /// When, Unix milliseconds.
+    #[serde(default)]
+    pub at_ms: i64,
     /// The request's dialect.
     pub dialect: String,
     /// The model asked for: a route's name, or a provider's model.

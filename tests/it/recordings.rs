@@ -262,13 +262,16 @@ pub fn answers_survive(
     assert!(wrong.is_empty(), "{} differ, first: {}", wrong.len(), wrong[0]);
 }
 
+/// The id of every request here, of which ids in answers are made that bring none.
+pub const ID: &str = "0199test";
+
 /// Events in the words of a dialect.
 pub fn written(dialect: DialectName, events: &[ChatEvent], is_stream: bool) -> Vec<u8> {
     let mut request = Request::new(dialect, "model-asked");
     (request.stream, request.stream_usage) = (is_stream, true);
     let asked = Asked {
         request: Arc::new(request),
-        id: "0199-test".to_owned(),
+        id: ID.to_owned(),
         created_s: 1_700_000_000,
         input_estimate: 7,
         in_array: false,

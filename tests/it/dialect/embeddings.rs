@@ -91,7 +91,7 @@ fn asked(dialect: DialectName, encoding: Option<&str>, is_single: bool) -> Asked
     });
     Asked {
         request: Arc::new(request),
-        id: "0199-test".to_owned(),
+        id: "0199test".to_owned(),
         created_s: 0,
         input_estimate: 7,
         in_array: false,

@@ -245,7 +245,9 @@ impl Sidecar {
         self.end().await;
         let mut config = self.config.clone();
         change(&mut config);
-        Self::start_in(self.dir.take().unwrap(), config).await
+        let again = Self::start_in(self.dir.take().unwrap(), config).await;
+        within("everything stored", again.app.as_ref().unwrap().loaded()).await;
+        again
     }
 
     async fn end(&mut self) {

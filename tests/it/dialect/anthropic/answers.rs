@@ -282,7 +282,7 @@ fn any_order_of_events_makes_a_stream_that_clients_read() {
             "0:abcd",
             "0-",
             "1+tool_use x",
-            "2+tool_use call_0199-test_4",
+            "2+tool_use call_0199test_4",
             "2:{\"b\":",
             "1:{\"a\":\"}\"}",
             "2:2}",
