@@ -126,16 +126,10 @@ impl App {
         let stop = CancellationToken::new();
         let shown = shown(&front, stop.clone());
         let stop_admin = CancellationToken::new();
-        let serve =
-            |on, router, sockets, drain| tokio::spawn(http::serve(on, router, sockets, drain));
         let sockets = Sockets::new(stop.clone());
         let data_router = http::data::router(front, sockets.clone());
-        let data_server = serve(ports.data, data_router, sockets, limits.drain);
-        let health = ports.health.map(|on| (on, http::admin::health(shown.clone())));
-        let admin_servers = std::iter::once((ports.admin, http::admin::router(shown)))
-            .chain(health)
-            .map(|(on, router)| serve(on, router, Sockets::new(stop_admin.clone()), ADMIN_DRAIN))
-            .collect();
+        let data_server = tokio::spawn(http::serve(ports.data, data_router, sockets, limits.drain));
+        let admin_servers = serve_admin(ports.admin, ports.health, shown, &stop_admin);
         Ok(Self {
             data,
             admin,
@@ -182,6 +176,21 @@ impl App {
             let _ = server.await;
         }
     }
+}
+
+/// Serves the admin plane, and its probes where they have an address of their own.
+fn serve_admin(
+    admin: TcpListener,
+    health: Option<TcpListener>,
+    shown: Admin,
+    stop: &CancellationToken,
+) -> Vec<JoinHandle<()>> {
+    let health = health.map(|on| (on, http::admin::health(shown.clone())));
+    let all = std::iter::once((admin, http::admin::router(shown))).chain(health);
+    let serve = |(on, router)| {
+        tokio::spawn(http::serve(on, router, Sockets::new(stop.clone()), ADMIN_DRAIN))
+    };
+    all.map(serve).collect()
 }
 
 /// Waits until everything that is stored can be found.

@@ -79,12 +79,15 @@ fn what_is_over_gives_its_space_back() {
     store.flush().unwrap();
     let full = disk(&dir.path().join("exchanges"));
     assert!(full > 4_000_000, "{full}");
+    // How much of it fits is sled's affair, and differs from run to run.
+    let stored = store.size().exchanges;
+    assert!(stored > 1_000, "only {stored} fit");
     assert_eq!(store.sweep(MAX_BYTES, 999).unwrap(), 0, "none of it is old yet");
     let mut gone = 0;
     for _ in 0..10 {
         gone += store.sweep(MAX_BYTES, 1_001).unwrap();
     }
-    assert_eq!(gone, 2_000);
+    assert_eq!(gone, stored);
     let left = disk(&dir.path().join("exchanges"));
     assert!(left < 1 << 20, "{left} bytes are left of {full}");
     store.put_exchange(&exchange(7)).unwrap();
@@ -104,7 +107,8 @@ fn what_is_forgotten_one_by_one_gives_its_space_back() {
     }
     assert_eq!((store.size().exchanges, store.size().packed_bytes), (0, 0));
     assert!((0..1_000).all(|number| !store.has_answer(&key(number))));
-    store.sweep(MAX_BYTES, 0).unwrap();
+    // A sweep is short, so what there is goes in several.
+    (0..4).for_each(|_| drop(store.sweep(MAX_BYTES, 0).unwrap()));
     assert!(store.size().disk_bytes < 1 << 20, "{:?}", store.size());
 }
 
