@@ -12,6 +12,7 @@ use crate::cacheable::maker::Latest;
 use crate::cacheable::maker::Maker;
 use crate::config::CachePolicy;
 use crate::key::CacheKey;
+use crate::key::Reading;
 use crate::plan::CacheRules;
 use crate::store::Store;
 use crate::store::exchange::Exchange;
@@ -19,6 +20,12 @@ use crate::store::exchange::Head;
 
 /// Memory for recent answers, bytes; the rest stays on disk.
 const MEMORY_BYTES: u64 = 32 << 20;
+
+/// Memory for requests that were read and answered from here, bytes.
+const READING_BYTES: u64 = 8 << 20;
+
+/// What a request that was read takes, by the bytes of its body.
+const READING_COST: usize = 4;
 
 /// What one entry costs beside its bytes.
 const ENTRY_BYTES: usize = 512;
@@ -30,6 +37,8 @@ const MAX_TARGETS: usize = 1024;
 #[derive(Clone)]
 pub struct Cache {
     memory: moka::sync::Cache<CacheKey, Row>,
+    /// By their very bytes.
+    readings: moka::sync::Cache<[u8; 32], (u32, Arc<Reading>)>,
     makers: Arc<Mutex<HashMap<String, Latest>>>,
     store: Store,
 }
@@ -49,8 +58,8 @@ pub struct Wanted<'a> {
     pub rules: &'a CacheRules,
     /// Unix milliseconds.
     pub now_ms: i64,
-    /// Any number that differs from request to request; it draws one of several answers.
-    pub draw: u64,
+    /// Gives any number that differs from request to request; it draws one of several answers.
+    pub draw: &'a (dyn Fn() -> u64 + Sync),
     /// Whether a stored exchange can be given in the form that is asked for.
     pub serves: &'a (dyn Fn(&Exchange) -> bool + Sync),
 }
@@ -84,7 +93,22 @@ impl Cache {
             })
             .time_to_live(policy.ttl)
             .build();
-        Self { memory, makers: Arc::default(), store }
+        let readings = moka::sync::Cache::builder()
+            .max_capacity(READING_BYTES.min(policy.max_bytes))
+            .weigher(|_, (weight, _): &(u32, Arc<Reading>)| *weight)
+            .build();
+        Self { memory, readings, makers: Arc::default(), store }
+    }
+
+    /// What was read of a request with these bytes, if it is remembered.
+    pub fn reading(&self, name: &[u8; 32]) -> Option<Arc<Reading>> {
+        self.readings.get(name).map(|(_, reading)| reading)
+    }
+
+    /// Remembers what was read of a request of so many bytes.
+    pub fn remember(&self, name: [u8; 32], reading: Arc<Reading>, bytes: usize) {
+        let weight = bytes.saturating_mul(READING_COST).saturating_add(ENTRY_BYTES);
+        self.readings.insert(name, (u32::try_from(weight).unwrap_or(u32::MAX), reading));
     }
 
     /// What is stored under `key`, as far as it is wanted.
@@ -210,7 +234,8 @@ fn choose(row: &[Arc<Exchange>], wanted: Wanted<'_>, has_moved: &dyn Fn(&Head) -
     let enough = if rules.only_if_cached { 1 } else { samples };
     if accepted.len() >= enough {
         let drawn_from = accepted.len().min(samples);
-        let at = usize::try_from(wanted.draw % drawn_from.max(1) as u64).unwrap_or(0);
+        let draw = if drawn_from > 1 { (wanted.draw)() } else { 0 };
+        let at = usize::try_from(draw % drawn_from.max(1) as u64).unwrap_or(0);
         return accepted.get(at).map_or(Found::Nothing, |one| Found::Answer((*one).clone()));
     }
     let failure = failures.into_iter().find(|one| is_lasting(one, rules.error_ttl));

@@ -117,7 +117,8 @@ impl Front {
     pub async fn answer(self: &Arc<Self>, incoming: Incoming) -> Result<Reply> {
         let dialect = incoming.dialect;
         let request = dialect.read_head(incoming.body.clone(), incoming.in_path.clone())?;
-        let plan = plan::plan(&self.config, dialect, &request, &incoming.caller())?;
+        let (caller, known) = (incoming.caller(), self.read(&request, &incoming)?);
+        let plan = plan::plan_of(&self.config, dialect, &request, &caller, &known.reading)?;
         if let Some((experiment, _)) = plan.enrolled {
             self.board.matched(&experiment.name);
             self.metrics.step(&experiment.name, "matched");
@@ -128,6 +129,7 @@ impl Front {
         let seen = self.flights.ended();
         let looked = self.look_up(&plan, &request, &incoming).await;
         if let Some(hit) = &looked.hit {
+            self.remember(known);
             return self.hit(&plan, &request, &incoming, hit);
         }
         if plan.cache.only_if_cached {

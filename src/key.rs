@@ -24,6 +24,7 @@ pub use json::LeftOut;
 pub use prompt::MAX_COMMON_BYTES;
 pub use prompt::Reach;
 pub use prompt::Reading;
+pub use prompt::exactly;
 pub use prompt::left_out;
 pub use prompt::read;
 

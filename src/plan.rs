@@ -1,6 +1,7 @@
 //! Everything decided about a request before any IO.
 
 mod sent;
+mod targets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +21,6 @@ use crate::config::CacheMode;
 use crate::config::CachePolicy;
 use crate::config::Config;
 use crate::config::Provider;
-use crate::config::Route;
 use crate::config::Timeouts;
 use crate::error::Error;
 use crate::error::Kind;
@@ -29,13 +29,13 @@ use crate::experiment::Experiment;
 use crate::experiment::Target;
 use crate::experiment::Unit;
 use crate::experiment::Variant;
-use crate::experiment::assign::position;
 use crate::key;
 use crate::key::CacheKey;
 use crate::key::Ingredients;
 use crate::key::NOT_IN_KEY_OF_QUERY;
 use crate::key::PromptDigest;
 use crate::key::Reach;
+use crate::key::Reading;
 use crate::key::Tenant;
 use crate::pair::PairId;
 use crate::provider;
@@ -46,6 +46,8 @@ pub use sent::SentHeader;
 pub use sent::tenant_headers;
 
 use sent::tenant;
+use targets::credential_for;
+use targets::resolve;
 
 /// Who sent the request, as far as it matters.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +125,24 @@ pub struct CacheRules {
 /// Headers that carry a credential, in any dialect.
 pub const CREDENTIAL_HEADERS: [&str; 5] = provider::KEY_HEADERS;
 
+/// Reads a request for its key, which is most of the work of a plan.
+///
+/// # Errors
+/// The body is not JSON, in words for the client.
+pub fn read(
+    dialect: &dyn Dialect,
+    request: &ChatRequest,
+    caller: &Caller<'_>,
+) -> Result<Arc<Reading>> {
+    let read = key::read(dialect, request, &beside(caller));
+    read.map(Arc::new).map_err(|error| not_json(&error))
+}
+
+/// A name for what [`read`] gives: the same for requests of the same bytes.
+pub fn exactly(dialect: &dyn Dialect, request: &ChatRequest, caller: &Caller<'_>) -> [u8; 32] {
+    key::exactly(dialect.name(), request, &beside(caller))
+}
+
 /// Decides everything about a request.
 ///
 /// # Errors
@@ -133,8 +153,22 @@ pub fn plan<'c>(
     request: &ChatRequest,
     caller: &Caller<'_>,
 ) -> Result<Plan<'c>> {
-    let read = key::read(dialect, request, &beside(caller)).map_err(|error| not_json(&error))?;
-    let (prompt, reach, whole) = (read.digest, read.reach, read.request.map(Arc::new));
+    let reading = read(dialect, request, caller)?;
+    plan_of(config, dialect, request, caller, &reading)
+}
+
+/// Decides everything about a request that was read, or one of the same bytes.
+///
+/// # Errors
+/// The request asks for nothing that exists, in words for the client.
+pub fn plan_of<'c>(
+    config: &'c Config,
+    dialect: &dyn Dialect,
+    request: &ChatRequest,
+    caller: &Caller<'_>,
+    reading: &Reading,
+) -> Result<Plan<'c>> {
+    let (prompt, reach, whole) = (reading.digest, reading.reach, reading.request.clone());
     let tenant = tenant(config, caller.headers);
     let (asked, timeouts) = resolve(config, dialect, &request.model, caller.provider, &prompt)?;
     let first = asked.first().ok_or_else(|| {
@@ -247,68 +281,6 @@ impl Plan<'_> {
     pub fn assigned(&self) -> Option<String> {
         self.enrolled.map(|(experiment, variant)| format!("{}={}", experiment.name, variant.name))
     }
-}
-
-/// The provider of the path, or the one that the route names first, whoever a weight draws.
-fn credential_for(config: &Config, model: &str, prefix: Option<&str>, first: &Target) -> String {
-    let routed = config.routes.get(model).and_then(|route| route.targets.first());
-    let named = routed.map_or(first, |routed| &routed.target);
-    prefix.unwrap_or(&named.provider).to_owned()
-}
-
-/// A route of that name, else `provider/model`, else a model of the prefix's or dialect's provider.
-fn resolve(
-    config: &Config,
-    dialect: &dyn Dialect,
-    model: &str,
-    prefix: Option<&str>,
-    prompt: &PromptDigest,
-) -> Result<(Vec<Target>, Timeouts)> {
-    if let Some(route) = config.routes.get(model) {
-        return Ok((ordered(route, model, prompt), route.timeouts));
-    }
-    if let Some(provider) = prefix {
-        let target = Target { provider: provider.to_owned(), model: model.to_owned() };
-        return Ok((vec![target], config.timeouts));
-    }
-    if let Some(target) = Target::parse(model) {
-        if config.providers.contains_key(&target.provider) {
-            return Ok((vec![target], config.timeouts));
-        }
-        if let Some(what) = nowhere(&target.provider) {
-            return Err(Error::new(Kind::NotFound, what));
-        }
-    }
-    let home = provider::native(dialect.name()).home;
-    if !config.providers.contains_key(home) {
-        let what = format!("no route or provider answers to the model \"{model}\"");
-        return Err(Error::new(Kind::NotFound, what));
-    }
-    let target = Target { provider: home.to_owned(), model: model.to_owned() };
-    Ok((vec![target], config.timeouts))
-}
-
-/// What is missing of a known provider that is not configured because nobody said where it is.
-fn nowhere(name: &str) -> Option<String> {
-    let row = provider::find(name).filter(|row| !row.holes.is_empty())?;
-    let holes: Vec<&str> = row.holes.iter().map(|hole| hole.name).collect();
-    Some(format!("the provider {name} is not configured: it needs its {}", holes.join(" and ")))
-}
-
-/// A weighted route begins with a target drawn by the prompt's hash and keeps the rest in order.
-fn ordered(route: &Route, name: &str, prompt: &PromptDigest) -> Vec<Target> {
-    let mut targets: Vec<Target> = route.targets.iter().map(|t| t.target.clone()).collect();
-    let total: u64 = route.targets.iter().map(|t| u64::from(t.weight.unwrap_or(0))).sum();
-    if total > 0 {
-        let drawn = u64::from(position("route", name, &prompt.0)) * total / 1_000_000;
-        let mut end = 0;
-        let first = route.targets.iter().position(|target| {
-            end += u64::from(target.weight.unwrap_or(0));
-            drawn < end
-        });
-        targets[..=first.unwrap_or(0)].rotate_right(1);
-    }
-    targets
 }
 
 /// The value that stays on its variant; a missing header or field falls back to the conversation.

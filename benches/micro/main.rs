@@ -281,7 +281,7 @@ fn cache(c: &mut Criterion) {
         coalesce: true,
         any_tenant: false,
     };
-    let wanted = Wanted { rules: &rules, now_ms, draw: 0, serves: &|_| true };
+    let wanted = Wanted { rules: &rules, now_ms, draw: &|| 0, serves: &|_| true };
     let mut group = c.benchmark_group("cache");
     for (name, cache) in [("hit in memory", &memory), ("hit on disk", &disk)] {
         group.bench_function(name, |b| {

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use crate::cache::Found;
 use crate::cache::Wanted;
+use crate::error::Result;
 use crate::exchange::Front;
 use crate::exchange::Incoming;
 use crate::exchange::hit::Form;
 use crate::exchange::hit::Serving;
 use crate::key::CacheKey;
 use crate::key::Parts;
+use crate::key::Reading;
+use crate::plan;
 use crate::plan::CacheRules;
 use crate::plan::Plan;
 use crate::store::exchange::Exchange;
@@ -67,8 +70,8 @@ impl Front {
             Some(Serving::Lossy) => rules.only_if_cached,
             serving => serving.is_some(),
         };
-        let draw = draw(&incoming.request_id);
-        let wanted = Wanted { rules, now_ms, draw, serves: &serves };
+        let draw = || draw(&incoming.request_id);
+        let wanted = Wanted { rules, now_ms, draw: &draw, serves: &serves };
         let places = if rules.any_tenant { plan.targets.len() } else { 1 };
         for target in plan.targets.iter().take(places) {
             let key = plan.key(target);
@@ -78,6 +81,37 @@ impl Front {
             }
         }
         looked
+    }
+}
+
+/// A request that was read for its key, now or when the same bytes came before.
+pub struct Known {
+    /// What was read.
+    pub reading: Arc<Reading>,
+    /// Under which name to remember it, if it is new, and its size in bytes.
+    new: Option<([u8; 32], usize)>,
+}
+
+impl Front {
+    /// Reads a request, unless one of the same bytes was answered from the cache before.
+    ///
+    /// # Errors
+    /// The body is not JSON.
+    pub fn read(&self, request: &ChatRequest, incoming: &Incoming) -> Result<Known> {
+        let caller = incoming.caller();
+        let name = plan::exactly(incoming.dialect, request, &caller);
+        if let Some(reading) = self.cache.reading(&name) {
+            return Ok(Known { reading, new: None });
+        }
+        let reading = plan::read(incoming.dialect, request, &caller)?;
+        Ok(Known { reading, new: Some((name, request.body.len())) })
+    }
+
+    /// Keeps what was read of a request that is answered from the cache: it may well come again.
+    pub fn remember(&self, known: Known) {
+        if let Some((name, bytes)) = known.new {
+            self.cache.remember(name, known.reading, bytes);
+        }
     }
 }
 

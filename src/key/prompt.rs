@@ -1,5 +1,7 @@
 //! The digest of what is asked, and how far it reaches.
 
+use std::sync::Arc;
+
 use crate::chat::DialectName;
 use crate::chat::request::Request;
 use crate::key::Parts;
@@ -24,7 +26,7 @@ pub struct Reading {
     /// Who else may have the same.
     pub reach: Reach,
     /// All of it; `None` where only the provider can tell what it means.
-    pub request: Option<Request>,
+    pub request: Option<Arc<Request>>,
 }
 
 /// Which requests may share a digest.
@@ -87,7 +89,18 @@ pub fn read(
             (parts.finish(), Reach::OwnDialect)
         }
     };
-    Ok(Reading { digest: PromptDigest(digest), reach, request: Some(request) })
+    Ok(Reading { digest: PromptDigest(digest), reach, request: Some(Arc::new(request)) })
+}
+
+/// Names a request by its very bytes: of two with one name [`read`] says the same.
+pub fn exactly(dialect: DialectName, head: &ChatRequest, beside: &[&str]) -> [u8; 32] {
+    let mut parts = Parts::new("bytes of a prompt");
+    parts.part(dialect.as_str().as_bytes());
+    // A path may say what the body does not.
+    parts.part(&[u8::from(head.stream), u8::from(head.model_at.is_some())]);
+    parts.part(&head.body);
+    beside.iter().for_each(|part| parts.part(part.as_bytes()));
+    parts.finish()
 }
 
 /// What of a body chooses only the form of the answer.

@@ -71,23 +71,20 @@ fn five_times_as_much_as_fits_never_takes_a_third_more_and_the_newest_stays() {
 fn what_is_over_gives_its_space_back() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path());
-    for number in 0..2_000 {
+    for number in 0..1_000 {
         let mut old = sized(number, 2_000);
         (old.head.answered_ms, old.head.fresh_until_ms) = (1_000, 2_000);
         store.put_exchange(&old).unwrap();
     }
     store.flush().unwrap();
     let full = disk(&dir.path().join("exchanges"));
-    assert!(full > 4_000_000, "{full}");
-    // How much of it fits is sled's affair, and differs from run to run.
-    let stored = store.size().exchanges;
-    assert!(stored > 1_000, "only {stored} fit");
+    assert!(full > 2_000_000, "{full}");
     assert_eq!(store.sweep(MAX_BYTES, 999).unwrap(), 0, "none of it is old yet");
     let mut gone = 0;
     for _ in 0..10 {
         gone += store.sweep(MAX_BYTES, 1_001).unwrap();
     }
-    assert_eq!(gone, stored);
+    assert_eq!(gone, 1_000);
     let left = disk(&dir.path().join("exchanges"));
     assert!(left < 1 << 20, "{left} bytes are left of {full}");
     store.put_exchange(&exchange(7)).unwrap();
@@ -108,7 +105,9 @@ fn what_is_forgotten_one_by_one_gives_its_space_back() {
     assert_eq!((store.size().exchanges, store.size().packed_bytes), (0, 0));
     assert!((0..1_000).all(|number| !store.has_answer(&key(number))));
     // A sweep is short, so what there is goes in several.
-    (0..4).for_each(|_| drop(store.sweep(MAX_BYTES, 0).unwrap()));
+    for _ in 0..4 {
+        store.sweep(MAX_BYTES, 0).unwrap();
+    }
     assert!(store.size().disk_bytes < 1 << 20, "{:?}", store.size());
 }
 
