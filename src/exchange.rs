@@ -158,7 +158,7 @@ impl Front {
         }
         let headers = header::of_hit(plan, incoming, hit);
         self.metrics.request_seconds.observe(incoming.arrived.elapsed().as_secs_f64());
-        hit::reply(&hit.exchange, request, incoming, headers)
+        hit::reply(&hit.exchange, request, plan.request.as_ref(), incoming, headers)
     }
 
     /// Tells the recorder that this request is to make a pair; false when it could not take it.
@@ -198,6 +198,7 @@ impl Front {
         let variant = plan.enrolled.map(|(_, variant)| variant);
         Ask {
             request,
+            read: plan.request.clone(),
             targets: plan.targets.clone(),
             variant: variant.map(|variant| (variant.target.clone(), variant.patch.clone())),
             keys: plan.targets.iter().map(|target| plan.key(target)).collect(),

@@ -9,6 +9,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use prometheus_client::registry::Unit;
 
+/// What the cache may have done, as [`Metrics::cache`] counts it; `collapsed`: onto a call that was
+/// under way.
+pub const CACHE_OUTCOMES: [&str; 6] =
+    ["hit", "negative_hit", "collapsed", "miss", "stale", "bypass"];
+
 /// One label of a closed set of words.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Word {
@@ -48,7 +53,7 @@ pub struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     /// Requests open on the data plane.
     pub open: Gauge,
-    /// What the cache did: hit, negative_hit, miss, stale, bypass; collapsed onto a call under way.
+    /// What the cache did, one of [`CACHE_OUTCOMES`].
     pub cache: Family<Word, Counter>,
     /// From a request's arrival to the last byte of its answer.
     pub request_seconds: Histogram,

@@ -1,9 +1,12 @@
 //! A request on its way to its targets.
 
+use std::sync::Arc;
+
 use serde_json::Map;
 use serde_json::Value;
 
 use crate::chat::DialectName;
+use crate::chat::request::Request;
 use crate::config::Config;
 use crate::config::Timeouts;
 use crate::error::Error;
@@ -26,6 +29,8 @@ pub struct Ask {
     pub incoming: Incoming,
     /// What was read of it.
     pub request: ChatRequest,
+    /// All of it, if it could be read.
+    pub read: Option<Arc<Request>>,
     /// Who is asked, in order.
     pub targets: Vec<Target>,
     /// The variant's own target, and what it changes.

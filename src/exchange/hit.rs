@@ -1,11 +1,14 @@
 //! One stored answer for everyone who asks the same: as it came, or in the form asked for now.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use http::StatusCode;
 
 use crate::chat::ChatEvent;
 use crate::chat::DialectName;
+use crate::chat::request::Request;
 use crate::error::Result;
 use crate::exchange::Incoming;
 use crate::exchange::Reply;
@@ -94,6 +97,7 @@ impl Form {
 pub fn reply(
     stored: &Exchange,
     request: &ChatRequest,
+    read: Option<&Arc<Request>>,
     incoming: &Incoming,
     headers: HeaderMap,
 ) -> Result<Reply> {
@@ -106,7 +110,7 @@ pub fn reply(
             let pieces: Vec<Bytes> =
                 stored.frames.iter().map(|frame| frame.bytes.clone()).collect();
             let first = (stored.head.request_id.as_str(), stored.head.asked.at_ms);
-            let question = Question::asked_as(incoming, request, first)?;
+            let question = Question::asked_as(incoming, request, read, first)?;
             return question.reply(status, headers, from, stored.head.is_stream, &pieces);
         }
     };

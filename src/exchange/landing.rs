@@ -155,7 +155,7 @@ impl Front {
         let is_stream = opened.is_event_stream();
         let question = match opened.dialect == ask.incoming.dialect.name() {
             true => None,
-            false => Some(Question::new(&ask.incoming, &ask.request)?),
+            false => Some(Question::new(&ask.incoming, &ask.request, ask.read.as_ref())?),
         };
         let mut headers = std::mem::take(&mut opened.headers);
         let ending = self.ending(ask, &opened, &headers, is_stream, pair);

@@ -12,6 +12,7 @@ use crate::chat::ChatEvent;
 use crate::chat::DialectName;
 use crate::chat::ProviderError;
 use crate::chat::fold::Fold;
+use crate::chat::request::Request;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -32,12 +33,16 @@ pub struct Question {
 }
 
 impl Question {
-    /// Reads the whole request.
+    /// A request that was read as a whole, if it could be; otherwise this says why not.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn new(incoming: &Incoming, head: &ChatRequest) -> Result<Self> {
-        Self::asked_as(incoming, head, (&incoming.request_id, incoming.arrived_ms))
+    pub fn new(
+        incoming: &Incoming,
+        head: &ChatRequest,
+        read: Option<&Arc<Request>>,
+    ) -> Result<Self> {
+        Self::asked_as(incoming, head, read, (&incoming.request_id, incoming.arrived_ms))
     }
 
     /// As [`Self::new`], with the id and the time (Unix milliseconds) of another request that asked
@@ -48,13 +53,17 @@ impl Question {
     pub fn asked_as(
         incoming: &Incoming,
         head: &ChatRequest,
+        read: Option<&Arc<Request>>,
         (id, at_ms): (&str, i64),
     ) -> Result<Self> {
         let dialect = incoming.dialect;
-        let request = dialect.read(head)?;
+        let request = match read {
+            Some(read) => read.clone(),
+            None => Arc::new(dialect.read(head)?),
+        };
         let asked = Asked {
             input_estimate: tokens::estimate(&request),
-            request: Arc::new(request),
+            request,
             id: id.chars().filter(char::is_ascii_alphanumeric).collect(),
             created_s: at_ms / 1000,
             in_array: incoming.in_array(head.stream),

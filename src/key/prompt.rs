@@ -98,6 +98,7 @@ pub fn exactly(dialect: DialectName, head: &ChatRequest, beside: &[&str]) -> [u8
     parts.part(dialect.as_str().as_bytes());
     // A path may say what the body does not.
     parts.part(&[u8::from(head.stream), u8::from(head.model_at.is_some())]);
+    parts.part(head.model.as_bytes());
     parts.part(&head.body);
     beside.iter().for_each(|part| parts.part(part.as_bytes()));
     parts.finish()

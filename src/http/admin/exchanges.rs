@@ -33,6 +33,7 @@ use crate::http::admin::failed;
 use crate::library::query::Filter;
 use crate::library::query::LIMIT;
 use crate::library::view::Detail;
+use crate::metrics::CACHE_OUTCOMES;
 use crate::metrics::Word;
 
 /// The most of an export that one request may bring, bytes.
@@ -43,9 +44,6 @@ const MOST_SHOWN: usize = 20;
 
 /// How long a question waits for what the recorder has not written yet.
 const SETTLE: Duration = Duration::from_secs(2);
-
-/// What the cache may have done, as `Metrics::cache` counts it.
-const OUTCOMES: [&str; 4] = ["hit", "miss", "bypass", "refresh"];
 
 type Parameters =
     std::result::Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>;
@@ -170,7 +168,7 @@ async fn stats(State(admin): State<Admin>) -> Response {
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let stats = admin.library.stats(admin.max_bytes, now_ms).await.map(|mut stats| {
         let count = |what| admin.metrics.cache.get_or_create(&Word { what }).get();
-        let counts = OUTCOMES.iter().map(|what| ((*what).to_owned(), count(what)));
+        let counts = CACHE_OUTCOMES.iter().map(|what| ((*what).to_owned(), count(what)));
         stats.since_start = Some(counts.collect());
         Json(stats)
     });
