@@ -96,15 +96,17 @@ impl Ending {
             Metrics::count(&metrics.broken, account.ended.as_str());
         }
         let is_good = account.ended == Ended::Whole && self.status == 200;
-        if let Some(pair) = &self.pair {
-            let record = match is_good && pair.target == self.target {
-                true => pair.half(&account),
-                false => pair.nothing(live_reason(&account.ended, self.status)),
-            };
-            self.front.recorder.record(record);
-        }
+        let half = self.pair.as_ref().map(|pair| match is_good && pair.target == self.target {
+            true => pair.half(&account),
+            false => pair.nothing(live_reason(&account.ended, self.status)),
+        });
+        let front = self.front.clone();
         if self.is_stored {
             self.store(account, is_good);
+        }
+        // After the cache has the answer, so that whoever sees the pair finds it there.
+        if let Some(half) = half {
+            front.recorder.record(half);
         }
     }
 
