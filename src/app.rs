@@ -23,10 +23,12 @@ use crate::http;
 use crate::http::admin::Admin;
 use crate::http::socket::Sockets;
 use crate::judge::Judge;
+use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::recorder;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
+use crate::recorder::writer::Writer;
 use crate::shadow::Shadow;
 use crate::store::Store;
 use crate::upstream::Upstream;
@@ -50,6 +52,7 @@ pub struct App {
     pub board: Arc<Board>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    store: Store,
     recorder: Recorder,
     stop: CancellationToken,
     stop_admin: CancellationToken,
@@ -68,6 +71,10 @@ impl App {
         let ports = Ports::bind(&config).await?;
         let (data, admin) = (address(&ports.data)?, address(&ports.admin)?);
         let store = open(&config)?;
+        if config.replays() {
+            // What is not found yet would be told to be missing.
+            loaded(&store).await;
+        }
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
         let board = Arc::new(Board::load(&config.experiments, &store)?);
@@ -82,14 +89,12 @@ impl App {
             store: store.clone(),
             board: board.clone(),
             metrics: metrics.clone(),
-            policy: config.cache,
+            policy: config.keeping(),
             queue: limits.recorder_queue,
             shadow,
             judge,
         })?;
-        let writer = thread::Builder::new().name("recorder".into()).spawn(move || writer.run());
-        let writer = writer
-            .map_err(|e| Error::new(Kind::Internal, format!("starting the recorder: {e}")))?;
+        let writer = write(writer)?;
         let shadow = Arc::new(Shadow {
             config: config.clone(),
             upstream: upstream.clone(),
@@ -107,8 +112,11 @@ impl App {
         });
         let workers =
             vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
+        let cache = Cache::new(store.clone(), &config.keeping());
         let front = Arc::new(Front {
-            cache: Cache::new(store, &config.cache),
+            library: Library::new(store.clone(), Some(cache.clone())),
+            cache,
+            flights: Arc::default(),
             upstream,
             recorder: recorder.clone(),
             board: board.clone(),
@@ -116,23 +124,18 @@ impl App {
             config,
         });
         let stop = CancellationToken::new();
-        let shown = Admin { board: board.clone(), metrics: metrics.clone(), stop: stop.clone() };
+        let shown = shown(&front, stop.clone());
         let stop_admin = CancellationToken::new();
-        let serve =
-            |on, router, sockets, drain| tokio::spawn(http::serve(on, router, sockets, drain));
         let sockets = Sockets::new(stop.clone());
         let data_router = http::data::router(front, sockets.clone());
-        let data_server = serve(ports.data, data_router, sockets, limits.drain);
-        let health = ports.health.map(|on| (on, http::admin::health(shown.clone())));
-        let admin_servers = std::iter::once((ports.admin, http::admin::router(shown)))
-            .chain(health)
-            .map(|(on, router)| serve(on, router, Sockets::new(stop_admin.clone()), ADMIN_DRAIN))
-            .collect();
+        let data_server = tokio::spawn(http::serve(ports.data, data_router, sockets, limits.drain));
+        let admin_servers = serve_admin(ports.admin, ports.health, shown, &stop_admin);
         Ok(Self {
             data,
             admin,
             board,
             metrics,
+            store,
             recorder,
             stop,
             stop_admin,
@@ -141,6 +144,11 @@ impl App {
             workers,
             writer,
         })
+    }
+
+    /// Returns once everything that a former process stored can be found.
+    pub async fn loaded(&self) {
+        loaded(&self.store).await;
     }
 
     /// Returns once everything recorded so far is on disk.
@@ -170,6 +178,35 @@ impl App {
     }
 }
 
+/// Serves the admin plane, and its probes where they have an address of their own.
+fn serve_admin(
+    admin: TcpListener,
+    health: Option<TcpListener>,
+    shown: Admin,
+    stop: &CancellationToken,
+) -> Vec<JoinHandle<()>> {
+    let health = health.map(|on| (on, http::admin::health(shown.clone())));
+    let all = std::iter::once((admin, http::admin::router(shown))).chain(health);
+    let serve = |(on, router)| {
+        tokio::spawn(http::serve(on, router, Sockets::new(stop.clone()), ADMIN_DRAIN))
+    };
+    all.map(serve).collect()
+}
+
+/// Waits until everything that is stored can be found.
+async fn loaded(store: &Store) {
+    let store = store.clone();
+    if tokio::task::spawn_blocking(move || store.wait_loaded()).await.is_err() {
+        tracing::error!("the stored exchanges could not be opened");
+    }
+}
+
+/// Starts the recorder's thread.
+fn write(writer: Writer) -> Result<thread::JoinHandle<()>> {
+    let started = thread::Builder::new().name("recorder".into()).spawn(move || writer.run());
+    started.map_err(|e| Error::new(Kind::Internal, format!("starting the recorder: {e}")))
+}
+
 /// The listeners, bound before anything else so that a taken port is the first thing told.
 struct Ports {
     data: TcpListener,
@@ -196,9 +233,22 @@ fn open(config: &Config) -> Result<Store> {
             "the data directory was damaged: it is kept aside, and what could be read of it is used"
         );
     }
+    opened.store.limit(config.cache.max_bytes);
     // From here on a loss is a new one.
     opened.store.mark()?;
     Ok(opened.store)
+}
+
+/// What the admin plane shows of those who answer.
+fn shown(front: &Front, stop: CancellationToken) -> Admin {
+    Admin {
+        board: front.board.clone(),
+        metrics: front.metrics.clone(),
+        library: front.library.clone(),
+        recorder: front.recorder.clone(),
+        max_bytes: front.config.cache.max_bytes,
+        stop,
+    }
 }
 
 async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {

@@ -108,6 +108,8 @@ pub enum ChatEvent {
         id: Option<String>,
         /// The model as the provider names it.
         model: Option<String>,
+        /// The provider's name for the exact system that runs it, in dialects that have one.
+        fingerprint: Option<String>,
     },
     /// Answer text.
     Text {
@@ -276,6 +278,9 @@ pub struct Answer {
     pub id: Option<String>,
     /// The model as the provider names it.
     pub model: Option<String>,
+    /// The provider's name for the exact system that ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// By their index; one unless the request asked for several.
     pub choices: Vec<Choice>,
     /// The vectors of an embedding request, by input.

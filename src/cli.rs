@@ -1,12 +1,16 @@
 //! The commands, one file each, and what they share: files in, messages out, exit codes.
 
+mod cache;
 mod check;
 mod demo;
 mod experiment;
+mod explain;
 mod files;
 mod providers;
+mod replay;
 mod serve;
 mod simulate;
+mod stored;
 mod table;
 
 use std::process::ExitCode;
@@ -46,11 +50,18 @@ enum Command {
     Demo(demo::Args),
     /// Validate configuration and experiments, reporting every problem at once
     Check(check::Args),
+    /// Say what would happen to a request, and why: who answers, its variant, its cache key
+    Explain(explain::Args),
+    /// List, show, count, move and forget stored exchanges
+    #[command(subcommand)]
+    Cache(cache::Command),
     /// List experiments and read their reports
     #[command(subcommand)]
     Experiment(experiment::Command),
     /// List the providers that can be asked: where, with which key, in which dialects
     Providers(providers::Args),
+    /// Print a stored answer again, or send its request again and compare
+    Replay(replay::Args),
     /// Run a simulated provider, with chosen latency and faults
     Simulate(crate::simulate::Args),
 }
@@ -71,8 +82,11 @@ impl Cli {
                 Command::Serve(args) => serve::run(args).await,
                 Command::Demo(args) => demo::run(args).await,
                 Command::Check(args) => Ok(check::run(&args)),
+                Command::Explain(args) => explain::run(&args),
+                Command::Cache(command) => cache::run(command).await,
                 Command::Experiment(command) => experiment::run(command).await,
                 Command::Providers(args) => providers::run(&args),
+                Command::Replay(args) => replay::run(args).await,
                 Command::Simulate(args) => simulate::run(&args).await,
             }
         });
@@ -109,6 +123,13 @@ fn exit_code(error: &Error) -> u8 {
 fn say(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints bytes to standard output at once; false when nobody reads there any more.
+fn put(bytes: &[u8]) -> bool {
+    use std::io::Write;
+    let mut stdout = std::io::stdout();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).is_ok()
 }
 
 /// Prints an error for a person.

@@ -11,6 +11,7 @@ mod quirk;
 mod place;
 mod endpoint;
 mod settings;
+mod cache;
 mod evaluation;
 mod definition;
 mod load;
@@ -20,6 +21,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
+
+use crate::cacheable::Choices;
 use crate::experiment::Experiment;
 use crate::experiment::Target;
 
@@ -50,6 +54,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Whether and how long answers are kept.
     pub cache: CachePolicy,
+    /// Headers of a request that keep its answers apart from those of other requests.
+    pub vary: Vec<HeaderName>,
     /// Sizes that keep memory bounded.
     pub limits: Limits,
     /// In the order of the files.
@@ -63,6 +69,8 @@ pub struct Route {
     pub targets: Vec<Weighted>,
     /// Limits of this route.
     pub timeouts: Timeouts,
+    /// What the cache may do on this route.
+    pub cache: CachePolicy,
 }
 
 /// A target and its share of a route's traffic.
@@ -119,13 +127,51 @@ pub struct CachePolicy {
     pub mode: CacheMode,
     /// How long an answer stays fresh.
     pub ttl: Duration,
-    /// The most that stored answers may take, counted before sled's own overhead.
+    /// The most that stored exchanges may take on disk, bytes.
     pub max_bytes: u64,
+    /// How long a failure that would only repeat itself is served again; zero: not at all.
+    pub error_ttl: Duration,
+    /// Answers kept of one prompt; a hit draws one of them once there are so many.
+    pub samples: u32,
+    /// Whether identical requests that are under way at once share one call.
+    pub coalesce: bool,
+    /// Which classes of requests may be served again.
+    pub cacheable: Choices,
 }
+
+impl Config {
+    /// What the store may do: of every route's policy, the one that keeps answers longest.
+    ///
+    /// Where something is replayed, nothing is too old.
+    pub fn keeping(&self) -> CachePolicy {
+        let longest = self.policies().map(|policy| policy.ttl).max().unwrap_or(self.cache.ttl);
+        CachePolicy { ttl: if self.replays() { FOREVER } else { longest }, ..self.cache }
+    }
+
+    /// Whether some requests are answered from the store or not at all.
+    pub fn replays(&self) -> bool {
+        self.policies().any(|policy| policy.mode == CacheMode::Replay)
+    }
+
+    fn policies(&self) -> impl Iterator<Item = &CachePolicy> {
+        self.routes.values().map(|route| &route.cache).chain([&self.cache])
+    }
+}
+
+/// Longer than anything is kept, and short enough for every clock: a hundred years.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl Default for CachePolicy {
     fn default() -> Self {
-        Self { mode: CacheMode::On, ttl: Duration::from_secs(24 * 3600), max_bytes: 1 << 30 }
+        Self {
+            mode: CacheMode::On,
+            ttl: Duration::from_secs(24 * 3600),
+            max_bytes: 1 << 30,
+            error_ttl: Duration::from_secs(10),
+            samples: 1,
+            coalesce: true,
+            cacheable: Choices::default(),
+        }
     }
 }
 

@@ -1,69 +1,108 @@
 //! What makes two requests the same: the digest of the prompt and the key of its answer.
 
+mod field;
+mod json;
+mod prompt;
+mod words;
+
 use std::fmt;
 
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::Serialize;
+use serde::Serializer;
 use serde::de;
-use serde::de::DeserializeSeed;
 
-use crate::chat::DialectName;
 use crate::experiment::Target;
 
-/// Raised when the meaning of a digest changes, so that old entries can never be found again.
-pub const KEY_VERSION: u32 = 1;
+pub use field::KEY_HEADERS;
+pub use field::KeyHeader;
+pub use field::NOT_IN_KEY;
+pub use field::NOT_IN_KEY_OF_QUERY;
+pub use field::TENANT_HEADERS;
+pub use json::LeftOut;
+pub use prompt::MAX_COMMON_BYTES;
+pub use prompt::Reach;
+pub use prompt::Reading;
+pub use prompt::exactly;
+pub use prompt::left_out;
+pub use prompt::read;
 
-/// Top-level fields that do not make an answer different; everything else in a body counts.
-///
-/// `model` is out because the key holds the model that is really called.
-pub const NOT_IN_KEY: &[&str] = &["model"];
+/// Raised when the meaning of a digest changes, so that old entries can never be found again.
+pub const KEY_VERSION: u32 = 2;
 
 /// Everything a request asks, whoever answers it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PromptDigest(pub [u8; 32]);
 
 /// Everything a request asks, and who answers it for whom.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+///
+/// The first half says nothing of the tenant, so that all tenants who ask the same of the same
+/// target have it in common; the second half holds the first and the tenant.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CacheKey(pub [u8; 32]);
+
+/// The bytes of half a key.
+const HALF: usize = 16;
+
+/// Names an exchange; later ones are greater.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExchangeId(pub [u8; 16]);
 
 /// Whose credential a request carries; never the credential itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tenant(pub [u8; 32]);
 
-impl PromptDigest {
-    /// The digest of a JSON body: key order, white space and number spelling do not count.
-    ///
-    /// `beside` is what a path and its query ask besides; nothing, in most dialects.
-    ///
-    /// # Errors
-    /// Where the body is not JSON.
-    pub fn of(
-        dialect: DialectName,
-        body: &[u8],
-        beside: &[&str],
-    ) -> Result<Self, serde_json::Error> {
-        let mut canonical = Vec::with_capacity(body.len());
-        let mut json = serde_json::Deserializer::from_slice(body);
-        Canonical { out: &mut canonical, depth: 0 }.deserialize(&mut json)?;
-        json.end()?;
-        let mut hasher = Parts::new("prompt");
-        hasher.part(dialect.as_str().as_bytes());
-        hasher.part(&canonical);
-        beside.iter().for_each(|part| hasher.part(part.as_bytes()));
-        Ok(Self(hasher.finish()))
-    }
+/// What a key is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Ingredients<'a> {
+    /// What is asked.
+    pub prompt: &'a PromptDigest,
+    /// Who answers.
+    pub target: &'a Target,
+    /// Experiment, variant and what it changes; empty outside experiments.
+    pub variant: &'a [&'a str],
+    /// Headers that make another answer, with their values.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// Whose credential is sent.
+    pub tenant: &'a Tenant,
+    /// Headers that choose one of the tenant's accounts.
+    pub accounts: &'a [(&'a str, &'a [u8])],
 }
 
 impl CacheKey {
-    /// The key of one answer; `variant` is empty outside experiments.
-    pub fn of(prompt: &PromptDigest, target: &Target, tenant: &Tenant, variant: &[&str]) -> Self {
-        let mut hasher = Parts::new("answer");
-        hasher.part(&prompt.0);
-        hasher.part(target.provider.as_bytes());
-        hasher.part(target.model.as_bytes());
-        hasher.part(&tenant.0);
-        for part in variant {
-            hasher.part(part.as_bytes());
-        }
-        Self(hasher.finish())
+    /// The key of one answer.
+    pub fn of(from: &Ingredients<'_>) -> Self {
+        let Ingredients { prompt, target, variant, headers, tenant, accounts } = from;
+        let mut answer = Parts::new("answer");
+        answer.part(&prompt.0);
+        answer.part(target.provider.as_bytes());
+        answer.part(target.model.as_bytes());
+        answer.count(variant.len());
+        variant.iter().for_each(|part| answer.part(part.as_bytes()));
+        answer.headers(headers);
+        let answer = answer.finish();
+        let mut own = Parts::new("answer of a tenant");
+        own.part(&answer);
+        own.part(&tenant.0);
+        own.headers(accounts);
+        let mut key = answer;
+        key[HALF..].copy_from_slice(&own.finish()[..HALF]);
+        Self(key)
+    }
+
+    /// The key of everybody's answers together: no tenant has it.
+    pub fn of_anyone(&self) -> Self {
+        let mut key = [0; 32];
+        key[..HALF].copy_from_slice(&self.0[..HALF]);
+        Self(key)
+    }
+
+    /// What is asked of whom, whoever asks.
+    pub fn prompt_half(&self) -> [u8; HALF] {
+        let mut half = [0; HALF];
+        half.copy_from_slice(&self.0[..HALF]);
+        half
     }
 
     /// Reads the form that [`fmt::Display`] writes.
@@ -103,115 +142,22 @@ impl Parts {
         self.0.update(bytes);
     }
 
+    /// Adds how many parts follow, where there may be any number before others.
+    fn count(&mut self, count: usize) {
+        self.part(&(count as u64).to_le_bytes());
+    }
+
+    fn headers(&mut self, headers: &[(&str, &[u8])]) {
+        self.count(headers.len());
+        for (name, value) in headers {
+            self.part(name.as_bytes());
+            self.part(value);
+        }
+    }
+
     /// The digest.
     pub fn finish(self) -> [u8; 32] {
         *self.0.finalize().as_bytes()
-    }
-}
-
-/// Writes one JSON value in a form that depends only on its meaning.
-///
-/// Tags and lengths make it prefix-free; members of an object are sorted by key. A key that occurs
-/// twice stays twice, in order, because servers differ in which one they take.
-struct Canonical<'o> {
-    out: &'o mut Vec<u8>,
-    depth: u32,
-}
-
-impl<'de> DeserializeSeed<'de> for Canonical<'_> {
-    type Value = ();
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl Canonical<'_> {
-    fn tagged(self, tag: u8, bytes: &[u8]) {
-        self.out.push(tag);
-        self.out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-        self.out.extend_from_slice(bytes);
-    }
-
-    fn integer(self, value: i128) {
-        self.tagged(b'i', value.to_string().as_bytes());
-    }
-}
-
-impl<'de> de::Visitor<'de> for Canonical<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
-        self.tagged(b'n', b"");
-        Ok(())
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<(), E> {
-        self.tagged(b'b', &[u8::from(value)]);
-        Ok(())
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<(), E> {
-        self.integer(value.into());
-        Ok(())
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<(), E> {
-        self.integer(value.into());
-        Ok(())
-    }
-
-    /// `1.0`, `1e0` and `1` are one number.
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        if value.fract() == 0.0 && value.abs() < EXACT {
-            self.integer(value as i128);
-        } else {
-            self.tagged(b'f', &value.to_bits().to_le_bytes());
-        }
-        Ok(())
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<(), E> {
-        self.tagged(b's', value.as_bytes());
-        Ok(())
-    }
-
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        self.out.push(b'[');
-        while seq
-            .next_element_seed(Canonical { out: &mut *self.out, depth: self.depth + 1 })?
-            .is_some()
-        {}
-        self.out.push(b']');
-        Ok(())
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let start = self.out.len();
-        let mut members = Vec::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if self.depth == 0 && NOT_IN_KEY.contains(&key.as_str()) {
-                map.next_value::<de::IgnoredAny>()?;
-                continue;
-            }
-            let at = self.out.len();
-            map.next_value_seed(Canonical { out: &mut *self.out, depth: self.depth + 1 })?;
-            members.push((key, at..self.out.len()));
-        }
-        members.sort_by(|a, b| a.0.cmp(&b.0));
-        let unsorted = self.out.split_off(start);
-        self.out.push(b'{');
-        for (key, range) in members {
-            Canonical { out: &mut *self.out, depth: 0 }.tagged(b'k', key.as_bytes());
-            self.out.extend_from_slice(&unsorted[range.start - start..range.end - start]);
-        }
-        self.out.push(b'}');
-        Ok(())
     }
 }
 
@@ -232,27 +178,89 @@ macro_rules! hex_form {
 
 hex_form!(PromptDigest, CacheKey, Tenant);
 
+impl Serialize for CacheKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CacheKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom("expected 64 hex digits"))
+    }
+}
+
+impl ExchangeId {
+    /// Reads the form that [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u128::from_str_radix(text, 16).ok().filter(|_| is_hex)?;
+        Some(Self(number.to_be_bytes()))
+    }
+}
+
+impl fmt::Display for ExchangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for ExchangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for ExchangeId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ExchangeId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom("expected 32 hex digits"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::CacheKey;
+    use super::Ingredients;
     use super::PromptDigest;
     use super::Tenant;
+    use super::read;
     use crate::chat::DialectName;
     use crate::experiment::Target;
 
-    fn digest(body: &str) -> PromptDigest {
-        PromptDigest::of(DialectName::OpenAi, body.as_bytes(), &[]).unwrap()
+    /// The fields of a request that says hi.
+    fn digest(fields: &str) -> PromptDigest {
+        let given: serde_json::Value = serde_json::from_str(&format!("{{{fields}}}")).unwrap();
+        let model = if given.get("model").is_some() { "" } else { r#""model":"m","# };
+        let comma = if fields.is_empty() { "" } else { "," };
+        let hi = r#""messages":[{"role":"user","content":"hi"}]"#;
+        let body = format!("{{{model}{hi}{comma}{fields}}}");
+        let dialect = DialectName::OpenAi.dialect();
+        let head = dialect.read_head(Bytes::from(body), None).unwrap();
+        read(dialect, &head, &[]).unwrap().digest
     }
 
     /// Each pair is one request in two spellings.
     #[test]
     fn spelling_does_not_count() {
         for (a, b) in [
-            (r#"{"a":1,"b":{"c":2,"d":3}}"#, r#"{ "b": {"d":3,"c":2}, "a":1 }"#),
-            (r#"{"t":1}"#, r#"{"t":1.0}"#),
-            (r#"{"t":100}"#, r#"{"t":1e2}"#),
-            (r#"{"s":"é\n"}"#, r#"{"s":"\u00e9\u000a"}"#),
-            (r#"{"model":"x","s":1}"#, r#"{"s":1,"model":"y"}"#),
+            (r#""a":1,"b":{"c":2,"d":3}"#, r#" "b": {"d":3,"c":2}, "a":1 "#),
+            (r#""t":1"#, r#""t":1.0"#),
+            (r#""t":100"#, r#""t":1e2"#),
+            (r#""temperature":1"#, r#""temperature":1.0"#),
+            (r#""s":"é\n""#, r#""s":"\u00e9\u000a""#),
+            (r#""model":"x","s":1"#, r#""s":1,"model":"y""#),
+            (r#""stream":true"#, ""),
+            (r#""stream":true,"stream_options":{"include_usage":true}"#, r#""stream":false"#),
         ] {
             assert_eq!(digest(a), digest(b), "{a} {b}");
         }
@@ -262,43 +270,72 @@ mod tests {
     #[test]
     fn meaning_counts() {
         for (a, b) in [
-            (r#"{"a":[1,2]}"#, r#"{"a":[2,1]}"#),
-            (r#"{"a":[1],"b":[]}"#, r#"{"a":[],"b":[1]}"#),
-            (r#"{"a":1}"#, r#"{"a":"1"}"#),
-            (r#"{"a":null}"#, "{}"),
-            (r#"{"a":0.1}"#, r#"{"a":0.2}"#),
-            (r#"{"seed":1}"#, r#"{"seed":2}"#),
-            (r#"{"a":{"model":"x"}}"#, r#"{"a":{"model":"y"}}"#),
-            (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
-            (r#"{"a":18446744073709551615}"#, r#"{"a":18446744073709551614}"#),
+            (r#""a":[1,2]"#, r#""a":[2,1]"#),
+            (r#""a":[1],"b":[]"#, r#""a":[],"b":[1]"#),
+            (r#""a":1"#, r#""a":"1""#),
+            (r#""a":null"#, ""),
+            (r#""temperature":null"#, ""),
+            (r#""a":0.1"#, r#""a":0.2"#),
+            (r#""seed":1"#, r#""seed":2"#),
+            (r#""a":{"model":"x"}"#, r#""a":{"model":"y"}"#),
+            (r#""a":1,"a":2"#, r#""a":2"#),
+            (r#""a":18446744073709551615"#, r#""a":18446744073709551614"#),
+            (r#""stream_options":{"include_usage":true}"#, ""),
+            (r#""stream":true,"stream_options":{}"#, r#""stream":true"#),
+            (r#""max_tokens":5"#, r#""max_completion_tokens":5"#),
         ] {
             assert_ne!(digest(a), digest(b), "{a} {b}");
         }
     }
 
     #[test]
-    fn target_tenant_and_variant_count() {
-        let prompt = digest("{}");
+    fn everything_beside_the_prompt_counts_and_only_the_tenant_in_the_second_half() {
+        let (prompt, other) = (digest(""), digest(r#""seed":1"#));
         let target = |model: &str| Target { provider: "p".into(), model: model.into() };
-        let tenant = |key: &[u8]| Tenant::of([key]);
-        let base = CacheKey::of(&prompt, &target("m"), &tenant(b"k"), &[]);
-        for other in [
-            CacheKey::of(&prompt, &target("n"), &tenant(b"k"), &[]),
-            CacheKey::of(&prompt, &target("m"), &tenant(b"l"), &[]),
-            CacheKey::of(&prompt, &target("m"), &tenant(b"k"), &["e", "control"]),
-            CacheKey::of(&digest("[]"), &target("m"), &tenant(b"k"), &[]),
+        let (m, n) = (target("m"), target("n"));
+        let (k, l) = (Tenant::of([b"k".as_slice()]), Tenant::of([b"l".as_slice()]));
+        let (beta, org) =
+            ([("anthropic-beta", b"b".as_slice())], [("openai-organization", b"o".as_slice())]);
+        let base = Ingredients {
+            prompt: &prompt,
+            target: &m,
+            variant: &[],
+            headers: &[],
+            tenant: &k,
+            accounts: &[],
+        };
+        let key = CacheKey::of(&base);
+        for (is_half_same, other) in [
+            (false, Ingredients { prompt: &other, ..base }),
+            (false, Ingredients { target: &n, ..base }),
+            (false, Ingredients { variant: &["e", "control"], ..base }),
+            (false, Ingredients { headers: &beta, ..base }),
+            (true, Ingredients { tenant: &l, ..base }),
+            (true, Ingredients { accounts: &org, ..base }),
         ] {
-            assert_ne!(base, other);
+            let other = CacheKey::of(&other);
+            assert_eq!(other.prompt_half() == key.prompt_half(), is_half_same, "{other}");
+            assert_ne!(other.0[16..], key.0[16..], "{other}");
         }
-        assert_eq!(CacheKey::parse(&base.to_string()), Some(base));
+        assert_eq!(CacheKey::parse(&key.to_string()), Some(key));
     }
 
-    /// Pinned: a digest that changes makes every stored answer unreachable.
+    /// Pinned: a key that changes makes every stored answer unreachable.
     #[test]
-    fn digests_never_change() {
-        let body = r#"{"messages":[{"role":"user","content":"hi"}],"temperature":0.5,"n":1}"#;
-        assert_eq!(digest(body).to_string(), PINNED);
+    fn keys_never_change() {
+        let prompt = PromptDigest([7; 32]);
+        let target = Target { provider: "openai".into(), model: "gpt-4o".into() };
+        let tenant = Tenant::of([b"authorization".as_slice(), b"Bearer k"]);
+        let key = CacheKey::of(&Ingredients {
+            prompt: &prompt,
+            target: &target,
+            variant: &["upgrade", "control", ""],
+            headers: &[("openai-beta", b"x")],
+            tenant: &tenant,
+            accounts: &[("openai-project", b"y")],
+        });
+        assert_eq!(key.to_string(), PINNED);
     }
 
-    const PINNED: &str = "33f06049c5ed7bca37b8090683cab2c070706657e5761dea638a915b76fcd712";
+    const PINNED: &str = "be963e3d7f21644bf79ee69cd86264f3b78fe76d46f76cff573da5e78dab16f3";
 }

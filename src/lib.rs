@@ -13,7 +13,9 @@ pub mod sigv4;
 pub mod stats;
 pub mod compare;
 pub mod experiment;
+pub mod diff;
 pub mod key;
+pub mod cacheable;
 pub mod pair;
 pub mod price;
 pub mod tally;
@@ -24,6 +26,7 @@ pub mod plan;
 pub mod metrics;
 pub mod store;
 pub mod cache;
+pub mod library;
 pub mod upstream;
 // Work.
 pub mod board;

@@ -9,6 +9,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use prometheus_client::registry::Unit;
 
+/// What the cache may have done, as [`Metrics::cache`] counts it; `collapsed`: onto a call that was
+/// under way.
+pub const CACHE_OUTCOMES: [&str; 6] =
+    ["hit", "negative_hit", "collapsed", "miss", "stale", "bypass"];
+
 /// One label of a closed set of words.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Word {
@@ -48,7 +53,7 @@ pub struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     /// Requests open on the data plane.
     pub open: Gauge,
-    /// What the cache did: hit, miss, bypass, refresh.
+    /// What the cache did, one of [`CACHE_OUTCOMES`].
     pub cache: Family<Word, Counter>,
     /// From a request's arrival to the last byte of its answer.
     pub request_seconds: Histogram,
@@ -68,10 +73,16 @@ pub struct Metrics {
     pub dropped: Family<Word, Counter>,
     /// Records that wait for the disk.
     pub recorder_queue: Gauge,
-    /// Answers stored.
+    /// Exchanges stored.
     pub stored_answers: Gauge,
-    /// Their size on disk before sled's own overhead, bytes.
+    /// Their packed size, before sled's own overhead, bytes.
     pub stored_bytes: Gauge,
+    /// What their files take, bytes.
+    pub stored_disk_bytes: Gauge,
+    /// Generations of exchanges dropped for their age or for room.
+    pub dropped_generations: Counter,
+    /// Stored exchanges that were not what was written: record, generation.
+    pub damaged: Family<Word, Counter>,
     registry: Registry,
 }
 
@@ -94,6 +105,9 @@ impl Metrics {
             recorder_queue: Gauge::default(),
             stored_answers: Gauge::default(),
             stored_bytes: Gauge::default(),
+            stored_disk_bytes: Gauge::default(),
+            dropped_generations: Counter::default(),
+            damaged: Family::default(),
             registry: Registry::with_prefix("understudy"),
         };
         metrics.register();
@@ -122,13 +136,23 @@ impl Metrics {
         r.register("judge_calls", "Judge calls by result", self.judge_calls.clone());
         r.register("recorder_dropped", "Records the disk could not take", self.dropped.clone());
         r.register("recorder_queue", "Records that wait", self.recorder_queue.clone());
-        r.register("stored_answers", "Answers stored", self.stored_answers.clone());
-        r.register("stored_bytes", "Size of the stored answers", self.stored_bytes.clone());
+        r.register("stored_answers", "Exchanges stored", self.stored_answers.clone());
+        r.register("stored_bytes", "Packed size of the exchanges", self.stored_bytes.clone());
+        let disk = self.stored_disk_bytes.clone();
+        r.register("stored_disk_bytes", "What the exchanges take on disk", disk);
+        let dropped = self.dropped_generations.clone();
+        r.register("dropped_generations", "Parts of the store dropped for age or room", dropped);
+        r.register("store_damaged", "Stored exchanges found damaged", self.damaged.clone());
     }
 
     /// Counts one of a closed list of words.
     pub fn count(family: &Family<Word, Counter>, what: &'static str) {
         family.get_or_create(&Word { what }).inc();
+    }
+
+    /// Raises a counter to what was counted elsewhere.
+    pub fn raise(counter: &Counter, to: u64) {
+        counter.inc_by(to.saturating_sub(counter.get()));
     }
 
     /// Counts a step of an experiment's funnel.

@@ -1,16 +1,26 @@
 //! Everything decided about a request before any IO.
 
+mod sent;
+mod targets;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header;
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::cacheable;
+use crate::cacheable::Question;
+use crate::cacheable::directive;
+use crate::cacheable::directive::Directives;
 use crate::chat::DialectName;
+use crate::chat::request::Request;
 use crate::config::CacheMode;
+use crate::config::CachePolicy;
 use crate::config::Config;
-use crate::config::Route;
+use crate::config::Provider;
 use crate::config::Timeouts;
 use crate::error::Error;
 use crate::error::Kind;
@@ -19,15 +29,25 @@ use crate::experiment::Experiment;
 use crate::experiment::Target;
 use crate::experiment::Unit;
 use crate::experiment::Variant;
-use crate::experiment::assign::position;
+use crate::key;
 use crate::key::CacheKey;
+use crate::key::Ingredients;
+use crate::key::NOT_IN_KEY_OF_QUERY;
 use crate::key::PromptDigest;
+use crate::key::Reach;
+use crate::key::Reading;
 use crate::key::Tenant;
 use crate::pair::PairId;
 use crate::provider;
-use crate::provider::Auth;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
+
+pub use sent::SentHeader;
+pub use sent::tenant_headers;
+
+use sent::tenant;
+use targets::credential_for;
+use targets::resolve;
 
 /// Who sent the request, as far as it matters.
 #[derive(Clone, Copy, Debug)]
@@ -53,14 +73,24 @@ pub struct Plan<'c> {
     pub timeouts: Timeouts,
     /// The experiment the request takes part in, and its variant.
     pub enrolled: Option<(&'c Experiment, &'c Variant)>,
+    /// What was randomized there: the value that stays on its variant.
+    pub unit: Option<String>,
     /// The pair it makes, if it is sampled.
     pub pair: Option<PairId>,
     /// What the cache may do.
     pub cache: CacheRules,
     /// What is asked, whoever answers.
     pub prompt: PromptDigest,
+    /// Which requests may share that digest.
+    pub reach: Reach,
     /// For whom.
     pub tenant: Tenant,
+    /// The headers that make another answer.
+    pub headers: Vec<SentHeader>,
+    /// Who can be asked, by name.
+    pub providers: &'c BTreeMap<String, Provider>,
+    /// The whole request; `None` where only the provider can tell what it means.
+    pub request: Option<Arc<Request>>,
 }
 
 /// What the cache may do for one request.
@@ -74,10 +104,44 @@ pub struct CacheRules {
     pub only_if_cached: bool,
     /// Stored answers older than this do not count.
     pub max_age: Option<Duration>,
+    /// Stored answers that will not stay fresh for so long do not count.
+    pub min_fresh: Option<Duration>,
+    /// Stored answers count however old they are: in replay mode only.
+    pub any_age: bool,
+    /// Why the answer may not be served to anyone else, although it is stored.
+    pub not_served: Option<&'static str>,
+    /// How long the answer may be served.
+    pub ttl: Duration,
+    /// How long a failure that would only repeat itself may be served.
+    pub error_ttl: Duration,
+    /// Answers kept of one prompt.
+    pub samples: u32,
+    /// Whether the call may be shared with identical requests that are under way.
+    pub coalesce: bool,
+    /// Answers that others got with their own credential count, too: in replay mode only.
+    pub any_tenant: bool,
 }
 
 /// Headers that carry a credential, in any dialect.
 pub const CREDENTIAL_HEADERS: [&str; 5] = provider::KEY_HEADERS;
+
+/// Reads a request for its key, which is most of the work of a plan.
+///
+/// # Errors
+/// The body is not JSON, in words for the client.
+pub fn read(
+    dialect: &dyn Dialect,
+    request: &ChatRequest,
+    caller: &Caller<'_>,
+) -> Result<Arc<Reading>> {
+    let read = key::read(dialect, request, &beside(caller));
+    read.map(Arc::new).map_err(|error| not_json(&error))
+}
+
+/// A name for what [`read`] gives: the same for requests of the same bytes.
+pub fn exactly(dialect: &dyn Dialect, request: &ChatRequest, caller: &Caller<'_>) -> [u8; 32] {
+    key::exactly(dialect.name(), request, &beside(caller))
+}
 
 /// Decides everything about a request.
 ///
@@ -89,15 +153,22 @@ pub fn plan<'c>(
     request: &ChatRequest,
     caller: &Caller<'_>,
 ) -> Result<Plan<'c>> {
-    let prompt = PromptDigest::of(dialect.name(), &request.body, &beside(request, caller));
-    let prompt = prompt.map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        // What the dialect read without descending into it can only be too deep, or broken there.
-        let is_deep = error.to_string().starts_with("recursion limit");
-        let what = if is_deep { "is nested too deeply" } else { "is not valid JSON" };
-        let what = format!("the body {what} (line {line}, column {column})");
-        Error::new(Kind::BadRequest, what)
-    })?;
+    let reading = read(dialect, request, caller)?;
+    plan_of(config, dialect, request, caller, &reading)
+}
+
+/// Decides everything about a request that was read, or one of the same bytes.
+///
+/// # Errors
+/// The request asks for nothing that exists, in words for the client.
+pub fn plan_of<'c>(
+    config: &'c Config,
+    dialect: &dyn Dialect,
+    request: &ChatRequest,
+    caller: &Caller<'_>,
+    reading: &Reading,
+) -> Result<Plan<'c>> {
+    let (prompt, reach, whole) = (reading.digest, reading.reach, reading.request.clone());
     let tenant = tenant(config, caller.headers);
     let (asked, timeouts) = resolve(config, dialect, &request.model, caller.provider, &prompt)?;
     let first = asked.first().ok_or_else(|| {
@@ -106,9 +177,10 @@ pub fn plan<'c>(
     let credential_for = credential_for(config, &request.model, caller.provider, first);
     let mut experiments = config.experiments.iter();
     let experiment = experiments.find(|e| e.matches.accepts(&request.model, first, caller.headers));
-    let enrolled = experiment.map(|experiment| {
-        (experiment, experiment.assign(unit(experiment, dialect, request, caller).as_bytes()))
-    });
+    let unit = experiment.map(|experiment| unit(experiment, dialect, request, caller));
+    let enrolled = experiment.zip(unit.as_ref());
+    let enrolled =
+        enrolled.map(|(experiment, unit)| (experiment, experiment.assign(unit.as_bytes())));
     let pair = experiment
         .filter(|experiment| experiment.is_shadowed(&prompt.0))
         .map(|experiment| PairId::of(&experiment.name, &prompt, &tenant));
@@ -117,18 +189,46 @@ pub fn plan<'c>(
         targets.retain(|target| *target != variant.target);
         targets.insert(0, variant.target.clone());
     }
-    let cache = cache_rules(config.cache.mode, caller.headers);
-    let dialect = dialect.name();
-    Ok(Plan { dialect, targets, credential_for, timeouts, enrolled, pair, cache, prompt, tenant })
+    let policy = config.routes.get(&request.model).map_or(config.cache, |route| route.cache);
+    let refused = match policy.mode {
+        CacheMode::On => refused(&policy, (dialect, request), whole.as_deref(), &targets),
+        // Others are not served what one got: what was recorded is repeated, whatever it is.
+        CacheMode::Off | CacheMode::Record | CacheMode::Replay => None,
+    };
+    let cache = cache_rules(policy, refused, caller.headers);
+    let headers = SentHeader::all(config, caller.headers);
+    Ok(Plan {
+        dialect: dialect.name(),
+        targets,
+        credential_for,
+        timeouts,
+        enrolled,
+        unit,
+        pair,
+        cache,
+        prompt,
+        reach,
+        tenant,
+        headers,
+        providers: &config.providers,
+        request: whole,
+    })
 }
 
-/// What the path and the query ask that the body does not.
-fn beside<'a>(request: &ChatRequest, caller: &Caller<'a>) -> Vec<&'a str> {
-    let streams = request.model_at.is_none().then_some(match request.stream {
-        true => "stream",
-        false => "whole",
-    });
-    streams.into_iter().chain(caller.query).collect()
+/// What the query asks that the body does not.
+fn beside<'a>(caller: &Caller<'a>) -> Vec<&'a str> {
+    let pairs = caller.query.into_iter().flat_map(|query| query.split('&'));
+    let counts = |pair: &&str| NOT_IN_KEY_OF_QUERY.iter().all(|(name, _)| name != pair);
+    pairs.filter(|pair| !pair.is_empty()).filter(counts).collect()
+}
+
+fn not_json(error: &serde_json::Error) -> Error {
+    let (line, column) = (error.line(), error.column());
+    // What the dialect read without descending into it can only be too deep, or broken there.
+    let is_deep = error.to_string().starts_with("recursion limit");
+    let what = if is_deep { "is nested too deeply" } else { "is not valid JSON" };
+    let what = format!("the body {what} (line {line}, column {column})");
+    Error::new(Kind::BadRequest, what)
 }
 
 impl Plan<'_> {
@@ -136,13 +236,39 @@ impl Plan<'_> {
     ///
     /// The variant counts, and so does what it changes: two variants never share an answer.
     pub fn key(&self, target: &Target) -> CacheKey {
-        let Some((experiment, variant)) = self.enrolled else {
-            return CacheKey::of(&self.prompt, target, &self.tenant, &[]);
-        };
         let patch = self.patch(target).map(|patch| Value::Object(patch.clone()).to_string());
         let patch = patch.as_deref().unwrap_or_default();
-        let parts = [experiment.name.as_str(), variant.name.as_str(), patch];
-        CacheKey::of(&self.prompt, target, &self.tenant, &parts)
+        let variant = self
+            .enrolled
+            .map(|(experiment, variant)| [experiment.name.as_str(), variant.name.as_str(), patch]);
+        let sent = |is_account: bool| -> Vec<(&str, &[u8])> {
+            let sent = self.headers_for(target).filter(|sent| sent.is_account == is_account);
+            sent.map(|sent| (sent.name.as_str(), sent.value.as_bytes())).collect()
+        };
+        CacheKey::of(&Ingredients {
+            prompt: &self.prompt,
+            target,
+            variant: variant.as_ref().map_or(&[], |variant| variant.as_slice()),
+            headers: &sent(false),
+            tenant: &self.tenant,
+            accounts: &sent(true),
+        })
+    }
+
+    /// The headers that make another answer of `target`'s, because its provider may read them.
+    pub fn headers_for(&self, target: &Target) -> impl Iterator<Item = &SentHeader> {
+        let provider = self.providers.get(&target.provider);
+        let spoken = provider.map_or(&[][..], |provider| provider.dialects.as_slice());
+        let is_own = spoken.contains(&self.dialect);
+        let reads = move |sent: &&SentHeader| {
+            is_own || sent.read_by.is_none_or(|by| by.iter().any(|by| spoken.contains(by)))
+        };
+        self.headers.iter().filter(reads)
+    }
+
+    /// Whether the wish for a stream's usage is not in the digest, as it is with whole answers.
+    pub fn leaves_usage_out(&self, head: &ChatRequest) -> bool {
+        self.reach != Reach::SameForm && key::left_out(self.dialect, head).stream_usage
     }
 
     /// What is laid over the request for `target`: the variant's changes, for its own target only.
@@ -155,80 +281,6 @@ impl Plan<'_> {
     pub fn assigned(&self) -> Option<String> {
         self.enrolled.map(|(experiment, variant)| format!("{}={}", experiment.name, variant.name))
     }
-}
-
-/// The provider of the path, or the one that the route names first, whoever a weight draws.
-fn credential_for(config: &Config, model: &str, prefix: Option<&str>, first: &Target) -> String {
-    let routed = config.routes.get(model).and_then(|route| route.targets.first());
-    let named = routed.map_or(first, |routed| &routed.target);
-    prefix.unwrap_or(&named.provider).to_owned()
-}
-
-/// Whose credentials these are.
-fn tenant(config: &Config, headers: &HeaderMap) -> Tenant {
-    let own = config.providers.values().filter_map(|provider| match &provider.auth {
-        Auth::Header(name) => Some(name.as_str()),
-        _ => None,
-    });
-    let own = own.filter(|name| !CREDENTIAL_HEADERS.contains(name));
-    Tenant::of(CREDENTIAL_HEADERS.into_iter().chain(own).flat_map(|name| {
-        headers.get_all(name).iter().flat_map(move |value| [name.as_bytes(), value.as_bytes()])
-    }))
-}
-
-/// A route of that name, else `provider/model`, else a model of the prefix's or dialect's provider.
-fn resolve(
-    config: &Config,
-    dialect: &dyn Dialect,
-    model: &str,
-    prefix: Option<&str>,
-    prompt: &PromptDigest,
-) -> Result<(Vec<Target>, Timeouts)> {
-    if let Some(route) = config.routes.get(model) {
-        return Ok((ordered(route, model, prompt), route.timeouts));
-    }
-    if let Some(provider) = prefix {
-        let target = Target { provider: provider.to_owned(), model: model.to_owned() };
-        return Ok((vec![target], config.timeouts));
-    }
-    if let Some(target) = Target::parse(model) {
-        if config.providers.contains_key(&target.provider) {
-            return Ok((vec![target], config.timeouts));
-        }
-        if let Some(what) = nowhere(&target.provider) {
-            return Err(Error::new(Kind::NotFound, what));
-        }
-    }
-    let home = provider::native(dialect.name()).home;
-    if !config.providers.contains_key(home) {
-        let what = format!("no route or provider answers to the model \"{model}\"");
-        return Err(Error::new(Kind::NotFound, what));
-    }
-    let target = Target { provider: home.to_owned(), model: model.to_owned() };
-    Ok((vec![target], config.timeouts))
-}
-
-/// What is missing of a known provider that is not configured because nobody said where it is.
-fn nowhere(name: &str) -> Option<String> {
-    let row = provider::find(name).filter(|row| !row.holes.is_empty())?;
-    let holes: Vec<&str> = row.holes.iter().map(|hole| hole.name).collect();
-    Some(format!("the provider {name} is not configured: it needs its {}", holes.join(" and ")))
-}
-
-/// A weighted route begins with a target drawn by the prompt's hash and keeps the rest in order.
-fn ordered(route: &Route, name: &str, prompt: &PromptDigest) -> Vec<Target> {
-    let mut targets: Vec<Target> = route.targets.iter().map(|t| t.target.clone()).collect();
-    let total: u64 = route.targets.iter().map(|t| u64::from(t.weight.unwrap_or(0))).sum();
-    if total > 0 {
-        let drawn = u64::from(position("route", name, &prompt.0)) * total / 1_000_000;
-        let mut end = 0;
-        let first = route.targets.iter().position(|target| {
-            end += u64::from(target.weight.unwrap_or(0));
-            drawn < end
-        });
-        targets[..=first.unwrap_or(0)].rotate_right(1);
-    }
-    targets
 }
 
 /// The value that stays on its variant; a missing header or field falls back to the conversation.
@@ -256,28 +308,57 @@ fn unit_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The configured mode, narrowed by the request's `Cache-Control` (RFC 9111, section 5.2.1).
-fn cache_rules(mode: CacheMode, headers: &HeaderMap) -> CacheRules {
-    let (read, write, only_if_cached) = match mode {
+/// The class of the request that the cache may not serve, if there is one.
+fn refused(
+    policy: &CachePolicy,
+    (dialect, head): (&dyn Dialect, &ChatRequest),
+    request: Option<&Request>,
+    targets: &[Target],
+) -> Option<&'static str> {
+    let unread;
+    let request = match request {
+        Some(request) => request,
+        None => {
+            unread = cacheable::unread(dialect.name(), &head.body);
+            &unread
+        }
+    };
+    let question = Question { request, targets };
+    policy.cacheable.refusal(&question).map(|class| class.name)
+}
+
+/// The configured mode, narrowed by what the request is and says.
+fn cache_rules(
+    policy: CachePolicy,
+    not_served: Option<&'static str>,
+    headers: &HeaderMap,
+) -> CacheRules {
+    let (read, write, only_if_cached) = match policy.mode {
         CacheMode::On => (true, true, false),
         CacheMode::Off => (false, false, false),
         CacheMode::Record => (false, true, false),
         CacheMode::Replay => (true, false, true),
     };
-    let mut rules = CacheRules { read, write, only_if_cached, max_age: None };
-    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|v| v.to_str().ok());
-    for directive in values.flat_map(|value| value.split(',')) {
-        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
-        match name.trim().to_ascii_lowercase().as_str() {
-            "no-cache" => rules.read = false,
-            "no-store" => (rules.read, rules.write) = (false, false),
-            "only-if-cached" => rules.only_if_cached = true,
-            "max-age" => {
-                let seconds = value.trim().trim_matches('"').parse().ok();
-                rules.max_age = seconds.map(Duration::from_secs).or(rules.max_age);
-            }
-            _ => {}
-        }
+    let is_replay = policy.mode == CacheMode::Replay;
+    // Nobody is called in replay mode, so there is nothing that a request could want afresh.
+    let said = if is_replay { Directives::default() } else { directive::read(headers) };
+    let read = read && !said.no_cache && not_served.is_none();
+    let write = write && !said.no_store;
+    let samples = said.samples.unwrap_or(policy.samples);
+    CacheRules {
+        read,
+        write,
+        only_if_cached: only_if_cached || said.only_if_cached,
+        max_age: said.max_age,
+        min_fresh: said.min_fresh,
+        any_age: is_replay,
+        not_served,
+        // What is configured is also how long answers stay on disk, so nobody can ask for more.
+        ttl: said.ttl.map_or(policy.ttl, |ttl| ttl.min(policy.ttl)),
+        error_ttl: policy.error_ttl,
+        samples,
+        // Whoever wants several answers, or one of its own, does not want another's.
+        coalesce: policy.coalesce && policy.mode == CacheMode::On && read && write && samples == 1,
+        any_tenant: is_replay,
     }
-    rules
 }

@@ -6,6 +6,8 @@
 //! call, a judge call, a score in the report), so what people have seen is never lost.
 
 mod ahead;
+mod complaint;
+mod measure;
 pub mod writer;
 
 use std::path::PathBuf;
@@ -20,7 +22,6 @@ use tokio::sync::oneshot;
 use crate::board::Board;
 use crate::config::CachePolicy;
 use crate::error::Result;
-use crate::key::CacheKey;
 use crate::metrics::Metrics;
 use crate::pair::Half;
 use crate::pair::Intent;
@@ -30,7 +31,7 @@ use crate::pair::Scored;
 use crate::recorder::ahead::Numbered;
 use crate::recorder::writer::Writer;
 use crate::store::Store;
-use crate::store::answer::Exchange;
+use crate::store::exchange::Exchange;
 use crate::store::journal::Journal;
 
 /// The most that waiting records may hold, bytes.
@@ -39,13 +40,8 @@ const MAX_WAITING_BYTES: usize = 64 << 20;
 /// Something to bring to disk.
 #[derive(Debug)]
 pub enum Record {
-    /// An answer to keep.
-    Answer {
-        /// Its key.
-        key: CacheKey,
-        /// Request, facts and frames.
-        exchange: Arc<Exchange>,
-    },
+    /// An exchange to keep.
+    Exchange(Arc<Exchange>),
     /// A request that is to make a pair.
     Intent {
         /// Which pair.
@@ -129,7 +125,7 @@ impl Recorder {
         let bytes = record.bytes();
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         let hand_over = |record| match record {
-            Record::Answer { .. } => self.answers.try_send((0, record)).is_ok(),
+            Record::Exchange(_) => self.answers.try_send((0, record)).is_ok(),
             record => self.records.try_send(record).is_ok(),
         };
         let sent = waiting + bytes <= MAX_WAITING_BYTES && hand_over(record);
@@ -163,7 +159,7 @@ impl Recorder {
 impl Record {
     fn bytes(&self) -> usize {
         match self {
-            Self::Answer { exchange, .. } => {
+            Self::Exchange(exchange) => {
                 let frames: usize = exchange.frames.iter().map(|frame| frame.bytes.len()).sum();
                 frames + exchange.request.len()
             }

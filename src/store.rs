@@ -4,57 +4,64 @@
 //! ones leave files that are never removed, a damaged directory makes `open` panic, and every
 //! record carries its own checksum because a damaged one could be lost but must never be wrong.
 
-pub mod answer;
+mod base;
+mod disk;
+pub mod exchange;
+mod generation;
+mod generations;
+pub mod guard;
 pub mod journal;
+mod keeper;
+mod migrate;
 pub mod pair;
 mod rescue;
+mod row;
 pub mod seal;
 
 use std::fs;
-use std::panic;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::store::base::Base;
+use crate::store::base::Trees;
+use crate::store::generations::Generations;
+use crate::store::guard::Trouble;
+use crate::store::keeper::Keeper;
 
-/// The layout of the trees; a directory of another version is refused with an explanation.
-const FORMAT: &[u8] = b"1";
+/// The layout of the trees; a directory of a newer one is refused with an explanation.
+const FORMAT: &[u8] = b"2";
+
+/// The layout before this one, which is migrated.
+const FORMER: &[u8] = b"1";
 
 /// The largest value given to sled, bytes.
 const CHUNK: usize = 56_000;
 
-/// sled's own page cache, bytes; the answers people ask for often are in moka.
-const PAGE_CACHE_BYTES: u64 = 16 << 20;
-
 /// Where sled keeps the last mark, in the default tree.
 const MARK: &str = "mark";
+
+/// Damaged main databases that are kept for whoever wants to look.
+const KEPT_ASIDE: usize = 2;
 
 /// A handle to the open directory; clones share it.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<Trees>,
+    inner: Arc<Inner>,
 }
 
-struct Trees {
-    db: sled::Db,
-    exchanges: sled::Tree,
-    answers: sled::Tree,
-    pairs: sled::Tree,
-    scores: sled::Tree,
-    open: sled::Tree,
-    funnel: sled::Tree,
-    index: Mutex<answer::Index>,
-    /// The highest mark given so far.
-    mark: AtomicU64,
-    mark_file: PathBuf,
+struct Inner {
+    /// First, because it ends before the files are closed.
+    _keeper: Keeper,
+    base: Arc<Base>,
+    generations: Arc<Generations>,
     /// Used by the one writer, so nobody waits for it.
     sealer: Mutex<seal::Sealer>,
 }
@@ -78,30 +85,87 @@ pub struct Damage {
     pub rescued: u64,
 }
 
+/// What happened to the stored exchanges since the process began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Generations dropped for their age or for room.
+    pub dropped_generations: u64,
+    /// Generations in which damage was found.
+    pub damaged_generations: u64,
+    /// Records that were not what was written.
+    pub damaged_records: u64,
+}
+
 impl Store {
     /// Opens the directory and makes it if absent; a damaged one is moved aside.
+    ///
+    /// Only the main database and the newest exchanges are open at once: see [`Self::wait_loaded`].
     ///
     /// # Errors
     /// The directory cannot be written, is in use by another process, or is of another format.
     pub fn open(dir: &Path) -> Result<Opened> {
         fs::create_dir_all(dir).map_err(|error| io_error(dir, &error))?;
+        migrate::finish(dir)?;
         let path = dir.join("sled");
         let (why, is_readable) = match try_open(&path) {
-            Ok(store) if !store.is_shortened() => return Ok(Opened { store, damage: None }),
+            Ok(base) if !base.is_shortened() => return Self::start(dir, base, None),
             Ok(_) => ("its end is missing".to_owned(), true),
             Err(OpenError::Refused(error)) => return Err(error),
             Err(OpenError::Damaged(why)) => (why, false),
+            Err(OpenError::Former) => {
+                let moved = migrate::run(dir, FORMAT, now_ms())?;
+                tracing::info!(exchanges = moved, "the data directory is of the new format now");
+                return Self::open(dir);
+            }
         };
-        let aside = free_name(dir);
+        let aside = disk::aside(&path);
         fs::rename(&path, &aside).map_err(|error| io_error(dir, &error))?;
-        let store = try_open(&path).map_err(|error| match error {
+        let base = try_open(&path).map_err(|error| match error {
             OpenError::Refused(error) => error,
             OpenError::Damaged(why) => unusable(dir, &why),
+            OpenError::Former => unusable(dir, "it changes while it is opened"),
         })?;
         // sled goes on writing where it believes the end to be, so nothing new may go there.
-        let rescued = if is_readable { rescue::copy(&aside, &store.inner.db) } else { 0 };
-        store.reload_index()?;
-        Ok(Opened { store, damage: Some(Damage { aside, why, rescued }) })
+        let db = &base.trees()?.db;
+        let rescued = if is_readable { rescue::copy(&aside, db, |_| true) } else { 0 };
+        disk::forget_aside(dir, KEPT_ASIDE);
+        Self::start(dir, base, Some(Damage { aside, why, rescued }))
+    }
+
+    fn start(dir: &Path, base: Base, damage: Option<Damage>) -> Result<Opened> {
+        let exchanges = dir.join("exchanges");
+        let failed = |error: std::io::Error| io_error(&exchanges, &error);
+        let generations = Arc::new(Generations::open(&exchanges, now_ms()).map_err(failed)?);
+        let base = Arc::new(base);
+        let keeper = Keeper::start(generations.clone(), base.clone()).map_err(failed)?;
+        let sealer = Mutex::new(seal::Sealer::new().map_err(failed)?);
+        let inner = Arc::new(Inner { _keeper: keeper, base, generations, sealer });
+        Ok(Opened { store: Self { inner }, damage })
+    }
+
+    /// Says how much the exchanges may take on disk, before the first sweep does.
+    pub fn limit(&self, max_bytes: u64) {
+        self.inner.generations.limit(max_bytes);
+    }
+
+    /// Whether everything that is stored can be found.
+    pub fn is_loaded(&self) -> bool {
+        self.inner.generations.is_loaded()
+    }
+
+    /// Returns once everything that is stored can be found; blocks.
+    pub fn wait_loaded(&self) {
+        self.inner.generations.wait_loaded();
+    }
+
+    /// What happened to the exchanges so far.
+    pub fn events(&self) -> Events {
+        let counts = &self.inner.generations.counts;
+        Events {
+            dropped_generations: counts.dropped.load(Ordering::Relaxed),
+            damaged_generations: counts.damaged.load(Ordering::Relaxed),
+            damaged_records: counts.damaged_records.load(Ordering::Relaxed),
+        }
     }
 
     /// Returns once everything written so far is on disk.
@@ -109,32 +173,23 @@ impl Store {
     /// # Errors
     /// The disk is full or gone.
     pub fn flush(&self) -> Result<()> {
-        self.inner.db.flush().map(drop).map_err(|error| failed(&error))
+        let exchanges = self.inner.generations.flush(false);
+        self.inner.base.flush()?;
+        exchanges.map_err(Error::from)
     }
 
     /// As [`Self::flush`], and leaves a mark by which the next start sees whether sled lost any.
     ///
-    /// sled takes a damaged log for one that a crash cut short, and forgets the rest in silence.
-    ///
     /// # Errors
     /// The disk is full or gone.
     pub fn mark(&self) -> Result<()> {
-        let mark = self.inner.mark.fetch_add(1, Ordering::Relaxed) + 1;
-        let bytes = mark.to_be_bytes();
-        self.inner.db.insert(MARK, &bytes).map_err(|error| failed(&error))?;
-        self.flush()?;
-        let (path, fresh) = (&self.inner.mark_file, self.inner.mark_file.with_extension("new"));
-        // Only renamed when complete; it may be older than sled's mark, never newer.
-        fs::write(&fresh, bytes)
-            .and_then(|()| fs::rename(&fresh, path))
-            .map_err(|error| io_error(path, &error))
+        let exchanges = self.inner.generations.flush(true);
+        self.inner.base.mark()?;
+        exchanges.map_err(Error::from)
     }
 
-    /// Whether sled's mark is older than the one beside it.
-    fn is_shortened(&self) -> bool {
-        let inside = self.inner.db.get(MARK).ok().flatten();
-        let inside = inside.and_then(|mark| number(&mark)).unwrap_or(0);
-        inside < self.inner.mark.load(Ordering::Relaxed)
+    fn main(&self) -> Result<Arc<Trees>> {
+        self.inner.base.trees()
     }
 
     fn sealer(&self) -> MutexGuard<'_, seal::Sealer> {
@@ -149,53 +204,26 @@ fn number(bytes: &[u8]) -> Option<u64> {
 enum OpenError {
     Refused(Error),
     Damaged(String),
+    /// It is of the former format.
+    Former,
 }
 
-fn try_open(path: &Path) -> std::result::Result<Store, OpenError> {
-    let opened = catch(|| -> sled::Result<Trees> {
-        let db = sled::Config::new()
-            .path(path)
-            .cache_capacity(PAGE_CACHE_BYTES)
-            .flush_every_ms(Some(500))
-            .mode(sled::Mode::LowSpace)
-            .open()?;
-        let tree = |name: &str| db.open_tree(name);
-        let (exchanges, answers) = (tree("exchanges")?, tree("answers")?);
-        let (pairs, scores) = (tree("pairs")?, tree("scores")?);
-        let (open, funnel) = (tree("open")?, tree("funnel")?);
-        let index = Mutex::new(answer::Index::load(&answers)?);
-        let mark_file = path.with_extension("mark");
-        let beside = fs::read(&mark_file).ok().and_then(|mark| number(&mark)).unwrap_or(0);
-        let mark = AtomicU64::new(beside);
-        let sealer = Mutex::new(seal::Sealer::new()?);
-        Ok(Trees {
-            db,
-            exchanges,
-            answers,
-            pairs,
-            scores,
-            open,
-            funnel,
-            index,
-            mark,
-            mark_file,
-            sealer,
-        })
-    });
-    let trees = match opened {
-        Err(panicked) => return Err(OpenError::Damaged(panicked)),
-        Ok(Err(sled::Error::Io(error))) => return Err(OpenError::Refused(io_error(path, &error))),
-        Ok(Err(error)) => return Err(OpenError::Damaged(error.to_string())),
-        Ok(Ok(trees)) => trees,
-    };
+fn try_open(path: &Path) -> std::result::Result<Base, OpenError> {
+    let base = Base::open(path).map_err(|trouble| match trouble {
+        Trouble::Damaged(why) => OpenError::Damaged(why),
+        Trouble::Disk(error) => OpenError::Refused(io_error(path, &error)),
+        Trouble::Closed => OpenError::Refused(trouble.into()),
+    })?;
+    let trees = base.trees().map_err(OpenError::Refused)?;
     check_format(path, &trees.db)?;
-    Ok(Store { inner: Arc::new(trees) })
+    Ok(base)
 }
 
 fn check_format(path: &Path, db: &sled::Db) -> std::result::Result<(), OpenError> {
     let refuse = |error: Error| Err(OpenError::Refused(error));
     match db.get("format") {
         Ok(Some(found)) if found == FORMAT => Ok(()),
+        Ok(Some(found)) if found == FORMER => Err(OpenError::Former),
         Ok(Some(found)) => refuse(unusable(
             path,
             &format!(
@@ -212,20 +240,8 @@ fn check_format(path: &Path, db: &sled::Db) -> std::result::Result<(), OpenError
     }
 }
 
-/// Runs `work` and turns a panic into its message instead of printing it.
-fn catch<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
-    // The hook is the process's: two at once would each put back what the other had set.
-    static HOOK: Mutex<()> = Mutex::new(());
-    let _alone = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
-    let previous = panic::take_hook();
-    panic::set_hook(Box::new(|_| {}));
-    let result = panic::catch_unwind(panic::AssertUnwindSafe(work));
-    panic::set_hook(previous);
-    result.map_err(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-        text.unwrap_or("sled panicked").to_owned()
-    })
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
 
 fn io_error(path: &Path, error: &std::io::Error) -> Error {
@@ -251,11 +267,6 @@ fn unusable(path: &Path, why: &str) -> Error {
 
 fn failed(error: &sled::Error) -> Error {
     Error::new(Kind::Store, format!("the data directory failed: {error}"))
-}
-
-fn free_name(dir: &Path) -> PathBuf {
-    let named = |n: u32| dir.join(format!("sled.damaged-{n}"));
-    (1..).map(named).find(|path| !path.exists()).unwrap_or_else(|| named(0))
 }
 
 /// Writes a value of any size, all or nothing, in chunks below the size that sled handles well.

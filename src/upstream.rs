@@ -1,9 +1,11 @@
 //! Sends requests to providers and gives back their answers, one open body at a time.
 
 pub mod body;
+pub mod local;
 mod opened;
 pub mod outgoing;
 pub mod pump;
+pub mod shared;
 pub mod sign;
 pub mod unasked;
 pub mod upgrade;

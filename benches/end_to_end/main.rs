@@ -42,6 +42,12 @@ const CONCURRENCY: [usize; 3] = [1, 16, 64];
 /// Longer than understudy waits before it flushes what it wrote.
 const PAUSE: Duration = Duration::from_millis(700);
 
+/// A contender that passes every request on.
+const BARE: &str = "bare";
+
+/// A contender that answers every request but the first from memory.
+const MEMORY: &str = "memory";
+
 /// How large a run is.
 struct Size {
     rounds: usize,
@@ -63,6 +69,7 @@ struct Options {
 struct Field {
     simulator: Process,
     bare: Process,
+    memory: Process,
     understudy: Process,
     admin: SocketAddr,
     numbers: Arc<AtomicU64>,
@@ -73,10 +80,12 @@ struct Field {
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     if let [first, listen, upstream, threads] = words.as_slice()
-        && first == "bare"
+        && (first == BARE || first == MEMORY)
     {
         return match (listen.parse(), upstream.parse(), threads.parse()) {
-            (Ok(listen), Ok(upstream), Ok(threads)) => told(bare::run(listen, upstream, threads)),
+            (Ok(listen), Ok(upstream), Ok(threads)) => {
+                told(bare::run(listen, upstream, threads, first == MEMORY))
+            }
             _ => ExitCode::FAILURE,
         };
     }
@@ -162,12 +171,13 @@ impl Field {
             format!("--config={}", personas.display()),
         ];
         let simulator = Process::start(&program(), &arguments, address, &first).await?;
-        let bare = start_bare(simulator.address, threads).await?;
+        let bare = start_bare(BARE, simulator.address, threads).await?;
+        let memory = start_bare(MEMORY, simulator.address, threads).await?;
         let data = folder.path().join("data");
         let (understudy, admin) =
             start_understudy(folder.path(), &data, simulator.address, threads).await?;
         let numbers = Arc::default();
-        Ok(Self { simulator, bare, understudy, admin, numbers, folder, threads })
+        Ok(Self { simulator, bare, memory, understudy, admin, numbers, folder, threads })
     }
 
     /// Makes sure that the workloads are what they are called.
@@ -195,14 +205,19 @@ impl Field {
         size: &Size,
     ) -> io::Result<Vec<Row>> {
         let inside = through(ask);
+        // A hit asks nobody, so neither does what it is compared with.
+        let (name, bare) = match workload {
+            "hit" => (MEMORY, &self.memory),
+            _ => (BARE, &self.bare),
+        };
         let mut rows = [
             Row::new(workload, concurrency, "direct"),
-            Row::new(workload, concurrency, "bare"),
+            Row::new(workload, concurrency, name),
             Row::new(workload, concurrency, "understudy"),
         ];
         let sides = [
             (None, self.simulator.address, ask),
-            (Some(&self.bare), self.bare.address, ask),
+            (Some(bare), bare.address, ask),
             (Some(&self.understudy), self.understudy.address, &inside),
         ];
         let before = sides.map(|(process, ..)| process.map(Process::cpu));
@@ -234,7 +249,7 @@ impl Field {
         (self.understudy, self.admin) =
             start_understudy(self.folder.path(), &data, upstream, self.threads).await?;
         let first_answer = self.understudy.first_answer;
-        self.bare = start_bare(upstream, self.threads).await?;
+        self.bare = start_bare(BARE, upstream, self.threads).await?;
         let (miss, hit) = (asked(true, false), through(&asked(false, false)));
         let asked = Until::Asked(size.asked);
         let address = self.understudy.address;
@@ -272,10 +287,10 @@ impl Field {
     }
 }
 
-async fn start_bare(upstream: SocketAddr, threads: usize) -> io::Result<Process> {
+async fn start_bare(kind: &str, upstream: SocketAddr, threads: usize) -> io::Result<Process> {
     let address = free_address()?;
     let arguments =
-        ["bare".to_owned(), address.to_string(), upstream.to_string(), threads.to_string()];
+        [kind.to_owned(), address.to_string(), upstream.to_string(), threads.to_string()];
     let own = std::env::current_exe()?;
     Process::start(&own, &arguments, address, &asked(true, false)).await
 }

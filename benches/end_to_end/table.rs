@@ -81,7 +81,7 @@ impl Row {
 pub fn text(threads: usize, rows: &[Row], memory: &Memory) -> String {
     let mut out = format!(
         "\nTimes in µs; + is what the proxy adds to no proxy; ×bare is the ratio to a bare axum + \
-         reqwest pass-through.\nWorker threads of each proxy: {threads}. A stream has {CHUNKS} \
+         reqwest pass-through,\nfor hits to a bare axum handler with the answer in memory.\nWorker threads of each proxy: {threads}. A stream has {CHUNKS} \
          chunks of text, one a millisecond.\n\n\
          workload  conc  contender    first p50     +p50      p99     +p99   whole p50  requests/s  \
          CPU/request  ×bare CPU  ×bare rate\n"

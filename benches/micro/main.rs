@@ -21,6 +21,8 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use understudy::cache::Cache;
+use understudy::cache::Found;
+use understudy::cache::Wanted;
 use understudy::chat::ChatEvent;
 use understudy::chat::DialectName;
 use understudy::chat::Frame;
@@ -29,17 +31,20 @@ use understudy::config;
 use understudy::config::CachePolicy;
 use understudy::config::Timeouts;
 use understudy::experiment::Target;
+use understudy::key;
 use understudy::key::CacheKey;
-use understudy::key::PromptDigest;
 use understudy::plan;
+use understudy::plan::CacheRules;
 use understudy::plan::Caller;
 use understudy::store::Store;
-use understudy::store::answer::Exchange;
-use understudy::store::answer::Head;
+use understudy::store::exchange::Exchange;
+use understudy::store::exchange::Head;
 use understudy::store::seal;
 use understudy::upstream::Opened;
 use understudy::upstream::pump::Flow;
 use understudy::upstream::pump::Terms;
+use understudy::upstream::shared::Broadcast;
+use understudy::upstream::shared::Read;
 use understudy::upstream::way::Way;
 use understudy::wire;
 use understudy::wire::Asked;
@@ -68,6 +73,9 @@ criterion_main!(micro);
 fn openai() -> &'static dyn Dialect {
     DialectName::OpenAi.dialect()
 }
+
+/// What is kept of an answer.
+const MAX_KEPT_BYTES: usize = 16 << 20;
 
 /// A request of about `size` bytes, in turns of some 400 bytes as chats have.
 fn request(size: usize) -> Bytes {
@@ -115,7 +123,8 @@ fn whole_body() -> Bytes {
 fn exchange() -> Exchange {
     let head = Head {
         request_id: "0193d8a5-7c1e-7b52-8f0a-3f1e2d4c5b6a".into(),
-        key: "ab".repeat(32),
+        key: CacheKey([7; 32]),
+        fresh_until_ms: i64::MAX,
         target: "openai/gpt-4o".into(),
         dialect: "openai".into(),
         status: 200,
@@ -130,10 +139,13 @@ fn exchange() -> Exchange {
 fn keys(c: &mut Criterion) {
     let mut group = c.benchmark_group("key");
     for size in [1 << 10, 10 << 10, 100 << 10] {
-        let body = request(size);
-        group.throughput(Throughput::Bytes(body.len() as u64));
+        let head = openai().read_head(request(size), None).unwrap();
+        group.throughput(Throughput::Bytes(head.body.len() as u64));
         group.bench_function(format!("{} KB", size >> 10), |b| {
-            b.iter(|| PromptDigest::of(DialectName::OpenAi, black_box(&body), &[]).unwrap());
+            b.iter(|| key::read(openai(), black_box(&head), &[]).unwrap());
+        });
+        group.bench_function(format!("{} KB, reading alone", size >> 10), |b| {
+            b.iter(|| openai().read(black_box(&head)).unwrap());
         });
     }
     group.finish();
@@ -209,19 +221,32 @@ fn pump(c: &mut Criterion) {
             });
         });
     });
+    let flow = || {
+        let terms = Terms {
+            dialect: openai(),
+            is_stream: true,
+            way: Way::Untouched,
+            max_kept_bytes: MAX_KEPT_BYTES,
+            must_finish: false,
+        };
+        Flow::new(opened(&stream), terms, Box::new(|account| drop(black_box(account))))
+    };
     group.bench_function("pump, 202 pieces", |b| {
         b.iter(|| {
             runtime.block_on(async {
-                let terms = Terms {
-                    dialect: openai(),
-                    is_stream: true,
-                    way: Way::Untouched,
-                    max_kept_bytes: 16 << 20,
-                    must_finish: false,
-                };
-                let account = Box::new(|account| drop(black_box(account)));
-                let mut flow = Flow::new(opened(&stream), terms, account);
+                let mut flow = flow();
                 while let Some(piece) = flow.next().await {
+                    black_box(piece);
+                }
+            });
+        });
+    });
+    group.bench_function("pump that may be shared, one reader, 202 pieces", |b| {
+        b.iter(|| {
+            runtime.block_on(async {
+                let shared = Broadcast::new(Box::new(flow()), Vec::new(), MAX_KEPT_BYTES);
+                let mut reader = shared.read().unwrap();
+                while let Read::Piece(piece) = reader.next().await {
                     black_box(piece);
                 }
             });
@@ -235,21 +260,39 @@ fn cache(c: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap().store;
     let key = CacheKey([7; 32]);
-    store.put_answer(key, [1; 16], &exchange()).unwrap();
+    store.put_exchange(&exchange()).unwrap();
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let memory = Cache::new(store.clone(), &CachePolicy::default());
-    memory.insert(key, Arc::new(exchange()));
+    memory.insert(key, Arc::new(exchange()), 1);
     // Without room in memory every answer comes from the disk.
     let disk = Cache::new(store, &CachePolicy { max_bytes: 0, ..CachePolicy::default() });
+    let day = Duration::from_secs(24 * 3600);
+    let rules = CacheRules {
+        read: true,
+        write: true,
+        only_if_cached: false,
+        max_age: None,
+        min_fresh: None,
+        any_age: false,
+        not_served: None,
+        ttl: day,
+        error_ttl: day,
+        samples: 1,
+        coalesce: true,
+        any_tenant: false,
+    };
+    let wanted = Wanted { rules: &rules, now_ms, draw: &|| 0, serves: &|_| true };
     let mut group = c.benchmark_group("cache");
     for (name, cache) in [("hit in memory", &memory), ("hit on disk", &disk)] {
         group.bench_function(name, |b| {
-            b.iter(|| runtime.block_on(cache.get(&key, now_ms, None)).unwrap());
+            let found = || runtime.block_on(cache.get(&key, wanted));
+            assert!(matches!(found(), Found::Answer(_)), "{name}");
+            b.iter(found);
         });
     }
     let absent = CacheKey([8; 32]);
     group.bench_function("miss", |b| {
-        b.iter(|| runtime.block_on(memory.get(&absent, now_ms, None)).is_none());
+        b.iter(|| matches!(runtime.block_on(memory.get(&absent, wanted)), Found::Nothing));
     });
     group.finish();
 }

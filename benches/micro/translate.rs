@@ -49,6 +49,7 @@ fn events(chunks: usize) -> Vec<ChatEvent> {
     let start = ChatEvent::Start {
         id: Some("chatcmpl-9x8y7z".to_owned()),
         model: Some("gpt-4o-2024-08-06".to_owned()),
+        fingerprint: None,
     };
     let usage =
         Usage { input_tokens: Some(300), output_tokens: Some(chunks as u64), ..Usage::default() };

@@ -20,9 +20,10 @@ impl Fold {
     /// Takes the next event.
     pub fn push(&mut self, event: ChatEvent) {
         match event {
-            ChatEvent::Start { id, model } => {
+            ChatEvent::Start { id, model, fingerprint } => {
                 self.answer.id = self.answer.id.take().or(id);
                 self.answer.model = self.answer.model.take().or(model);
+                self.answer.fingerprint = self.answer.fingerprint.take().or(fingerprint);
             }
             ChatEvent::Text { choice, text } => self.choice(choice).text.push_str(&text),
             ChatEvent::Reasoning { choice, text } => self.choice(choice).reasoning.push_str(&text),

@@ -87,6 +87,7 @@ impl Default for Config {
             routes: BTreeMap::new(),
             timeouts: Timeouts::default(),
             cache: CachePolicy::default(),
+            vary: Vec::new(),
             limits: Limits::default(),
             experiments: Vec::new(),
         }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::CacheMode;
+use super::CachePolicy;
 use super::Config;
 use super::Known;
 use super::Limits;
 use super::Route;
 use super::Timeouts;
 use super::Weighted;
+use super::cache;
 use super::credential::Outside;
 use super::endpoint;
 use super::problem::Pos;
@@ -22,13 +23,6 @@ use super::tree::Kind;
 use super::tree::Node;
 use super::value;
 use crate::experiment::Target;
-
-const CACHE_MODES: &[(&str, CacheMode)] = &[
-    ("on", CacheMode::On),
-    ("off", CacheMode::Off),
-    ("record", CacheMode::Record),
-    ("replay", CacheMode::Replay),
-];
 
 /// Overwrites the defaults in `config` with what the file says and notes the names it defines.
 pub fn read(
@@ -53,14 +47,11 @@ pub fn read(
         }
         known.providers.extend(config.providers.keys().cloned());
         timeouts(s, &mut config.timeouts);
-        s.section("cache", |s| {
-            s.set("mode", &mut config.cache.mode, cache_mode);
-            s.set("ttl", &mut config.cache.ttl, value::duration);
-            s.set("max_bytes", &mut config.cache.max_bytes, value::size);
-        });
+        cache::read(s, config);
         limits(s, &mut config.limits);
         if let Some(node) = s.find("routes") {
-            routes(s.reader, node, config.timeouts, known, &mut config.routes);
+            let inherited = (config.timeouts, config.cache);
+            routes(s.reader, node, inherited, known, &mut config.routes);
         }
         known.routes.extend(config.routes.keys().cloned());
     });
@@ -114,15 +105,6 @@ fn directory(node: &Node) -> Result<PathBuf, Wrong> {
     Ok(PathBuf::from(text))
 }
 
-/// Other YAML readers take a bare `on` for true, so true and false are understood as well.
-fn cache_mode(node: &Node) -> Result<CacheMode, Wrong> {
-    match node.as_bool() {
-        Some(true) => Ok(CacheMode::On),
-        Some(false) => Ok(CacheMode::Off),
-        None => value::choice(CACHE_MODES)(node),
-    }
-}
-
 fn timeouts(s: &mut Section<'_, '_, '_>, into: &mut Timeouts) {
     s.section("timeouts", |s| {
         s.set("connect", &mut into.connect, value::duration);
@@ -150,7 +132,7 @@ fn limits(s: &mut Section<'_, '_, '_>, into: &mut Limits) {
 fn routes(
     reader: &mut Reader<'_>,
     node: &Node,
-    inherited: Timeouts,
+    inherited: (Timeouts, CachePolicy),
     known: &Known,
     into: &mut BTreeMap<String, Route>,
 ) {
@@ -159,7 +141,8 @@ fn routes(
         if key.name.trim().is_empty() {
             reader.problem(key.start, "a route needs a name", "write the model name it answers");
         }
-        let mut route = Route { targets: Vec::new(), timeouts: inherited };
+        let (limits, cache) = inherited;
+        let mut route = Route { targets: Vec::new(), timeouts: limits, cache };
         reader.section(node, &path, |s| {
             let help = "write for example targets: [openai/gpt-4o]";
             if let Some(node) = s.need("targets", help) {
@@ -167,6 +150,7 @@ fn routes(
                 route.targets = targets(s.reader, node, &path, known);
             }
             timeouts(s, &mut route.timeouts);
+            cache::of_route(s, &mut route.cache);
         });
         // Even a broken route is a name that experiments may use.
         into.insert(key.name.clone(), route);

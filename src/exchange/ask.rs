@@ -1,20 +1,25 @@
 //! A request on its way to its targets.
 
+use std::sync::Arc;
+
 use serde_json::Map;
 use serde_json::Value;
 
 use crate::chat::DialectName;
+use crate::chat::request::Request;
 use crate::config::Config;
 use crate::config::Timeouts;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::exchange::Incoming;
-use crate::exchange::ending::PairEnding;
+use crate::exchange::hit::Form;
+use crate::exchange::lookup::Forward;
 use crate::experiment::Target;
 use crate::key::CacheKey;
 use crate::plan;
 use crate::plan::Caller;
+use crate::store::exchange::Asked;
 use crate::upstream::outgoing::Outgoing;
 use crate::wire::ChatRequest;
 
@@ -24,6 +29,8 @@ pub struct Ask {
     pub incoming: Incoming,
     /// What was read of it.
     pub request: ChatRequest,
+    /// All of it, if it could be read.
+    pub read: Option<Arc<Request>>,
     /// Who is asked, in order.
     pub targets: Vec<Target>,
     /// The variant's own target, and what it changes.
@@ -36,10 +43,10 @@ pub struct Ask {
     pub timeouts: Timeouts,
     /// What the cache may do.
     pub cache: plan::CacheRules,
+    /// Why it goes to a provider.
+    pub forward: Forward,
     /// `experiment=variant`.
     pub assigned: Option<String>,
-    /// The pair it is half of.
-    pub pair: Option<PairEnding>,
 }
 
 impl Ask {
@@ -71,6 +78,22 @@ impl Ask {
 }
 
 impl Incoming {
+    /// What the application asked beside its body, to be stored.
+    pub fn asked(&self, head: &ChatRequest) -> Asked {
+        let form = Form::of(self, head);
+        Asked {
+            at_ms: self.arrived_ms,
+            dialect: form.dialect.as_str().to_owned(),
+            model: head.model.clone(),
+            stream: form.stream,
+            usage: form.usage,
+            in_array: form.in_array,
+            in_path: self.in_path.is_some(),
+            provider: self.provider.clone(),
+            query: self.query.clone(),
+        }
+    }
+
     /// Who sent it, as far as it matters.
     pub fn caller(&self) -> Caller<'_> {
         let (provider, query) = (self.provider.as_deref(), self.query.as_deref());

@@ -45,7 +45,7 @@ impl Front {
         let body = dialect.write_count(counted.tokens);
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        head::add_target(&mut headers, target, None);
+        head::add_target(&mut headers, target);
         head::add_tokenizer(&mut headers, counted.by);
         Ok(Reply { status: StatusCode::OK, headers, body: ReplyBody::Whole(body) })
     }

@@ -1,24 +1,31 @@
 //! What happens when an answer has ended: it is counted, cached, and becomes half of a pair.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use bytes::BytesMut;
 use tokio::time::Instant;
+use uuid::Uuid;
 
+use crate::cacheable::repeat;
 use crate::chat::DialectName;
 use crate::chat::Frame;
 use crate::exchange::Front;
 use crate::experiment::Target;
 use crate::key::CacheKey;
+use crate::key::ExchangeId;
 use crate::metrics::Metrics;
 use crate::pair::Half;
 use crate::pair::Origin;
 use crate::pair::PairId;
+use crate::plan::CacheRules;
 use crate::plan::Plan;
+use crate::price;
 use crate::recorder::Record;
-use crate::store::answer::Exchange;
-use crate::store::answer::Head;
+use crate::store::exchange::Asked;
+use crate::store::exchange::Exchange;
+use crate::store::exchange::Head;
 use crate::upstream::pump::Account;
 use crate::upstream::pump::Ended;
 use crate::wire;
@@ -29,8 +36,16 @@ pub struct Ending {
     pub front: Arc<Front>,
     /// The key of the target that answered.
     pub key: CacheKey,
-    /// The answer may be stored if it is whole.
+    /// The answer may be stored.
     pub is_stored: bool,
+    /// What was asked, and how.
+    pub asked: Asked,
+    /// The stream ends with a usage that the application did not ask for.
+    pub has_unasked_usage: bool,
+    /// Headers of the answer that a reader may want.
+    pub headers: Vec<(String, String)>,
+    /// What the cache may do with the answer.
+    pub cache: CacheRules,
     /// It is a stream of server-sent events.
     pub is_stream: bool,
     /// HTTP status.
@@ -74,50 +89,88 @@ impl Ending {
             took_us = account.took_us,
             "answered"
         );
-        let broken = match &account.ended {
-            Ended::Whole => None,
-            Ended::Unfinished => Some("unfinished"),
-            Ended::Cut(error) => {
-                tracing::warn!(request_id = self.request_id, target = %self.target, %error, "cut");
-                Some("cut")
-            }
-            Ended::TooLarge => Some("too_large"),
-            Ended::ClientLeft => Some("client_left"),
-        };
-        if let Some(broken) = broken {
-            Metrics::count(&metrics.broken, broken);
+        if let Ended::Cut(error) = &account.ended {
+            tracing::warn!(request_id = self.request_id, target = %self.target, %error, "cut");
+        }
+        if account.ended != Ended::Whole {
+            Metrics::count(&metrics.broken, account.ended.as_str());
         }
         let is_good = account.ended == Ended::Whole && self.status == 200;
-        if let Some(pair) = &self.pair {
-            let record = match is_good && pair.target == self.target {
-                true => pair.half(&account),
-                false => pair.nothing(live_reason(&account.ended, self.status)),
-            };
-            self.front.recorder.record(record);
+        let half = self.pair.as_ref().map(|pair| match is_good && pair.target == self.target {
+            true => pair.half(&account),
+            false => pair.nothing(live_reason(&account.ended, self.status)),
+        });
+        let front = self.front.clone();
+        if self.is_stored {
+            self.store(account, is_good);
         }
-        if is_good && self.is_stored {
-            self.store(account);
+        // After the cache has the answer, so that whoever sees the pair finds it there.
+        if let Some(half) = half {
+            front.recorder.record(half);
         }
     }
 
-    fn store(self, account: Account) {
+    /// How long the cache may serve the answer, or why it may not.
+    ///
+    /// A failure is served again for a short time, if the provider told all of it and the request
+    /// is at fault.
+    fn served_for(&self, account: &Account, is_good: bool) -> Result<Duration, &'static str> {
+        if let Some(class) = self.cache.not_served {
+            return Err(class);
+        }
+        if is_good {
+            return Ok(self.cache.ttl);
+        }
+        let error = account.answer.error.as_ref();
+        let repeats = error.is_some_and(|error| repeat::would_repeat(self.status, error));
+        match account.ended {
+            Ended::Unfinished if repeats && !self.cache.error_ttl.is_zero() => {
+                Ok(self.cache.error_ttl)
+            }
+            _ if self.status >= 400 => Err("the failure may pass"),
+            _ => Err("the answer is not whole"),
+        }
+    }
+
+    fn store(self, account: Account, is_good: bool) {
+        let answered_ms = jiff::Timestamp::now().as_millisecond();
+        let served_for = self.served_for(&account, is_good);
+        let fresh_until_ms = served_for.map_or(0, |ttl| {
+            answered_ms.saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX))
+        });
+        let samples = self.cache.samples;
+        let usage = account.answer.usage;
         let head = Head {
+            id: ExchangeId(Uuid::now_v7().into_bytes()),
             request_id: self.request_id,
-            key: self.key.to_string(),
+            key: self.key,
+            asked: self.asked,
+            cost_nano_usd: usage.and_then(|usage| price::cost_nano_usd(&self.target, &usage)),
             target: self.target.to_string(),
             dialect: self.dialect.as_str().to_owned(),
             assigned: self.assigned,
             is_stream: self.is_stream,
+            has_unasked_usage: self.has_unasked_usage,
             status: self.status,
+            ended: account.ended.as_str().to_owned(),
             content_type: self.content_type,
-            answered_ms: jiff::Timestamp::now().as_millisecond(),
+            headers: self.headers,
+            answered_ms,
+            fresh_until_ms,
+            not_served: served_for.err().map(str::to_owned),
+            first_us: account.pieces.first().map_or(account.took_us, |piece| piece.at_us),
             took_us: account.took_us,
-            ..Head::default()
+            usage,
+            model: account.answer.model,
+            fingerprint: account.answer.fingerprint,
+            lengths: Vec::new(),
         };
         let (request, frames) = compact(&self.request, account.pieces);
         let exchange = Arc::new(Exchange { head, request, frames });
-        self.front.cache.insert(self.key, exchange.clone());
-        self.front.recorder.record(Record::Answer { key: self.key, exchange });
+        if served_for.is_ok() {
+            self.front.cache.insert(self.key, exchange.clone(), samples);
+        }
+        self.front.recorder.record(Record::Exchange(exchange));
     }
 }
 
@@ -134,8 +187,11 @@ impl PairEnding {
         Record::NoHalf { id: self.id, reason }
     }
 
-    /// A stored answer as half of the pair.
+    /// A stored answer as half of the pair; a stored failure is none.
     pub fn from_cache(&self, hit: &Exchange) -> Record {
+        if hit.head.status != 200 {
+            return self.nothing("live_status");
+        }
         let dialect = DialectName::parse(&hit.head.dialect).unwrap_or(DialectName::OpenAi);
         let pieces = hit.frames.iter().map(|frame| &frame.bytes[..]);
         let answer = wire::fold(dialect.dialect(), hit.head.is_stream, pieces);

@@ -8,11 +8,12 @@ use tokio::time::Instant;
 
 use crate::chat::DialectName;
 use crate::exchange::Incoming;
+use crate::exchange::lookup::Forward;
+use crate::exchange::lookup::Hit;
 use crate::experiment::Target;
 use crate::key::CacheKey;
 use crate::plan;
 use crate::plan::Plan;
-use crate::store::answer::Exchange;
 use crate::wire::carry::Losses;
 
 const AGE: HeaderName = header::AGE;
@@ -32,20 +33,33 @@ const OTHER_REQUEST_IDS: [&str; 2] = ["x-amzn-requestid", "request-id"];
 /// The most bytes of field names in a warning.
 const MAX_LOSSES: usize = 1024;
 
+/// Headers of an answer that are stored with it.
+static KEPT: [HeaderName; 4] = [
+    header::RETRY_AFTER,
+    HeaderName::from_static("openai-processing-ms"),
+    REQUEST_ID,
+    HeaderName::from_static("request-id"),
+];
+
+/// The headers of an answer that a reader of the stored exchange may want.
+pub fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
+    let found = KEPT.iter().filter_map(|name| {
+        let value = headers.get(name)?.to_str().ok()?;
+        Some((name.as_str().to_owned(), value.to_owned()))
+    });
+    found.collect()
+}
+
 /// The headers of an answer from the cache.
-pub fn of_hit(
-    plan: &Plan<'_>,
-    incoming: &Incoming,
-    key: &CacheKey,
-    hit: &Exchange,
-    now_ms: i64,
-) -> HeaderMap {
+pub fn of_hit(plan: &Plan<'_>, incoming: &Incoming, hit: &Hit) -> HeaderMap {
+    let Hit { key, exchange, now_ms, .. } = hit;
+    let head = &exchange.head;
     let mut headers = HeaderMap::with_capacity(8);
-    set(&mut headers, header::CONTENT_TYPE, &hit.head.content_type);
+    set(&mut headers, header::CONTENT_TYPE, &head.content_type);
     set(&mut headers, CACHE_STATUS, &format!("understudy; hit; key=\"{key}\""));
-    let age = u64::try_from(now_ms - hit.head.answered_ms).unwrap_or(0) / 1000;
+    let age = u64::try_from(now_ms - head.answered_ms).unwrap_or(0) / 1000;
     set(&mut headers, AGE, &age.to_string());
-    set(&mut headers, TARGET, &hit.head.target);
+    set(&mut headers, TARGET, &head.target);
     if let Some(assigned) = plan.assigned() {
         set(&mut headers, EXPERIMENT, &assigned);
     }
@@ -56,21 +70,37 @@ pub fn of_hit(
     headers
 }
 
-/// Who answered, and the variant that was assigned.
-pub fn add_target(headers: &mut HeaderMap, target: &Target, assigned: Option<&str>) {
+/// Who answered.
+pub fn add_target(headers: &mut HeaderMap, target: &Target) {
     set(headers, TARGET, &target.to_string());
-    if let Some(assigned) = assigned {
-        set(headers, EXPERIMENT, assigned);
-    }
+}
+
+/// The variant that was assigned, as `experiment=variant`.
+pub fn add_experiment(headers: &mut HeaderMap, assigned: &str) {
+    set(headers, EXPERIMENT, assigned);
+}
+
+/// RFC 9211: the request was answered by a call that was made for another; that one has its cost.
+pub fn add_collapsed(headers: &mut HeaderMap, key: &CacheKey) {
+    set(headers, CACHE_STATUS, &format!("understudy; fwd=miss; collapsed; key=\"{key}\""));
+    set(headers, COST, "0");
 }
 
 /// RFC 9211: how the cache handled the request.
-pub fn add_cache_status(headers: &mut HeaderMap, key: &CacheKey, looked: bool, is_stored: bool) {
-    let why = if looked { "miss" } else { "bypass" };
-    let status = match is_stored {
-        true => format!("understudy; fwd={why}; stored; key=\"{key}\""),
-        false => format!("understudy; fwd={why}"),
-    };
+pub fn add_cache_status(
+    headers: &mut HeaderMap,
+    key: &CacheKey,
+    forward: Forward,
+    is_stored: bool,
+) {
+    let mut status = format!("understudy; fwd={}", forward.why);
+    if let Some(detail) = forward.detail {
+        status.push_str("; detail=");
+        status.push_str(detail);
+    }
+    if is_stored {
+        status.push_str(&format!("; stored; key=\"{key}\""));
+    }
     set(headers, CACHE_STATUS, &status);
 }
 

@@ -12,13 +12,13 @@ use crate::chat::ChatEvent;
 use crate::chat::DialectName;
 use crate::chat::ProviderError;
 use crate::chat::fold::Fold;
+use crate::chat::request::Request;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::exchange::Incoming;
 use crate::exchange::Reply;
 use crate::exchange::ReplyBody;
-use crate::store::answer::Exchange;
 use crate::tokens;
 use crate::upstream::way::Translation;
 use crate::wire;
@@ -33,18 +33,39 @@ pub struct Question {
 }
 
 impl Question {
-    /// Reads the whole request.
+    /// A request that was read as a whole, if it could be; otherwise this says why not.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn new(incoming: &Incoming, head: &ChatRequest) -> Result<Self> {
+    pub fn new(
+        incoming: &Incoming,
+        head: &ChatRequest,
+        read: Option<&Arc<Request>>,
+    ) -> Result<Self> {
+        Self::asked_as(incoming, head, read, (&incoming.request_id, incoming.arrived_ms))
+    }
+
+    /// As [`Self::new`], with the id and the time (Unix milliseconds) of another request that asked
+    /// the same: what is made of them in an answer is then the same, too.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn asked_as(
+        incoming: &Incoming,
+        head: &ChatRequest,
+        read: Option<&Arc<Request>>,
+        (id, at_ms): (&str, i64),
+    ) -> Result<Self> {
         let dialect = incoming.dialect;
-        let request = dialect.read(head)?;
+        let request = match read {
+            Some(read) => read.clone(),
+            None => Arc::new(dialect.read(head)?),
+        };
         let asked = Asked {
             input_estimate: tokens::estimate(&request),
-            request: Arc::new(request),
-            id: incoming.request_id.chars().filter(char::is_ascii_alphanumeric).collect(),
-            created_s: jiff::Timestamp::now().as_second(),
+            request,
+            id: id.chars().filter(char::is_ascii_alphanumeric).collect(),
+            created_s: at_ms / 1000,
             in_array: incoming.in_array(head.stream),
         };
         Ok(Self { dialect, asked })
@@ -94,22 +115,6 @@ impl Question {
         let body = self.say(events)?;
         self.set_content_type(&mut headers);
         Ok(Reply { status, headers, body: ReplyBody::Whole(body) })
-    }
-
-    /// A stored answer.
-    ///
-    /// # Errors
-    /// It is not whole, which is never stored.
-    pub fn answer_from(
-        &self,
-        stored: DialectName,
-        hit: &Exchange,
-        mut headers: HeaderMap,
-    ) -> Result<(HeaderMap, Bytes)> {
-        let pieces = hit.frames.iter().map(|frame| &frame.bytes[..]);
-        let body = self.say(events(stored, hit.head.is_stream, pieces))?;
-        self.set_content_type(&mut headers);
-        Ok((headers, body))
     }
 
     /// The answer in the form that was asked for, in one piece.

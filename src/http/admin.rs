@@ -1,4 +1,7 @@
-//! The admin plane: health, metrics, and the state of experiments.
+//! The admin plane: health, metrics, the state of experiments, and the stored exchanges.
+
+mod exchanges;
+mod openapi;
 
 use std::sync::Arc;
 
@@ -10,12 +13,16 @@ use axum::http::StatusCode;
 use axum::http::header;
 use axum::response::IntoResponse;
 use axum::response::Response;
+use axum::routing::MethodRouter;
 use axum::routing::get;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::board::Board;
+use crate::error::Error;
+use crate::library::Library;
 use crate::metrics::Metrics;
+use crate::recorder::Recorder;
 
 /// What the admin plane shows.
 #[derive(Clone)]
@@ -24,30 +31,54 @@ pub struct Admin {
     pub board: Arc<Board>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Stored exchanges.
+    pub library: Library,
+    /// Brings to disk what is to be seen there.
+    pub recorder: Recorder,
+    /// The most that stored exchanges may take, bytes.
+    pub max_bytes: u64,
     /// Set once the process is to end, when it is no longer ready.
     pub stop: CancellationToken,
 }
 
 /// What probes may see: nothing that an application sent or got.
 pub fn health(admin: Admin) -> Router {
-    probes().with_state(admin)
-}
-
-fn probes() -> Router<Admin> {
-    Router::new()
-        .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+    with(probes()).with_state(admin)
 }
 
 /// The admin plane's service.
 pub fn router(admin: Admin) -> Router {
-    probes()
-        .route("/", get(index))
-        .route("/api/v1/experiments", get(experiments))
-        .route("/api/v1/experiments/{name}", get(experiment))
+    with(routes())
         .fallback(async || not_found("no such path; / lists what is here"))
+        .method_not_allowed_fallback(async || {
+            let status = StatusCode::METHOD_NOT_ALLOWED;
+            message(status, "this path takes another method; see /openapi.json")
+        })
         .with_state(admin)
+}
+
+/// A path and what answers there.
+type Route = (&'static str, MethodRouter<Admin>);
+
+fn with(routes: Vec<Route>) -> Router<Admin> {
+    routes.into_iter().fold(Router::new(), |router, (path, method)| router.route(path, method))
+}
+
+fn probes() -> Vec<Route> {
+    vec![("/livez", get(async || "ok\n")), ("/readyz", get(ready)), ("/metrics", get(metrics))]
+}
+
+/// Every path; the document in [`openapi`] describes each of them.
+fn routes() -> Vec<Route> {
+    let mut routes = probes();
+    routes.extend([
+        ("/", get(index)),
+        ("/openapi.json", get(openapi::document)),
+        ("/api/v1/experiments", get(experiments)),
+        ("/api/v1/experiments/{name}", get(experiment)),
+    ]);
+    routes.extend(exchanges::routes());
+    routes
 }
 
 async fn index() -> &'static str {
@@ -56,7 +87,11 @@ async fn index() -> &'static str {
      /readyz                     it takes requests\n\
      /metrics                    counters for Prometheus\n\
      /api/v1/experiments         every experiment with its verdict\n\
-     /api/v1/experiments/NAME    one report\n"
+     /api/v1/experiments/NAME    one report\n\
+     /api/v1/exchanges           what is stored, the newest first\n\
+     /api/v1/exchanges/ID        one exchange: request, answer, timing, why it was keyed so\n\
+     /api/v1/cache               what is stored, in numbers\n\
+     /openapi.json               all of this for programs\n"
 }
 
 /// Ready does not depend on any provider: that would take the application's pod down with it.
@@ -98,6 +133,32 @@ async fn experiment(State(admin): State<Admin>, Path(name): Path<String>) -> Res
     }
 }
 
-fn not_found(message: &str) -> Response {
-    (StatusCode::NOT_FOUND, Json(json!({"error": {"message": message}}))).into_response()
+fn not_found(text: &str) -> Response {
+    message(StatusCode::NOT_FOUND, text)
+}
+
+fn failed(error: &Error) -> Response {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    message(status, &error.detail)
+}
+
+fn message(status: StatusCode, text: &str) -> Response {
+    (status, Json(json!({"error": {"message": text}}))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::openapi;
+    use super::routes;
+
+    #[test]
+    fn every_path_is_documented_and_every_documented_path_is_there() {
+        let document: serde_json::Value = serde_json::from_str(openapi::DOCUMENT).unwrap();
+        let documented = document["paths"].as_object().unwrap();
+        let documented: BTreeSet<&str> = documented.keys().map(String::as_str).collect();
+        let routes: BTreeSet<&str> = routes().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(documented, routes);
+    }
 }

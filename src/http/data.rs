@@ -97,6 +97,10 @@ async fn handle(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     let response = answered.unwrap_or_else(|error| {
         let (code, detail) = (error.code(), &error.detail);
         match error.blame() {
+            // It quotes the prompt, which is the client's to see and nobody else's.
+            Blame::Client if error.kind == Kind::NotCached => {
+                tracing::debug!(request_id, code, "refused");
+            }
             Blame::Client => tracing::debug!(request_id, code, detail, "refused"),
             _ => tracing::warn!(request_id, code, detail, "failed"),
         }
@@ -255,6 +259,7 @@ fn incoming(parts: &Parts, dialect: DialectName, request_id: String, arrived: In
         headers,
         body: Bytes::new(),
         arrived,
+        arrived_ms: jiff::Timestamp::now().as_millisecond(),
     }
 }
 

@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use crate::board::Board;
 use crate::config::CachePolicy;
@@ -30,6 +29,9 @@ use crate::recorder::Parts;
 use crate::recorder::Record;
 use crate::recorder::ShadowJob;
 use crate::recorder::ahead::Numbered;
+use crate::recorder::complaint::Complaints;
+use crate::recorder::complaint::guarded;
+use crate::recorder::measure;
 use crate::store::Store;
 use crate::store::journal::Journal;
 
@@ -59,6 +61,7 @@ pub struct Writer {
     after: Vec<Effect>,
     dirty: bool,
     last_housekeeping: Instant,
+    complaints: Complaints,
 }
 
 /// An open pair: who has answered, who is still to be scored.
@@ -108,6 +111,7 @@ impl Writer {
             after: Vec::new(),
             dirty: false,
             last_housekeeping: Instant::now(),
+            complaints: Complaints::default(),
         })
     }
 
@@ -174,10 +178,16 @@ impl Writer {
         self.promised = self.promised.max(promised);
         self.metrics.recorder_queue.dec();
         self.waiting_bytes.fetch_sub(record.bytes(), Ordering::Relaxed);
-        let written = match record {
-            Record::Answer { key, exchange } => {
-                self.store.put_answer(key, Uuid::now_v7().into_bytes(), &exchange)
-            }
+        let written = guarded(|| self.write(record));
+        if let Err(error) = written {
+            Metrics::count(&self.metrics.dropped, "store_failed");
+            self.complaints.lost(&error);
+        }
+    }
+
+    fn write(&mut self, record: Record) -> Result<()> {
+        match record {
+            Record::Exchange(exchange) => self.store.put_exchange(&exchange),
             Record::Intent { id, intent, live, credential } => {
                 self.intent(id, &intent, &live, credential.as_ref())
             }
@@ -193,10 +203,6 @@ impl Writer {
                 self.records.close();
                 Ok(())
             }
-        };
-        if let Err(error) = written {
-            Metrics::count(&self.metrics.dropped, "store_failed");
-            tracing::error!(%error, "a record is lost");
         }
     }
 
@@ -303,9 +309,11 @@ impl Writer {
             self.housekeep();
         }
         if std::mem::take(&mut self.dirty)
-            && let Err(error) = self.flush()
+            && let Err(error) = guarded(|| self.flush())
         {
-            tracing::error!(%error, "nothing can be stored");
+            // Nobody may be told that what was handed over is on disk.
+            self.after.retain(|effect| !matches!(effect, Effect::Flushed(_)));
+            self.complaints.tell(&error);
         }
         self.follow();
     }
@@ -373,14 +381,13 @@ impl Writer {
         self.dirty = true;
         let ttl_ms = i64::try_from(self.policy.ttl.as_millis()).unwrap_or(i64::MAX);
         let expired = jiff::Timestamp::now().as_millisecond().saturating_sub(ttl_ms);
-        if let Err(error) = self.store.trim_answers(self.policy.max_bytes, expired) {
-            tracing::error!(%error, "old answers stay");
+        let swept = guarded(|| {
+            self.store.sweep(self.policy.max_bytes, expired)?;
+            self.store.mark()
+        });
+        if let Err(error) = swept {
+            self.complaints.tell(&error);
         }
-        if let Err(error) = self.store.mark() {
-            tracing::error!(%error, "nothing can be stored");
-        }
-        let (answers, bytes) = self.store.answers_size();
-        self.metrics.stored_answers.set(i64::try_from(answers).unwrap_or(i64::MAX));
-        self.metrics.stored_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        measure::measure(&self.store, &self.metrics);
     }
 }

@@ -128,7 +128,7 @@ impl Understood {
     /// A whole answer or stream with a hole for filler text: what comes before and after.
     pub(super) fn flood(&self, tongue: &Tongue, is_stream: bool) -> (Bytes, Bytes) {
         let events = [
-            ChatEvent::Start { id: None, model: None },
+            ChatEvent::Start { id: None, model: None, fingerprint: None },
             ChatEvent::Text { choice: 0, text: HOLE.to_owned() },
             ChatEvent::Done,
         ];
@@ -150,7 +150,7 @@ impl Understood {
         let embed = request.embed.clone().unwrap_or_default();
         let length = embed.dimensions.unwrap_or(DIMENSIONS).clamp(1, 4096);
         let model = Some(request.model.clone());
-        let mut events = vec![ChatEvent::Start { id: None, model }];
+        let mut events = vec![ChatEvent::Start { id: None, model, fingerprint: None }];
         let mut tokens = 0;
         for (index, input) in (0..).zip(&embed.inputs) {
             let words = match input {

@@ -164,7 +164,7 @@ impl Store {
     /// # Errors
     /// The disk is gone.
     pub fn promised(&self) -> Result<u64> {
-        let found = self.inner.db.get(LAST).map_err(|e| failed(&e))?;
+        let found = self.main()?.db.get(LAST).map_err(|e| failed(&e))?;
         let number = found.and_then(|bytes| <[u8; 8]>::try_from(&*bytes).ok());
         Ok(number.map_or(0, u64::from_be_bytes))
     }
@@ -174,7 +174,7 @@ impl Store {
     /// # Errors
     /// The disk is full or gone.
     pub fn put_promised(&self, number: u64) -> Result<()> {
-        self.inner.db.insert(LAST, &number.to_be_bytes()).map(drop).map_err(|e| failed(&e))
+        self.main()?.db.insert(LAST, &number.to_be_bytes()).map(drop).map_err(|e| failed(&e))
     }
 }
 

@@ -39,7 +39,7 @@ impl Store {
     /// The disk is gone.
     pub fn pair_ids(&self) -> Result<HashSet<PairId>> {
         let mut ids = HashSet::new();
-        for key in self.inner.pairs.iter().keys() {
+        for key in self.main()?.pairs.iter().keys() {
             let key = key.map_err(|e| failed(&e))?;
             if let Some(id) = key.first_chunk::<16>() {
                 ids.insert(PairId(*id));
@@ -57,13 +57,13 @@ impl Store {
         // In this order: an open pair without its intent is cleaned up at the next start, but an
         // intent that is not open would keep its prompt from ever making a pair.
         let head = serde_json::to_vec(&intent.head).map_err(|_| unwritable())?;
-        self.inner.open.insert(id.0, head).map_err(|e| failed(&e))?;
-        put(&self.inner.pairs, &part(id, "intent", ""), &record).map_err(|e| failed(&e))
+        self.main()?.open.insert(id.0, head).map_err(|e| failed(&e))?;
+        put(&self.main()?.pairs, &part(id, "intent", ""), &record).map_err(|e| failed(&e))
     }
 
     /// The promise of a pair.
     pub fn intent(&self, id: PairId) -> Option<Intent> {
-        let record = get(&self.inner.pairs, &part(id, "intent", "")).ok()??;
+        let record = get(&self.main().ok()?.pairs, &part(id, "intent", "")).ok()??;
         let (head, request) = seal::unseal(&record)?;
         Some(Intent { head, request })
     }
@@ -74,12 +74,12 @@ impl Store {
     /// The disk is full or gone.
     pub fn put_half(&self, id: PairId, half: &Half) -> Result<()> {
         let record = self.sealer().seal(half, &[]).ok_or_else(unwritable)?;
-        put(&self.inner.pairs, &part(id, "half", &half.variant), &record).map_err(|e| failed(&e))
+        put(&self.main()?.pairs, &part(id, "half", &half.variant), &record).map_err(|e| failed(&e))
     }
 
     /// One variant's answer.
     pub fn half(&self, id: PairId, variant: &str) -> Option<Half> {
-        let record = get(&self.inner.pairs, &part(id, "half", variant)).ok()??;
+        let record = get(&self.main().ok()?.pairs, &part(id, "half", variant)).ok()??;
         seal::unseal::<Half>(&record).map(|(half, _)| half)
     }
 
@@ -89,7 +89,7 @@ impl Store {
     /// The disk is gone.
     pub fn open_pairs(&self) -> Result<Vec<Open>> {
         let mut open = Vec::new();
-        for entry in self.inner.open.iter() {
+        for entry in self.main()?.open.iter() {
             let (key, value) = entry.map_err(|e| failed(&e))?;
             let head = serde_json::from_slice::<IntentHead>(&value).ok();
             match (<[u8; 16]>::try_from(&*key), head) {
@@ -100,7 +100,7 @@ impl Store {
                     let answered = answered.cloned().collect();
                     open.push(Open { id, head, answered });
                 }
-                _ => self.inner.open.remove(&key).map(drop).map_err(|e| failed(&e))?,
+                _ => self.main()?.open.remove(&key).map(drop).map_err(|e| failed(&e))?,
             }
         }
         Ok(open)
@@ -111,7 +111,7 @@ impl Store {
     /// # Errors
     /// The disk is gone.
     pub fn close_pair(&self, id: PairId) -> Result<()> {
-        self.inner.open.remove(id.0).map(drop).map_err(|e| failed(&e))
+        self.main()?.open.remove(id.0).map(drop).map_err(|e| failed(&e))
     }
 
     /// Forgets a pair that came to nothing, so that the same prompt may make one later.
@@ -119,7 +119,7 @@ impl Store {
     /// # Errors
     /// The disk is gone.
     pub fn forget_pair(&self, id: PairId) -> Result<()> {
-        remove(&self.inner.pairs, &id.0).map_err(|e| failed(&e))?;
+        remove(&self.main()?.pairs, &id.0).map_err(|e| failed(&e))?;
         self.close_pair(id)
     }
 
@@ -136,14 +136,14 @@ impl Store {
     ) -> Result<bool> {
         let value = serde_json::to_vec(scored).map_err(|_| unwritable())?;
         let key = [&score_prefix(experiment, candidate)[..], &id.0].concat();
-        let swapped = self.inner.scores.compare_and_swap(key, None::<&[u8]>, Some(value));
+        let swapped = self.main()?.scores.compare_and_swap(key, None::<&[u8]>, Some(value));
         Ok(swapped.map_err(|e| failed(&e))?.is_ok())
     }
 
     /// Whether this candidate's pair is scored.
     pub fn has_score(&self, experiment: &str, candidate: &str, id: PairId) -> bool {
         let key = [&score_prefix(experiment, candidate)[..], &id.0].concat();
-        self.inner.scores.contains_key(key).unwrap_or(false)
+        self.main().is_ok_and(|main| main.scores.contains_key(key).unwrap_or(false))
     }
 
     /// Every score of one candidate.
@@ -153,7 +153,7 @@ impl Store {
     pub fn scores(&self, experiment: &str, candidate: &str) -> Result<Vec<(PairId, Scored)>> {
         let prefix = score_prefix(experiment, candidate);
         let mut scores = Vec::new();
-        for entry in self.inner.scores.scan_prefix(&prefix) {
+        for entry in self.main()?.scores.scan_prefix(&prefix) {
             let (key, value) = entry.map_err(|e| failed(&e))?;
             let id = key.get(prefix.len()..).and_then(|id| <[u8; 16]>::try_from(id).ok());
             let scored = serde_json::from_slice(&value).ok();
@@ -170,7 +170,7 @@ impl Store {
 
     /// The counters of an experiment's funnel, as the recorder last wrote them.
     pub fn funnel(&self, experiment: &str) -> Option<Vec<u8>> {
-        Some(self.inner.funnel.get(experiment).ok()??.to_vec())
+        Some(self.main().ok()?.funnel.get(experiment).ok()??.to_vec())
     }
 
     /// Stores the counters of an experiment's funnel.
@@ -178,7 +178,7 @@ impl Store {
     /// # Errors
     /// The disk is full or gone.
     pub fn put_funnel(&self, experiment: &str, counters: &[u8]) -> Result<()> {
-        self.inner.funnel.insert(experiment, counters).map(drop).map_err(|e| failed(&e))
+        self.main()?.funnel.insert(experiment, counters).map(drop).map_err(|e| failed(&e))
     }
 
     /// Names of the experiments that have scores or a funnel here.
@@ -186,7 +186,7 @@ impl Store {
     /// # Errors
     /// The disk is gone.
     pub fn experiments(&self) -> Result<Vec<String>> {
-        let keys = self.inner.funnel.iter().keys();
+        let keys = self.main()?.funnel.iter().keys();
         keys.map(|key| Ok(String::from_utf8_lossy(&key.map_err(|e| failed(&e))?).into_owned()))
             .collect()
     }

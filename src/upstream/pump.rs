@@ -41,6 +41,19 @@ pub enum Ended {
     ClientLeft,
 }
 
+impl Ended {
+    /// A short stable word, in metrics and in the store.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Unfinished => "unfinished",
+            Self::Cut(_) => "cut",
+            Self::TooLarge => "too_large",
+            Self::ClientLeft => "client_left",
+        }
+    }
+}
+
 /// The one account of an answer.
 #[derive(Debug)]
 pub struct Account {

@@ -212,8 +212,8 @@ impl Fields {
     }
 }
 
-/// Nothing beyond what a double holds exactly.
-fn whole(value: &Value) -> Option<u64> {
+/// A whole number from 0, also written as `5.0`; nothing beyond what a double holds exactly.
+pub fn whole(value: &Value) -> Option<u64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
     let rounded = |n: f64| (n.fract() == 0.0 && (0.0..=EXACT).contains(&n)).then_some(n as u64);

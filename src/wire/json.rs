@@ -110,6 +110,14 @@ pub fn patch(body: &[u8], patch: &Map<String, Value>) -> Result<Bytes> {
     Ok(Bytes::from(value.to_string()))
 }
 
+/// Whether a request asks for the usage at the end of its stream; a body that is not JSON asks for
+/// nothing.
+pub fn asks_stream_usage(body: &[u8]) -> bool {
+    const OPTION: &[u8] = b"\"include_usage\"";
+    // Most bodies need not be read to see that they do not.
+    memchr::memmem::find(body, OPTION).is_some() && matches!(with_stream_usage(body), Ok(None))
+}
+
 /// The body of a streamed request with `stream_options.include_usage`; `None` if it has that.
 ///
 /// # Errors

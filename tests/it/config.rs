@@ -38,10 +38,19 @@ routes:
   helpdesk:
     targets: [openai/gpt-4o, anthropic/claude-sonnet-4-5]
     timeouts: { idle: 500ms }
+    cache: { mode: record, ttl: 1h, errors: 0s, cacheable: { server_tools: true } }
   weighted:
     targets: [{ target: openai/a, weight: 3 }, { target: local-vllm/meta/llama, weight: 1 }]
 timeouts: { connect: 2s, first_token: 1.5m, idle: 20s, total: 1h }
-cache: { mode: on, ttl: 7d, max_bytes: 512MiB }
+cache:
+  mode: on
+  ttl: 7d
+  max_bytes: 512MiB
+  errors: 30s
+  samples: 3
+  coalesce: false
+  vary: [x-team, X-Stage]
+  cacheable: { sampled: false, store: true }
 limits:
   max_request_bytes: 1000000
   max_answer_bytes: 8MiB
@@ -184,6 +193,11 @@ fn every_key_of_the_configuration_arrives() {
     assert_eq!(config.cache.mode, CacheMode::On);
     assert_eq!(config.cache.ttl, Duration::from_secs(7 * 86_400));
     assert_eq!(config.cache.max_bytes, 512 << 20);
+    assert_eq!(config.cache.error_ttl, Duration::from_secs(30));
+    assert_eq!((config.cache.samples, config.cache.coalesce), (3, false));
+    assert_eq!(config.vary, ["x-team", "x-stage"]);
+    let allowed = ["sampled", "store", "tools"].map(|name| config.cache.cacheable.allows(name));
+    assert_eq!(allowed, [Some(false), Some(true), Some(true)]);
     let limits = config.limits;
     assert_eq!((limits.max_request_bytes, limits.max_answer_bytes), (1_000_000, 8 << 20));
     assert_eq!((limits.max_concurrency, limits.shadow_concurrency), (10, 11));
@@ -202,6 +216,34 @@ fn a_route_inherits_the_limits_it_does_not_set() {
     let weighted = &config.routes["weighted"].targets;
     assert_eq!(weighted[1].target, target("local-vllm/meta/llama"));
     assert_eq!(weighted.iter().map(|w| w.weight).collect::<Vec<_>>(), [Some(3), Some(1)]);
+}
+
+#[test]
+fn a_route_inherits_what_its_cache_does_not_set() {
+    let (config, _) = load(Some(CONFIG), &[]).unwrap();
+    let (own, inherited) = (config.routes["helpdesk"].cache, config.routes["weighted"].cache);
+    assert_eq!(inherited, config.cache);
+    assert_eq!((own.mode, own.ttl), (CacheMode::Record, Duration::from_secs(3600)));
+    assert_eq!((own.error_ttl, own.samples, own.coalesce), (Duration::ZERO, 3, false));
+    let allowed = ["sampled", "server_tools", "background"].map(|name| own.cacheable.allows(name));
+    assert_eq!(allowed, [Some(false), Some(true), Some(false)]);
+}
+
+/// The store is one for all routes, so it keeps what the most patient of them may still serve.
+#[test]
+fn answers_are_kept_for_the_longest_time_that_any_route_serves_them() {
+    for (text, days) in [
+        ("{}", 1),
+        ("cache: { ttl: 2d }", 2),
+        ("{ routes: { r: { targets: [openai/a], cache: { ttl: 3d } } }, cache: { ttl: 2d } }", 3),
+        ("{ routes: { r: { targets: [openai/a], cache: { ttl: 1h } } } }", 1),
+        ("cache: { mode: replay }", 36_500),
+        ("{ routes: { r: { targets: [openai/a], cache: { mode: replay } } } }", 36_500),
+    ] {
+        let (config, _) = load(Some(text), &[]).unwrap();
+        assert_eq!(config.keeping().ttl.as_secs(), days * 86_400, "{text}");
+        assert_eq!(config.keeping().max_bytes, config.cache.max_bytes, "{text}");
+    }
 }
 
 #[test]
@@ -413,7 +455,8 @@ fn a_problem_can_be_shown_with_its_line_and_a_caret() {
         [
             "understudy.yaml:2:3: unknown key `größe` in `cache`\n\
              2 |   größe\n  |   ^\n\
-             \u{20} = help: known here: max_bytes, mode, ttl\n",
+             \u{20} = help: known here: cacheable, coalesce, errors, max_bytes, mode, samples, ttl, \
+             vary\n",
             "understudy.yaml:3:9: `cache.mode` has to be one of on, off, record, replay, not `fast`\n\
              3 |   mode: fast # why\n  |         ^\n\
              \u{20} = help: write one of these names\n",

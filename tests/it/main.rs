@@ -9,18 +9,24 @@
     reason = "a test fails by panicking and tells what it skips"
 )]
 
+mod admin;
 mod alpaca;
+mod cacheable;
 mod config;
 mod dialect;
+mod explain;
 mod fidelity;
 mod fuzz;
 mod harness;
+mod key;
 mod process;
 mod provider;
 mod proxy;
 mod recordings;
+mod replay;
 mod shared;
 mod simulate;
 mod startup;
 mod stats;
+mod store;
 mod tidy;

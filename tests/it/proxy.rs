@@ -1,7 +1,10 @@
 //! The whole proxy between a real client and a scripted provider, over sockets of this machine.
 
 mod bytes;
+mod cache_policy;
 mod caching;
+mod hits;
+mod coalescing;
 mod isolation;
 mod pump;
 mod refusal;

@@ -158,7 +158,11 @@ impl Decoder {
 
     /// A whole message, or its start, which in rare streams has content already.
     fn message(&mut self, message: Message<'_>, out: &mut Vec<ChatEvent>) {
-        out.push(ChatEvent::Start { id: message.id.some(), model: message.model.some() });
+        out.push(ChatEvent::Start {
+            id: message.id.some(),
+            model: message.model.some(),
+            fingerprint: None,
+        });
         for (index, block) in (0..).zip(message.content.0) {
             self.block(index, block, out);
             self.end_block(index, out);

@@ -83,7 +83,7 @@ impl Layout {
     /// Takes the next event; only the first of several answers has a place.
     pub fn push(&mut self, event: &ChatEvent, asked: &Asked, sink: &mut impl Sink) {
         match event {
-            ChatEvent::Start { id, model } => {
+            ChatEvent::Start { id, model, .. } => {
                 self.id = self.id.take().or_else(|| id.clone());
                 self.model = self.model.take().or_else(|| model.clone());
             }

@@ -188,7 +188,7 @@ impl Decoder {
     fn chunk(&mut self, data: &str, chunk: Chunk<'_>, out: &mut Vec<ChatEvent>) {
         let kind = chunk.kind.text.as_ref();
         if kind == "message-start" {
-            out.push(ChatEvent::Start { id: chunk.id.some(), model: None });
+            out.push(ChatEvent::Start { id: chunk.id.some(), model: None, fingerprint: None });
         }
         if kind == "message-end" {
             let end: End<'_> = part(chunk.delta).unwrap_or_default();
@@ -246,7 +246,7 @@ pub fn body(json: &str) -> Vec<ChatEvent> {
     let Some(message) = part::<Message<'_>>(body.message) else {
         return vec![failure(json)];
     };
-    out.push(ChatEvent::Start { id: body.id.some(), model: None });
+    out.push(ChatEvent::Start { id: body.id.some(), model: None, fingerprint: None });
     plan(&message.tool_plan, &mut false, &mut out);
     content(message.content, &mut out);
     let calls: Vec<Call<'_>> = part(message.tool_calls).unwrap_or_default();

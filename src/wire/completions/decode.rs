@@ -36,6 +36,8 @@ struct Completion<'a> {
     #[serde(default, borrow)]
     model: Text<'a>,
     #[serde(default, borrow)]
+    system_fingerprint: Text<'a>,
+    #[serde(default, borrow)]
     choices: Option<Vec<Choice<'a>>>,
     #[serde(default)]
     usage: Option<Box<WireUsage>>,
@@ -77,7 +79,9 @@ pub fn read(json: &str, out: &mut Vec<ChatEvent>) {
 impl Completion<'_> {
     fn events(self, json: &str, out: &mut Vec<ChatEvent>) {
         if !self.id.is_empty() || !self.model.is_empty() {
-            out.push(ChatEvent::Start { id: self.id.some(), model: self.model.some() });
+            let (id, model) = (self.id.some(), self.model.some());
+            let fingerprint = self.system_fingerprint.some();
+            out.push(ChatEvent::Start { id, model, fingerprint });
         }
         let is_error = self.error.is_some_and(|error| !error.is_null());
         if is_error || (self.choices.is_none() && self.usage.is_none()) {

@@ -224,7 +224,7 @@ impl Encode for Encoder {
             return;
         }
         match event {
-            ChatEvent::Start { id, model } if !self.has_begun => {
+            ChatEvent::Start { id, model, .. } if !self.has_begun => {
                 self.id = self.id.take().or_else(|| id.clone());
                 self.model = self.model.take().or_else(|| model.clone());
             }

@@ -138,7 +138,9 @@ impl Decoder {
     fn chunk(&mut self, name: &str, chunk: Chunk<'_>, out: &mut Vec<ChatEvent>) {
         let index = chunk.index.index().unwrap_or(0);
         match name {
-            "messageStart" => out.push(ChatEvent::Start { id: None, model: None }),
+            "messageStart" => {
+                out.push(ChatEvent::Start { id: None, model: None, fingerprint: None });
+            }
             "contentBlockStart" => self.begin(index, chunk.start, out),
             "contentBlockDelta" => {
                 if let Some(delta) = chunk.delta {
@@ -243,7 +245,7 @@ pub fn body(json: &str) -> Vec<ChatEvent> {
         return vec![not_understood(json)];
     };
     let Some(message) = body.output.message else { return vec![not_understood(json)] };
-    let mut out = vec![ChatEvent::Start { id: None, model: None }];
+    let mut out = vec![ChatEvent::Start { id: None, model: None, fingerprint: None }];
     let blocks: Vec<&RawValue> = part(message.content).unwrap_or_default();
     let mut said = Said::default();
     for block in blocks {

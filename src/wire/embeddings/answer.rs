@@ -66,7 +66,7 @@ pub fn decode(body: &str) -> Vec<ChatEvent> {
 
 /// In the order of the inputs, whatever order they come in.
 fn events(body: Body) -> Option<Vec<ChatEvent>> {
-    let mut events = vec![ChatEvent::Start { id: body.id, model: body.model }];
+    let mut events = vec![ChatEvent::Start { id: body.id, model: body.model, fingerprint: None }];
     let items = (0..).zip(body.data).map(|(at, item)| (item.index.unwrap_or(at), item.embedding));
     let mut items: Vec<(u32, Vector)> = items.collect();
     items.sort_by_key(|(index, _)| *index);

@@ -15,6 +15,7 @@ use crate::wire::Recipient;
 use crate::wire::Written;
 use crate::wire::carry::Feature;
 use crate::wire::carry::Losses;
+use crate::wire::fields::whole;
 use crate::wire::json::bad;
 use crate::wire::json::not_readable;
 
@@ -31,7 +32,7 @@ pub fn read(head: &ChatRequest) -> Result<Request> {
     let (inputs, is_single) = read_input(input)?;
     let dimensions = match take(&mut body, "dimensions") {
         None => None,
-        Some(value) => Some(value.as_u64().ok_or_else(|| bad("`dimensions` must be a count"))?),
+        Some(value) => Some(whole(&value).ok_or_else(|| bad("`dimensions` must be a count"))?),
     };
     request.end_user = text(&mut body, "user")?;
     request.embed = Some(Embed {
@@ -117,7 +118,7 @@ fn read_input(input: Value) -> Result<(Vec<EmbedInput>, bool)> {
 
 fn tokens(items: &[Value], path: &str) -> Result<Vec<u64>> {
     let wrong = || -> Error { bad(format!("`{path}` must hold tokens, which are whole numbers")) };
-    items.iter().map(|item| item.as_u64().ok_or_else(wrong)).collect()
+    items.iter().map(|item| whole(item).ok_or_else(wrong)).collect()
 }
 
 fn write_input(embed: &Embed) -> Value {

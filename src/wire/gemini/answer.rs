@@ -210,7 +210,7 @@ pub fn body(asked: &Asked, events: &[ChatEvent]) -> Bytes {
     let (mut id, mut model, mut usage) = (None, None, None);
     for event in events {
         match event {
-            ChatEvent::Start { id: said, model: by } => {
+            ChatEvent::Start { id: said, model: by, .. } => {
                 (id, model) = (id.or(said.as_deref()), model.or(by.as_deref()));
             }
             ChatEvent::Usage(counts) => usage = Some(*counts),

@@ -105,7 +105,7 @@ impl Decoder {
         if !self.started && (id.is_some() || model.is_some()) {
             self.started = true;
             let own = |word: Option<chunk::Word<'_>>| word.map(|word| word.0.into_owned());
-            out.push(ChatEvent::Start { id: own(id), model: own(model) });
+            out.push(ChatEvent::Start { id: own(id), model: own(model), fingerprint: None });
         }
         let candidates = candidates.unwrap_or_default();
         if let Some(reason) = blocked.filter(|_| candidates.is_empty()) {

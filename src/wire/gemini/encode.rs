@@ -60,7 +60,7 @@ impl Encoder {
 impl Encode for Encoder {
     fn encode(&mut self, event: &ChatEvent, out: &mut Vec<u8>) {
         match event {
-            ChatEvent::Start { id, model } => self.start(id.as_ref(), model.as_ref()),
+            ChatEvent::Start { id, model, .. } => self.start(id.as_ref(), model.as_ref()),
             ChatEvent::Text { choice, text }
             | ChatEvent::Refusal { choice, text }
             | ChatEvent::Transcript { choice, text } => {

@@ -43,7 +43,7 @@ pub fn decode(body: &str) -> Vec<ChatEvent> {
         Ok((None, Some(vector), usage)) => (vec![vector], usage),
         Ok((None, None, _)) | Err(_) => return vec![ChatEvent::Error(no_vectors(body))],
     };
-    let mut events = vec![ChatEvent::Start { id: None, model: None }];
+    let mut events = vec![ChatEvent::Start { id: None, model: None, fingerprint: None }];
     let vectors = (0..).zip(vectors);
     events.extend(vectors.map(|(index, of)| ChatEvent::Embedding { index, vector: of.values }));
     if let Some(Counts { prompt_token_count, total_token_count }) = usage {

@@ -26,6 +26,8 @@ struct Chunk<'a> {
     #[serde(default, borrow)]
     model: Text<'a>,
     #[serde(default, borrow)]
+    system_fingerprint: Text<'a>,
+    #[serde(default, borrow)]
     choices: Option<Vec<Choice<'a>>>,
     #[serde(default)]
     usage: Option<Box<WireUsage>>,
@@ -159,7 +161,9 @@ impl Chunk<'_> {
         let names_itself = !self.id.is_empty() || !self.model.is_empty();
         if names_itself && !reader.has_started {
             reader.has_started = !self.id.is_empty() && !self.model.is_empty();
-            out.push(ChatEvent::Start { id: self.id.some(), model: self.model.some() });
+            let (id, model) = (self.id.some(), self.model.some());
+            let fingerprint = self.system_fingerprint.some();
+            out.push(ChatEvent::Start { id, model, fingerprint });
         }
         let is_error = self.error.as_ref().is_some_and(|error| !error.is_null());
         let is_answer = self.choices.is_some() || self.usage.is_some();

@@ -313,7 +313,7 @@ impl Encode for Encoder {
             return;
         }
         match event {
-            ChatEvent::Start { id, model } => self.start(id.as_ref(), model.as_ref()),
+            ChatEvent::Start { id, model, .. } => self.start(id.as_ref(), model.as_ref()),
             ChatEvent::Text { choice, text } => {
                 self.at(*choice, out);
                 self.words(*choice, b",\"delta\":{\"content\":", text, out);

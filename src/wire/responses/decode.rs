@@ -209,7 +209,11 @@ impl Decoder {
         }
         self.has_started = true;
         let word = |text: &Text<'_>| (!text.is_empty()).then(|| text.text.to_string());
-        out.push(ChatEvent::Start { id: word(&response.id), model: word(&response.model) });
+        out.push(ChatEvent::Start {
+            id: word(&response.id),
+            model: word(&response.model),
+            fingerprint: None,
+        });
     }
 
     /// The final response, of a stream or as a body; `by_event` is the status its event implies.

@@ -57,7 +57,7 @@ impl Encode for Encoder {
         if self.is_over {
             return;
         }
-        if let ChatEvent::Start { id, model } = event {
+        if let ChatEvent::Start { id, model, .. } = event {
             let new = || id.clone().filter(|id| !id.is_empty());
             // Once told, an answer's id may not change.
             self.id = self.id.take().or_else(|| new().filter(|_| !self.has_begun));

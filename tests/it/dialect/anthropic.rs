@@ -57,7 +57,7 @@ fn plain(answer: &mut Answer) {
     answer.choices.truncate(1);
     // What is not told must be guessed, or follows from the rest.
     answer.usage = None;
-    answer.id.get_or_insert("msg_0199-test".to_owned());
+    answer.id.get_or_insert("msg_0199test".to_owned());
     answer.model.get_or_insert("model-asked".to_owned());
     if answer.choices.is_empty() {
         answer.choices.push(understudy::chat::Choice::default());
@@ -68,7 +68,7 @@ fn plain(answer: &mut Answer) {
         choice.logprobs.clear();
         choice.media.clear();
         for (at, call) in (0..).zip(&mut choice.tool_calls) {
-            call.id.get_or_insert(format!("call_0199-test_{}", call.index));
+            call.id.get_or_insert(format!("call_0199test_{}", call.index));
             call.index = at;
         }
         choice.text = choice.said().to_owned();

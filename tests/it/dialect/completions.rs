@@ -40,7 +40,7 @@ fn recorded_answers_survive_being_written_again() {
 
 /// Of a chat, a completion can tell the words, the probabilities, the end and the usage.
 fn words_only(answer: &mut Answer) {
-    answer.id = answer.id.take().filter(|id| id != "cmpl-0199-test");
+    answer.id = answer.id.take().filter(|id| id != "cmpl-0199test");
     if let Some(usage) = &mut answer.usage {
         let sum = usage.input_tokens.zip(usage.output_tokens).map(|(i, o)| i + o);
         usage.total_tokens = usage.total_tokens.or(sum);

@@ -91,7 +91,7 @@ fn asked(dialect: DialectName, encoding: Option<&str>, is_single: bool) -> Asked
     });
     Asked {
         request: Arc::new(request),
-        id: "0199-test".to_owned(),
+        id: "0199test".to_owned(),
         created_s: 0,
         input_estimate: 7,
         in_array: false,
@@ -189,7 +189,7 @@ fn what_cannot_be_carried_is_refused_with_its_place() {
 #[test]
 fn answers_are_written_in_the_form_asked_for() {
     let events = [
-        ChatEvent::Start { id: None, model: Some("m".into()) },
+        ChatEvent::Start { id: None, model: Some("m".into()), fingerprint: None },
         ChatEvent::Embedding { index: 0, vector: vec![0.5, -1.25] },
         ChatEvent::Usage(Usage { input_tokens: Some(3), ..Usage::default() }),
         ChatEvent::Done,

@@ -46,7 +46,11 @@ fn in_form(feature: &Feature, from: DialectName, into: DialectName, is_stream: b
         reasoning_tokens: Some(4),
         ..Usage::default()
     };
-    let start = ChatEvent::Start { id: Some("id-1".into()), model: Some("model-1".into()) };
+    let start = ChatEvent::Start {
+        id: Some("id-1".into()),
+        model: Some("model-1".into()),
+        fingerprint: None,
+    };
     let (choice, stop) = (0, Some(feature.stop));
     let finish = ChatEvent::Finish { choice, reason: feature.stop.as_str().into(), stop };
     let mut said = vec![start];

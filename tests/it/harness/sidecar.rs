@@ -30,6 +30,8 @@ use understudy::metrics::FunnelLabels;
 use understudy::metrics::Metrics;
 use understudy::metrics::Word;
 use understudy::stats::rule::Goal;
+use understudy::store::Store;
+use understudy::store::exchange::Head;
 
 use super::PATIENCE;
 use super::client;
@@ -69,7 +71,11 @@ pub fn target(text: &str) -> Target {
 
 pub fn route(config: &Config, targets: &[(&str, Option<u32>)]) -> Route {
     let weighted = |(name, weight): &(&str, _)| Weighted { target: target(name), weight: *weight };
-    Route { targets: targets.iter().map(weighted).collect(), timeouts: config.timeouts }
+    Route {
+        targets: targets.iter().map(weighted).collect(),
+        timeouts: config.timeouts,
+        cache: config.cache,
+    }
 }
 
 /// An experiment over every request, control against one candidate, pairs settled by `exact`.
@@ -102,6 +108,7 @@ pub fn experiment(control: &str, candidate: &str, shadow: Share, split: Share) -
 pub struct Sidecar {
     app: Option<App>,
     pub data: String,
+    pub admin: String,
     pub metrics: Arc<Metrics>,
     pub client: reqwest::Client,
     dir: Option<TempDir>,
@@ -157,6 +164,7 @@ impl Sidecar {
         let client = client().build().unwrap();
         Self {
             data: format!("http://{}", app.data),
+            admin: format!("http://{}", app.admin),
             metrics: app.metrics.clone(),
             app: Some(app),
             client,
@@ -173,6 +181,12 @@ impl Sidecar {
     pub fn post(&self, path: &str, body: impl Into<Bytes>) -> reqwest::RequestBuilder {
         let request = self.client.post(format!("{}{path}", self.data));
         request.header("content-type", "application/json").body(body.into())
+    }
+
+    /// Ends orderly and leaves its data.
+    pub async fn leave(mut self) -> TempDir {
+        self.end().await;
+        self.dir.take().unwrap()
     }
 
     /// Asks and reads the whole reply.
@@ -206,12 +220,34 @@ impl Sidecar {
         self.end().await;
     }
 
+    /// Ends, and gives what is known of every stored exchange, the newest first.
+    pub async fn stop_and_list(mut self) -> Vec<Head> {
+        self.end().await;
+        let began = Instant::now();
+        let store = loop {
+            match Store::open(self.dir.as_ref().unwrap().path()) {
+                Ok(opened) => break opened.store,
+                // As in `start_in`.
+                Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        let mut heads = Vec::new();
+        store.scan(None, &mut |exchange| {
+            heads.push(exchange.head);
+            true
+        });
+        heads
+    }
+
     /// Ends and starts again on the same data.
     pub async fn restart(mut self, change: impl FnOnce(&mut Config)) -> Self {
         self.end().await;
         let mut config = self.config.clone();
         change(&mut config);
-        Self::start_in(self.dir.take().unwrap(), config).await
+        let again = Self::start_in(self.dir.take().unwrap(), config).await;
+        within("everything stored", again.app.as_ref().unwrap().loaded()).await;
+        again
     }
 
     async fn end(&mut self) {

@@ -47,13 +47,15 @@ fn path(dialect: DialectName, stream: bool) -> &'static str {
 }
 
 fn question(dialect: DialectName, stream: bool) -> Value {
-    let turns = json!([{"role": "user", "content": "hi"}]);
+    // Who asks the same in another dialect or form shares the answer; here each has its own.
+    let text = format!("hi from {dialect:?}, stream {stream}");
+    let turns = json!([{"role": "user", "content": text}]);
     match dialect {
-        DialectName::Responses => json!({"model": "up/m", "input": "hi", "stream": stream}),
+        DialectName::Responses => json!({"model": "up/m", "input": text, "stream": stream}),
         DialectName::Anthropic => {
             json!({"model": "up/m", "max_tokens": 50, "messages": turns, "stream": stream})
         }
-        DialectName::Gemini => json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}),
+        DialectName::Gemini => json!({"contents": [{"role": "user", "parts": [{"text": text}]}]}),
         _ => json!({"model": "up/m", "messages": turns, "stream": stream,
                     "stream_options": {"include_usage": true}}),
     }
@@ -71,7 +73,7 @@ fn said() -> Vec<ChatEvent> {
         ..Usage::default()
     };
     vec![
-        ChatEvent::Start { id: Some("id-1".into()), model: Some("m-1".into()) },
+        ChatEvent::Start { id: Some("id-1".into()), model: Some("m-1".into()), fingerprint: None },
         ChatEvent::Text { choice: 0, text: "Let me ".into() },
         ChatEvent::Text { choice: 0, text: "look.".into() },
         ChatEvent::ToolCall {

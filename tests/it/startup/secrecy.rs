@@ -64,7 +64,8 @@ async fn no_log_line_holds_a_prompt_an_answer_or_a_key() {
         let mut process = Process::start(dir.path(), &args, &env);
         let chat = "/v1/chat/completions";
         let whole = asking("alpha/m", PROMPT, false).into_bytes();
-        let streamed = asking("alpha/m", PROMPT, true).into_bytes();
+        // Another prompt, because a whole answer would serve the stream of the same one.
+        let streamed = asking("alpha/m", &format!("{PROMPT} streamed"), true).into_bytes();
         let bad = [
             PROMPT.to_owned(),
             format!("{{\"model\":\"alpha/m\",\"messages\":[\"{PROMPT}\""),

@@ -310,6 +310,7 @@ impl Bridge {
             headers: HeaderMap::clone(&self.head.headers),
             body,
             arrived: Instant::now(),
+            arrived_ms: jiff::Timestamp::now().as_millisecond(),
         }
     }
 

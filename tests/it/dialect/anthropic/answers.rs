@@ -282,7 +282,7 @@ fn any_order_of_events_makes_a_stream_that_clients_read() {
             "0:abcd",
             "0-",
             "1+tool_use x",
-            "2+tool_use call_0199-test_4",
+            "2+tool_use call_0199test_4",
             "2:{\"b\":",
             "1:{\"a\":\"}\"}",
             "2:2}",
@@ -373,7 +373,7 @@ fn tokens_are_told_as_soon_as_they_are_known_and_as_anthropic_counts() {
             ..Usage::default()
         })
     };
-    let start = ChatEvent::Start { id: None, model: None };
+    let start = ChatEvent::Start { id: None, model: None, fingerprint: None };
     let known = r#"{"input_tokens":10,"cache_read_input_tokens":20,"output_tokens":0}"#;
     let end = r#"{"input_tokens":10,"cache_read_input_tokens":20,"output_tokens":8,"output_tokens_details":{"thinking_tokens":8}}"#;
     let early = told(&[start, usage(None), text("a"), usage(Some(8)), ChatEvent::Done]);
@@ -477,7 +477,7 @@ fn any_event() -> impl Strategy<Value = ChatEvent> {
         id.prop_map(move |url| cited(url.map(str::to_owned))),
         Just(finish("odd", None)),
         Just(ChatEvent::Usage(Usage::default())),
-        Just(ChatEvent::Start { id: None, model: None }),
+        Just(ChatEvent::Start { id: None, model: None, fingerprint: None }),
     ]
 }
 

@@ -244,7 +244,7 @@ fn everything_said_is_read_again_from_both_forms() {
         let bytes = written(GEMINI, &events, is_stream);
         let answer = wire::fold(GEMINI.dialect(), is_stream, [&bytes[..]]);
         assert!(answer.is_whole());
-        assert_eq!(answer.id.as_deref(), Some("0199-test"));
+        assert_eq!(answer.id.as_deref(), Some("0199test"));
         assert_eq!(answer.model.as_deref(), Some("model-asked"));
         let [zero, two] = &answer.choices[..] else { panic!("{answer:?}") };
         assert_eq!((zero.text.as_str(), zero.reasoning.as_str()), ("aécd", "hmlate"));

@@ -75,7 +75,11 @@ fn again(frames: &[Value]) -> Answer {
 }
 
 fn start() -> ChatEvent {
-    ChatEvent::Start { id: Some("msg_7".into()), model: Some("other-model".into()) }
+    ChatEvent::Start {
+        id: Some("msg_7".into()),
+        model: Some("other-model".into()),
+        fingerprint: None,
+    }
 }
 
 fn text(text: &str) -> ChatEvent {
