@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -127,8 +128,8 @@ impl App {
         let shown = shown(&front, stop.clone());
         let stop_admin = CancellationToken::new();
         let sockets = Sockets::new(stop.clone());
-        let data_router = http::data::router(front, sockets.clone());
-        let data_server = tokio::spawn(http::serve(ports.data, data_router, sockets, limits.drain));
+        let service = http::data::service(front, sockets.clone());
+        let data_server = tokio::spawn(http::serve(ports.data, service, sockets, limits.drain));
         let admin_servers = serve_admin(ports.admin, ports.health, shown, &stop_admin);
         Ok(Self {
             data,
@@ -188,7 +189,8 @@ fn serve_admin(
     let health = health.map(|on| (on, http::admin::health(shown.clone())));
     let all = std::iter::once((admin, http::admin::router(shown))).chain(health);
     let serve = |(on, router)| {
-        tokio::spawn(http::serve(on, router, Sockets::new(stop.clone()), ADMIN_DRAIN))
+        let service = TowerToHyperService::new(router);
+        tokio::spawn(http::serve(on, service, Sockets::new(stop.clone()), ADMIN_DRAIN))
     };
     all.map(serve).collect()
 }

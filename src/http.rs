@@ -4,15 +4,18 @@ pub mod admin;
 pub mod data;
 pub mod socket;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Router;
+use axum::response::Response;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 
 use crate::http::socket::Sockets;
@@ -26,8 +29,25 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long sockets that are told to end may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// What answers the requests of a listener's connections.
+pub trait Serve:
+    Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Serve for S where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
 /// Serves until `sockets` stop, then lets open exchanges and sockets finish for at most `drain`.
-pub async fn serve(listener: TcpListener, router: Router, sockets: Sockets, drain: Duration) {
+pub async fn serve(listener: TcpListener, service: impl Serve, sockets: Sockets, drain: Duration) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let graceful = GracefulShutdown::new();
@@ -46,9 +66,9 @@ pub async fn serve(listener: TcpListener, router: Router, sockets: Sockets, drai
         };
         // Without this a stream's small pieces wait for each other.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
+        let stream = TokioIo::new(stream);
         let connection =
-            builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+            builder.serve_connection_with_upgrades(stream, service.clone()).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

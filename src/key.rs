@@ -20,6 +20,7 @@ pub use field::KeyHeader;
 pub use field::NOT_IN_KEY;
 pub use field::NOT_IN_KEY_OF_QUERY;
 pub use field::TENANT_HEADERS;
+pub use field::in_order;
 pub use json::LeftOut;
 pub use prompt::MAX_COMMON_BYTES;
 pub use prompt::Reach;
@@ -124,12 +125,20 @@ impl Tenant {
 }
 
 /// blake3 over parts that cannot run into each other: each is preceded by its length.
-pub struct Parts(blake3::Hasher);
+pub struct Parts {
+    /// What was not hashed yet.
+    few: Vec<u8>,
+    /// What was; most digests are of so little that nothing is.
+    many: Option<Box<blake3::Hasher>>,
+}
+
+/// Bytes that are hashed in one call; blake3's chunk.
+const FEW: usize = 1024;
 
 impl Parts {
     /// Starts a digest for one purpose, in this version of the key.
     pub fn new(purpose: &str) -> Self {
-        let mut parts = Self(blake3::Hasher::new());
+        let mut parts = Self { few: Vec::with_capacity(FEW), many: None };
         parts.part(b"understudy");
         parts.part(&KEY_VERSION.to_le_bytes());
         parts.part(purpose.as_bytes());
@@ -138,8 +147,17 @@ impl Parts {
 
     /// Adds a part.
     pub fn part(&mut self, bytes: &[u8]) {
-        self.0.update(&(bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
+        self.add(&(bytes.len() as u64).to_le_bytes());
+        self.add(bytes);
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        if self.few.len() + bytes.len() <= FEW {
+            self.few.extend_from_slice(bytes);
+            return;
+        }
+        self.many.get_or_insert_default().update(&self.few).update(bytes);
+        self.few.clear();
     }
 
     /// Adds how many parts follow, where there may be any number before others.
@@ -157,7 +175,11 @@ impl Parts {
 
     /// The digest.
     pub fn finish(self) -> [u8; 32] {
-        *self.0.finalize().as_bytes()
+        let digest = match self.many {
+            Some(mut many) => many.update(&self.few).finalize(),
+            None => blake3::hash(&self.few),
+        };
+        *digest.as_bytes()
     }
 }
 

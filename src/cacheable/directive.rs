@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use http::HeaderMap;
+use http::HeaderName;
 use http::header;
+
+use crate::key::in_order;
 
 /// Headers of other gateways that keep requests apart, as `cache.vary` does.
 pub const VARY: [&str; 1] = ["helicone-cache-seed"];
@@ -71,8 +74,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// outweighs an `only-if-cached`; `Cache-Control` itself may contradict itself.
 pub fn read(headers: &HeaderMap) -> Directives {
     let (mut ours, mut theirs) = (Directives::default(), Directives::default());
-    for (name, meaning) in ALIASES {
-        if let Some(value) = headers.get(*name).and_then(|value| value.to_str().ok()) {
+    let place = |name: &HeaderName| ALIASES.iter().position(|(alias, _)| name == alias);
+    let mut sent = in_order(headers, place);
+    // Of a header that comes twice the first one counts.
+    sent.dedup_by_key(|(at, ..)| *at);
+    for (at, _, value) in sent {
+        if let (Some((_, meaning)), Ok(value)) = (ALIASES.get(at), value.to_str()) {
             theirs.take(*meaning, value.trim());
         }
     }

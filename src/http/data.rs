@@ -7,20 +7,19 @@ use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
-use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::HeaderValue;
 use http::Method;
+use http::Request;
 use http::header;
 use http::request::Parts;
 use http_body_util::BodyExt;
 use http_body_util::LengthLimitError;
 use http_body_util::Limited;
+use hyper::service::service_fn;
 use prometheus_client::metrics::gauge::Gauge;
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
@@ -38,6 +37,7 @@ use crate::exchange::Front;
 use crate::exchange::Incoming;
 use crate::exchange::Reply;
 use crate::exchange::ReplyBody;
+use crate::http::Serve;
 use crate::http::socket::Sockets;
 use crate::metrics::RequestLabels;
 use crate::upstream::body::Pump;
@@ -73,18 +73,25 @@ impl Asked<'_> {
 }
 
 /// The data plane's service, and where it counts the sockets that come of it.
-pub fn router(front: Arc<Front>, sockets: Sockets) -> Router {
+///
+/// No router: a path may begin with any provider's name, and each request would pay for one.
+pub fn service(front: Arc<Front>, sockets: Sockets) -> impl Serve {
     let slots = Arc::new(Semaphore::new(front.config.limits.max_concurrency));
-    Router::new().fallback(handle).with_state(Arc::new(Edge { front, slots, sockets }))
+    let edge = Arc::new(Edge { front, slots, sockets });
+    service_fn(move |request| {
+        let edge = edge.clone();
+        async move { Ok(handle(&edge, request).await) }
+    })
 }
 
-async fn handle(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+async fn handle(edge: &Arc<Edge>, request: Request<hyper::body::Incoming>) -> Response {
     let arrived = Instant::now();
     let request_id = request_id(request.headers());
     let (mut parts, body) = request.into_parts();
+    let body = Body::new(body);
     let (dialect, answered) = if upgrade::is_wanted(&parts) {
         let dialect = DialectName::Responses;
-        (dialect, upgrade::open(&edge, &mut parts, request_id.clone(), arrived).await)
+        (dialect, upgrade::open(edge, &mut parts, request_id.clone(), arrived).await)
     } else {
         let asked = edge.asked(&parts);
         let dialect = asked.as_ref().map_or(DialectName::OpenAi, Asked::dialect);

@@ -1,5 +1,9 @@
 //! What does not count in a key although it is in a request, and what counts although it is beside it.
 
+use http::HeaderMap;
+use http::HeaderName;
+use http::HeaderValue;
+
 use crate::chat::DialectName;
 
 /// Fields that do not make another answer, each with its reason; everything else in a body counts.
@@ -91,3 +95,16 @@ pub static KEY_HEADERS: &[KeyHeader] = &[
 /// Headers that tell one caller from another beside those that carry a key.
 pub const TENANT_HEADERS: &[(&str, &str)] =
     &[("cookie", "goes to the provider with the credential, and may be one")];
+
+/// Those of `headers` that have a place in a table, in its order, each with its place.
+///
+/// A request has fewer headers than tables have rows, so it is they that are gone through.
+pub fn in_order<'h>(
+    headers: &'h HeaderMap,
+    place: impl Fn(&HeaderName) -> Option<usize>,
+) -> Vec<(usize, &'h HeaderName, &'h HeaderValue)> {
+    let placed = headers.iter().filter_map(|(name, value)| Some((place(name)?, name, value)));
+    let mut placed: Vec<_> = placed.collect();
+    placed.sort_by_key(|(place, ..)| *place);
+    placed
+}

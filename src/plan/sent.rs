@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::key::KEY_HEADERS;
 use crate::key::TENANT_HEADERS;
 use crate::key::Tenant;
+use crate::key::in_order;
 use crate::plan::CREDENTIAL_HEADERS;
 use crate::provider::Auth;
 
@@ -31,48 +32,50 @@ pub struct SentHeader {
 impl SentHeader {
     /// Those of the table and of the configuration, in that order.
     pub fn all(config: &Config, headers: &HeaderMap) -> Vec<Self> {
-        if headers.is_empty() {
-            return Vec::new();
-        }
-        let of_table = KEY_HEADERS.iter().flat_map(|row| {
-            let values = headers.get_all(row.name).iter();
-            let counts = values.filter(|value| row.usual.is_none_or(|usual| *value != usual));
-            counts.map(|value| Self {
-                name: HeaderName::from_static(row.name),
+        let of_table = |name: &HeaderName| KEY_HEADERS.iter().position(|row| *name == row.name);
+        let of_table = in_order(headers, of_table).into_iter().filter_map(|(at, name, value)| {
+            let row = KEY_HEADERS.get(at).filter(|row| row.usual.is_none_or(|it| *value != it))?;
+            Some(Self {
+                name: name.clone(),
                 value: value.clone(),
                 read_by: Some(row.read_by),
                 is_account: row.is_account,
                 reason: row.reason,
             })
         });
-        let of_config = config.vary.iter().flat_map(|name| {
-            headers.get_all(name).iter().map(|value| Self {
-                name: name.clone(),
-                value: value.clone(),
-                read_by: None,
-                is_account: false,
-                reason: "named under cache.vary in the configuration",
-            })
-        });
-        let of_others = directive::VARY.into_iter().flat_map(|name| {
-            headers.get_all(name).iter().map(move |value| Self {
-                name: HeaderName::from_static(name),
-                value: value.clone(),
-                read_by: None,
-                is_account: false,
-                reason: "keeps answers apart, as at another gateway",
-            })
-        });
+        let of_config = |name: &HeaderName| config.vary.iter().position(|vary| vary == name);
+        let of_config =
+            Self::vary(headers, of_config, "named under cache.vary in the configuration");
+        let of_others = |name: &HeaderName| directive::VARY.iter().position(|vary| *name == *vary);
+        let of_others =
+            Self::vary(headers, of_others, "keeps answers apart, as at another gateway");
         of_table.chain(of_config).chain(of_others).collect()
+    }
+
+    /// Those that any provider may read.
+    fn vary(
+        headers: &HeaderMap,
+        place: impl Fn(&HeaderName) -> Option<usize>,
+        reason: &'static str,
+    ) -> impl Iterator<Item = Self> {
+        in_order(headers, place).into_iter().map(move |(_, name, value)| Self {
+            name: name.clone(),
+            value: value.clone(),
+            read_by: None,
+            is_account: false,
+            reason,
+        })
     }
 }
 
 /// Whose credentials these are.
 pub fn tenant(config: &Config, headers: &HeaderMap) -> Tenant {
-    let names = tenant_headers(config);
-    Tenant::of(names.flat_map(|name| {
-        headers.get_all(name).iter().flat_map(move |value| [name.as_bytes(), value.as_bytes()])
-    }))
+    let names: Vec<&str> = tenant_headers(config).collect();
+    let place = |name: &HeaderName| names.iter().position(|own| name == own);
+    let credentials = in_order(headers, place).into_iter();
+    Tenant::of(
+        credentials.flat_map(|(_, name, value)| [name.as_str().as_bytes(), value.as_bytes()]),
+    )
 }
 
 /// The headers that tell one tenant from another.
