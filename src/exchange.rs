@@ -134,12 +134,14 @@ impl Front {
         }
         if plan.cache.only_if_cached {
             let key = plan.key(first);
-            return Err(self.missed(&plan, first, &key, &request, &incoming).await);
+            let missed = Box::pin(self.missed(&plan, first, &key, &request, &incoming));
+            return Err(missed.await);
         }
         let ask = Arc::new(self.ask(&plan, looked.forward, request, incoming));
+        // In boxes, so that what a hit moves about is not as large as all that a call needs.
         match flight::may_share(&plan) {
-            true => self.share(&plan, ask, seen).await,
-            false => self.alone(&plan, ask).await,
+            true => Box::pin(self.share(&plan, ask, seen)).await,
+            false => Box::pin(self.alone(&plan, ask)).await,
         }
     }
 

@@ -91,7 +91,8 @@ async fn handle(edge: &Arc<Edge>, request: Request<hyper::body::Incoming>) -> Re
     let body = Body::new(body);
     let (dialect, answered) = if upgrade::is_wanted(&parts) {
         let dialect = DialectName::Responses;
-        (dialect, upgrade::open(edge, &mut parts, request_id.clone(), arrived).await)
+        let open = upgrade::open(edge, &mut parts, request_id.clone(), arrived);
+        (dialect, Box::pin(open).await)
     } else {
         let asked = edge.asked(&parts);
         let dialect = asked.as_ref().map_or(DialectName::OpenAi, Asked::dialect);
@@ -153,7 +154,7 @@ impl Edge {
                 match endpoint {
                     Endpoint::CountTokens { in_path, .. } => {
                         incoming.in_path = in_path;
-                        self.front.count_tokens(incoming).await?
+                        Box::pin(self.front.count_tokens(incoming)).await?
                     }
                     Endpoint::Answer { in_path, .. } => {
                         incoming.in_path = in_path;
@@ -165,7 +166,8 @@ impl Edge {
             Asked::Pass { provider, rest } => {
                 let path = with_query(rest, &incoming);
                 incoming.body = self.read(body).await?;
-                self.front.pass(provider, parts.method.clone(), &path, incoming).await?
+                let passed = self.front.pass(provider, parts.method.clone(), &path, incoming);
+                Box::pin(passed).await?
             }
         };
         Ok(respond(reply, slot))
