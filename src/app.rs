@@ -10,6 +10,7 @@ use std::time::Duration;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -30,9 +31,10 @@ use crate::recorder;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
 use crate::recorder::writer::Writer;
+use crate::scene::Scene;
+use crate::scene::Scenes;
 use crate::shadow::Shadow;
 use crate::store::Store;
-use crate::upstream::Upstream;
 
 /// Pairs that may wait for the judge in memory; all of them wait on disk too.
 const JUDGE_QUEUE: usize = 1 << 17;
@@ -61,6 +63,7 @@ pub struct App {
     admin_servers: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
     writer: thread::JoinHandle<()>,
+    stage: watch::Sender<Arc<Scene>>,
 }
 
 impl App {
@@ -76,11 +79,12 @@ impl App {
             // What is not found yet would be told to be missing.
             loaded(&store).await;
         }
-        let config = Arc::new(config);
+        let scene = Arc::new(Scene::new(config)?);
+        let Scene { config, upstream } = &*scene;
         let metrics = Arc::new(Metrics::new());
         let board = Arc::new(Board::load(&config.experiments, &store)?);
-        let upstream = Arc::new(Upstream::new(&config)?);
         let limits = config.limits;
+        let (stage, scenes) = watch::channel(scene.clone());
         // The recorder hands over a batch at once, before the idle places can take any of it.
         let shadow_queue = limits.shadow_queue + limits.shadow_concurrency;
         let (shadow, shadow_jobs) = mpsc::channel(shadow_queue);
@@ -97,38 +101,38 @@ impl App {
         })?;
         let writer = write(writer)?;
         let shadow = Arc::new(Shadow {
-            config: config.clone(),
-            upstream: upstream.clone(),
+            scenes: scenes.clone(),
             store: store.clone(),
             recorder: recorder.clone(),
         });
         let judge = Arc::new(Judge {
-            config: config.clone(),
-            upstream: upstream.clone(),
+            scenes: scenes.clone(),
             store: store.clone(),
             recorder: recorder.clone(),
             board: board.clone(),
             metrics: metrics.clone(),
             without_logprobs: Mutex::new(HashSet::new()),
         });
-        let workers =
+        let mut workers =
             vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
         let cache = Cache::new(store.clone(), &config.keeping());
-        let front = Arc::new(Front {
+        let front = Front {
             library: Library::new(store.clone(), Some(cache.clone())),
             cache,
             flights: Arc::default(),
-            upstream,
+            upstream: upstream.clone(),
             recorder: recorder.clone(),
             board: board.clone(),
             metrics: metrics.clone(),
-            config,
-        });
+            config: config.clone(),
+        };
         let stop = CancellationToken::new();
         let shown = shown(&front, stop.clone());
         let stop_admin = CancellationToken::new();
         let sockets = Sockets::new(stop.clone());
-        let service = http::data::service(front, sockets.clone());
+        let (follow, fronts) = watch::channel(Arc::new(front));
+        workers.push(tokio::spawn(renew(scenes, follow)));
+        let service = http::data::service(fronts, sockets.clone());
         let data_server = tokio::spawn(http::serve(ports.data, service, sockets, limits.drain));
         let admin_servers = serve_admin(ports.admin, ports.health, shown, &stop_admin);
         Ok(Self {
@@ -144,6 +148,7 @@ impl App {
             admin_servers,
             workers,
             writer,
+            stage,
         })
     }
 
@@ -176,6 +181,14 @@ impl App {
         for server in self.admin_servers {
             let _ = server.await;
         }
+    }
+}
+
+/// Lets those who answer follow the scene.
+async fn renew(mut scenes: Scenes, fronts: watch::Sender<Arc<Front>>) {
+    while scenes.changed().await.is_ok() {
+        let scene = scenes.borrow_and_update().clone();
+        fronts.send_modify(|front| *front = Arc::new(front.in_scene(&scene)));
     }
 }
 

@@ -42,6 +42,7 @@ use crate::plan::Plan;
 use crate::recorder::Credential;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
+use crate::scene::Scene;
 use crate::upstream::Opened;
 use crate::upstream::Upstream;
 use crate::upstream::body::Pump;
@@ -49,7 +50,8 @@ use crate::wire::ChatRequest;
 use crate::wire::Dialect;
 use crate::wire::InPath;
 
-/// What answering needs; handlers hold it in an `Arc`.
+/// What answering needs, as it is for one request; clones share all of it.
+#[derive(Clone)]
 pub struct Front {
     /// Everything configured.
     pub config: Arc<Config>,
@@ -110,6 +112,12 @@ pub enum ReplyBody {
 }
 
 impl Front {
+    /// The same in another scene.
+    pub fn in_scene(&self, scene: &Scene) -> Self {
+        let Scene { config, upstream } = scene;
+        Self { config: config.clone(), upstream: upstream.clone(), ..self.clone() }
+    }
+
     /// Answers a request for an answer.
     ///
     /// # Errors

@@ -1,12 +1,24 @@
 //! What an experiment is: who takes part, which variants there are, how traffic and evaluation run.
 
 pub mod assign;
+pub mod metric;
+pub mod standing;
 
 use http::header::HeaderName;
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::chat::request::Tool;
 use crate::stats::rule::Goal;
+
+pub use metric::Guardrail;
+pub use metric::Limit;
+pub use metric::METRICS;
+pub use metric::Metric;
+pub use standing::Standing;
+pub use standing::State;
+pub use standing::Status;
+pub use standing::Step;
 
 /// A checked definition, ready to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,16 +27,34 @@ pub struct Experiment {
     pub name: String,
     /// What the people who wrote it want to know; shown in reports.
     pub question: String,
+    /// What assignment and sampling are hashed with; the name, unless the file says another.
+    pub salt: String,
+    /// What the file says of its life; see [`Standing`] for what has become of it.
+    pub intent: Status,
+    /// How things stand now: nothing but the file's word until the life cycle is known.
+    pub standing: Standing,
     /// Which requests take part; every condition has to hold.
     pub matches: Match,
+    /// The slice of units it shares with others; none is all of them.
+    pub layer: Option<Layer>,
     /// What is randomized and stays on its variant.
     pub unit: Unit,
     /// The incumbent; its `name` is `control`.
     pub control: Variant,
     /// The challengers, one to four, in the order of the file.
     pub candidates: Vec<Candidate>,
+    /// The rising shares that every candidate's split goes through; empty for a fixed split.
+    pub ramp: Vec<Share>,
+    /// What has to hold before the next step of the ramp.
+    pub step: Step,
     /// Share of requests that make a pair.
     pub shadow: Share,
+    /// Share of pairs for which control is asked twice, to measure the noise.
+    pub again: Share,
+    /// The most that copies may cost in a day (UTC), dollars; `None` is no limit.
+    pub shadow_daily_usd: Option<f64>,
+    /// What must not get worse.
+    pub guardrails: Vec<Guardrail>,
     /// How pairs are scored.
     pub evaluate: Evaluate,
     /// When the evidence is enough, and for what.
@@ -32,12 +62,30 @@ pub struct Experiment {
 }
 
 /// The conditions under which a request takes part.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Match {
     /// The route (or plain model name) the application asked for.
     pub route: Option<String>,
     /// Headers that must be there with exactly this value.
     pub headers: Vec<(HeaderName, String)>,
+    /// JSON pointers into the request's body, and the value that must be there.
+    pub fields: Vec<(String, Value)>,
+    /// Tenants that take part, by the first 16 hex digits that `understudy explain` shows; empty
+    /// for all.
+    pub tenants: Vec<String>,
+    /// Share of units that take part.
+    pub share: Share,
+}
+
+/// A slice of a layer: experiments with slices that do not overlap never share a unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// Its name, with which units are hashed.
+    pub name: String,
+    /// Where the slice begins.
+    pub from: Share,
+    /// Where it ends.
+    pub to: Share,
 }
 
 /// What is randomized.
@@ -60,6 +108,21 @@ pub struct Variant {
     pub target: Target,
     /// RFC 7396 merge patch laid over the request body; empty changes nothing.
     pub patch: Map<String, Value>,
+    /// What becomes of the system prompt; `None` leaves it.
+    pub system: Option<SystemChange>,
+    /// The tools that take the place of the request's; `None` leaves them.
+    pub tools: Option<Vec<Tool>>,
+}
+
+/// What a variant does with the system prompt, whatever the dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SystemChange {
+    /// This takes the place of every system prompt.
+    Replace(String),
+    /// This comes before it, as a paragraph of its own.
+    Prepend(String),
+    /// This comes after it, as a paragraph of its own.
+    Append(String),
 }
 
 /// A challenger and the share of units that get its answers live.
@@ -98,6 +161,18 @@ impl std::fmt::Display for Target {
 /// A share of traffic in parts per million, so that files, hashes and pods agree exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share(u32);
+
+impl Default for Match {
+    fn default() -> Self {
+        Self {
+            route: None,
+            headers: Vec::new(),
+            fields: Vec::new(),
+            tenants: Vec::new(),
+            share: Share::ALL,
+        }
+    }
+}
 
 impl Share {
     /// Nothing.
@@ -169,5 +244,19 @@ impl Experiment {
     /// The variant of that name.
     pub fn variant(&self, name: &str) -> Option<&Variant> {
         self.variants().find(|variant| variant.name == name)
+    }
+
+    /// The share of units that get this candidate's answer as things stand.
+    pub fn split(&self, candidate: &Candidate) -> Share {
+        if self.standing.halted.contains(&candidate.variant.name) {
+            return Share::NONE;
+        }
+        let step = self.standing.step.checked_sub(1).and_then(|step| self.ramp.get(step));
+        step.copied().unwrap_or(candidate.split)
+    }
+
+    /// Whether requests take part.
+    pub fn is_running(&self) -> bool {
+        self.standing.state == State::Running
     }
 }

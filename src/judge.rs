@@ -15,7 +15,6 @@ use tokio::sync::mpsc;
 use crate::board::Board;
 use crate::chat::Answer;
 use crate::chat::DialectName;
-use crate::config::Config;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -33,10 +32,12 @@ use crate::price;
 use crate::recorder::JudgeJob;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
+use crate::scene;
+use crate::scene::Scene;
+use crate::scene::Scenes;
 use crate::stats::Score;
 use crate::store::Store;
 use crate::upstream::Call;
-use crate::upstream::Upstream;
 use crate::upstream::outgoing::Outgoing;
 use crate::wire;
 use crate::wire::InPath;
@@ -48,10 +49,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from
 
 /// What judging needs.
 pub struct Judge {
-    /// The definitions.
-    pub config: Arc<Config>,
-    /// The way out.
-    pub upstream: Arc<Upstream>,
+    /// The definitions, and the way out.
+    pub scenes: Scenes,
     /// Where the pairs are.
     pub store: Store,
     /// Where scores go.
@@ -80,7 +79,8 @@ struct Reply {
 impl Judge {
     /// Scores pairs, a bounded number at once, until the queue closes.
     pub async fn run(self: Arc<Self>, mut jobs: mpsc::Receiver<JudgeJob>) {
-        let slots = Arc::new(Semaphore::new(self.config.limits.judge_concurrency));
+        let slots =
+            Arc::new(Semaphore::new(scene::now(&self.scenes).config.limits.judge_concurrency));
         while let Some((id, experiment, candidate)) = jobs.recv().await {
             let Ok(slot) = slots.clone().acquire_owned().await else { return };
             let judge = self.clone();
@@ -105,7 +105,8 @@ impl Judge {
 
     /// `None` leaves the pair waiting: it is met again after a restart.
     async fn score(&self, id: PairId, experiment: &str, candidate: &str) -> Option<Scored> {
-        let experiment = self.config.experiments.iter().find(|e| e.name == experiment)?;
+        let scene = scene::now(&self.scenes);
+        let experiment = scene.config.experiments.iter().find(|e| e.name == experiment)?;
         let (store, name) = (self.store.clone(), candidate.to_owned());
         let read = tokio::task::spawn_blocking(move || {
             let intent = store.intent(id)?;
@@ -200,19 +201,20 @@ impl Judge {
         question: &prompt::Question<'_>,
         logprobs: bool,
     ) -> Result<Answer> {
-        let provider = self.config.providers.get(&target.provider);
+        let Scene { config, upstream } = &*scene::now(&self.scenes);
+        let provider = config.providers.get(&target.provider);
         let unknown = || Error::new(Kind::Config, format!("the judge's provider {target} is gone"));
         let provider = provider.ok_or_else(unknown)?;
         let spoken = provider.dialect_for(DialectName::OpenAi).ok_or_else(unknown)?;
         let dialect = spoken.dialect();
         let prompt = prompt::write(&target.model, question, logprobs);
         let body = wire::write_prompt(dialect, &prompt, &provider.quirks)?;
-        let (headers, timeouts) = (HeaderMap::new(), self.config.timeouts);
+        let (headers, timeouts) = (HeaderMap::new(), config.timeouts);
         let outgoing = Outgoing::new(dialect.name(), body, false);
         let call = Call { target, outgoing, headers: &headers, timeouts };
-        let opened = self.upstream.send_once(call).await?;
+        let opened = upstream.send_once(call).await?;
         let status = opened.status;
-        let limit = self.config.limits.max_answer_bytes;
+        let limit = config.limits.max_answer_bytes;
         let body = opened.collect(limit).await?;
         if !status.is_success() {
             let what = format!("{target} answered with status {}", status.as_u16());

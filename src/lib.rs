@@ -28,6 +28,7 @@ pub mod store;
 pub mod cache;
 pub mod library;
 pub mod upstream;
+pub mod scene;
 // Work.
 pub mod board;
 pub mod recorder;

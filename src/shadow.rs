@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use crate::chat::DialectName;
-use crate::config::Config;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -18,9 +17,11 @@ use crate::pair::Origin;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
 use crate::recorder::ShadowJob;
+use crate::scene;
+use crate::scene::Scene;
+use crate::scene::Scenes;
 use crate::store::Store;
 use crate::upstream::Call;
-use crate::upstream::Upstream;
 use crate::upstream::outgoing::Outgoing;
 use crate::upstream::pump::Account;
 use crate::upstream::pump::Ended;
@@ -31,10 +32,8 @@ use crate::wire::InPath;
 
 /// What shadow calls need; they share nothing with the application's own.
 pub struct Shadow {
-    /// The definitions.
-    pub config: Arc<Config>,
-    /// The way out.
-    pub upstream: Arc<Upstream>,
+    /// The definitions, and the way out.
+    pub scenes: Scenes,
     /// Where the requests to copy are.
     pub store: Store,
     /// Where answers go.
@@ -44,7 +43,8 @@ pub struct Shadow {
 impl Shadow {
     /// Works off jobs, a bounded number at once, until the queue closes.
     pub async fn run(self: Arc<Self>, mut jobs: mpsc::Receiver<ShadowJob>) {
-        let slots = Arc::new(Semaphore::new(self.config.limits.shadow_concurrency));
+        let slots =
+            Arc::new(Semaphore::new(scene::now(&self.scenes).config.limits.shadow_concurrency));
         while let Some(job) = jobs.recv().await {
             let Ok(slot) = slots.clone().acquire_owned().await else { return };
             let shadow = self.clone();
@@ -64,12 +64,13 @@ impl Shadow {
 
     async fn ask(&self, job: &ShadowJob) -> Record {
         let id = job.id;
-        let experiment = self.config.experiments.iter().find(|e| e.name == job.head.experiment);
+        let scene = scene::now(&self.scenes);
+        let experiment = scene.config.experiments.iter().find(|e| e.name == job.head.experiment);
         let variant = experiment.and_then(|experiment| experiment.variant(&job.variant));
         let Some(variant) = variant else {
             return Record::NoHalf { id, reason: "variant_gone" };
         };
-        match self.answer(job, variant).await {
+        match self.answer(&scene, job, variant).await {
             Ok((account, sent_to)) => half(job, account, sent_to),
             Err(error) => {
                 match error.kind {
@@ -90,7 +91,13 @@ impl Shadow {
         }
     }
 
-    async fn answer(&self, job: &ShadowJob, variant: &Variant) -> Result<(Account, String)> {
+    async fn answer(
+        &self,
+        scene: &Scene,
+        job: &ShadowJob,
+        variant: &Variant,
+    ) -> Result<(Account, String)> {
+        let config = &scene.config;
         let dialect =
             DialectName::parse(&job.head.dialect).unwrap_or(DialectName::OpenAi).dialect();
         let (store, id) = (self.store.clone(), job.id);
@@ -101,7 +108,7 @@ impl Shadow {
         let in_path = job.head.in_path.clone().map(|(model, stream)| InPath { model, stream });
         let request = dialect.read_head(intent.request, in_path)?;
         let patch = Some(&variant.patch).filter(|patch| !patch.is_empty());
-        let provider = self.config.providers.get(&variant.target.provider).ok_or_else(|| {
+        let provider = config.providers.get(&variant.target.provider).ok_or_else(|| {
             Error::new(Kind::Config, format!("the provider of {} is gone", variant.target))
         })?;
         let model = &variant.target.model;
@@ -111,9 +118,9 @@ impl Shadow {
         if let Some(credential) = job.credential.as_ref().filter(|c| usable(&c.provider)) {
             headers.insert(credential.name, credential.value.clone());
         }
-        let timeouts = self.config.timeouts;
+        let timeouts = config.timeouts;
         let call = Call { target: &variant.target, outgoing, headers: &headers, timeouts };
-        let opened = self.upstream.send_once(call).await?;
+        let opened = scene.upstream.send_once(call).await?;
         if !opened.status.is_success() {
             let status = opened.status.as_u16();
             let detail = format!("{} answered with status {status}", variant.target);
@@ -123,7 +130,7 @@ impl Shadow {
             dialect: opened.dialect.dialect(),
             way: Way::Untouched,
             is_stream: opened.is_event_stream(),
-            max_kept_bytes: self.config.limits.max_answer_bytes,
+            max_kept_bytes: config.limits.max_answer_bytes,
             must_finish: true,
         };
         let (done, account) = oneshot::channel();

@@ -20,6 +20,9 @@ use crate::experiment::Candidate;
 use crate::experiment::Experiment;
 use crate::experiment::Match;
 use crate::experiment::Share;
+use crate::experiment::Standing;
+use crate::experiment::Status;
+use crate::experiment::Step;
 use crate::experiment::Unit;
 use crate::experiment::Variant;
 
@@ -65,14 +68,24 @@ fn experiment(s: &mut Section<'_, '_, '_>, known: &mut Known) -> Option<Experime
         .zip(splits)
         .map(|(found, split)| Some(Candidate { variant: found.variant?, split }))
         .collect();
+    let name = name?;
     Some(Experiment {
-        name: name?,
+        salt: name.clone(),
+        name,
         question,
+        intent: Status::default(),
+        standing: Standing::default(),
         matches,
+        layer: None,
         unit,
         control: control?,
         candidates: candidates?,
+        ramp: Vec::new(),
+        step: Step::default(),
         shadow,
+        again: Share::NONE,
+        shadow_daily_usd: None,
+        guardrails: Vec::new(),
         evaluate,
         decide,
     })
@@ -107,7 +120,7 @@ fn matches(s: &mut Section<'_, '_, '_>, known: &Known) -> Match {
             check_route(s.reader, at, route, known);
         }
         let headers = s.find("headers").map(|node| headers(s.reader, node)).unwrap_or_default();
-        Match { route: route.or(model), headers }
+        Match { route: route.or(model), headers, ..Match::default() }
     });
     let found = found.unwrap_or_default();
     if found == Match::default() {
@@ -187,7 +200,7 @@ fn variant(
         let target = node.and_then(|node| settings::target(s.reader, node, &path, known));
         let path = s.path("patch");
         let patch = s.find("patch").map(|node| patch(s.reader, node, &path)).unwrap_or_default();
-        Some(Variant { name: name.to_owned(), target: target?, patch })
+        Some(Variant { name: name.to_owned(), target: target?, patch, system: None, tools: None })
     });
     found.flatten()
 }

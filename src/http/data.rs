@@ -24,6 +24,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -48,10 +49,25 @@ use crate::wire::endpoint::Endpoint;
 /// Longer request ids of clients are replaced by ours.
 const MAX_REQUEST_ID: usize = 128;
 
+/// The edge as one request meets it.
+#[derive(Clone)]
 struct Edge {
     front: Arc<Front>,
+    door: Arc<Door>,
+}
+
+/// What all requests come through.
+struct Door {
+    /// Shows who answers now.
+    fronts: watch::Receiver<Arc<Front>>,
     slots: Arc<Semaphore>,
     sockets: Sockets,
+}
+
+impl Door {
+    fn edge(self: &Arc<Self>) -> Edge {
+        Edge { front: self.fronts.borrow().clone(), door: self.clone() }
+    }
 }
 
 /// What a path asks for.
@@ -75,16 +91,16 @@ impl Asked<'_> {
 /// The data plane's service, and where it counts the sockets that come of it.
 ///
 /// No router: a path may begin with any provider's name, and each request would pay for one.
-pub fn service(front: Arc<Front>, sockets: Sockets) -> impl Serve {
-    let slots = Arc::new(Semaphore::new(front.config.limits.max_concurrency));
-    let edge = Arc::new(Edge { front, slots, sockets });
+pub fn service(fronts: watch::Receiver<Arc<Front>>, sockets: Sockets) -> impl Serve {
+    let slots = Semaphore::new(fronts.borrow().config.limits.max_concurrency);
+    let door = Arc::new(Door { fronts, slots: Arc::new(slots), sockets });
     service_fn(move |request| {
-        let edge = edge.clone();
+        let edge = door.edge();
         async move { Ok(handle(&edge, request).await) }
     })
 }
 
-async fn handle(edge: &Arc<Edge>, request: Request<hyper::body::Incoming>) -> Response {
+async fn handle(edge: &Edge, request: Request<hyper::body::Incoming>) -> Response {
     let arrived = Instant::now();
     let request_id = request_id(request.headers());
     let (mut parts, body) = request.into_parts();
@@ -121,7 +137,7 @@ async fn handle(edge: &Arc<Edge>, request: Request<hyper::body::Incoming>) -> Re
 impl Edge {
     /// A place among the open requests, if one is left.
     fn slot(&self) -> Result<Slot> {
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+        let Ok(slot) = self.door.slots.clone().try_acquire_owned() else {
             let most = self.front.config.limits.max_concurrency;
             let what = format!("{most} requests are open already, the most that is allowed");
             return Err(Error::new(Kind::Overloaded, what));

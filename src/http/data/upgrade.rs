@@ -10,8 +10,6 @@ mod event;
 mod memory;
 mod queue;
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::extract::ws::WebSocketUpgrade;
@@ -67,7 +65,7 @@ pub fn is_wanted(parts: &Parts) -> bool {
 /// # Errors
 /// Nothing at this path takes one, the handshake is wrong, or the provider is out of reach.
 pub async fn open(
-    edge: &Arc<Edge>,
+    edge: &Edge,
     parts: &mut Parts,
     request_id: String,
     arrived: Instant,
@@ -125,7 +123,7 @@ fn has_no_socket(status: StatusCode) -> bool {
 
 /// Answers the Responses API's events.
 async fn bridge(
-    edge: &Arc<Edge>,
+    edge: &Edge,
     parts: &mut Parts,
     mut incoming: Incoming,
     slot: Slot,
@@ -139,7 +137,7 @@ async fn bridge(
     let upgrade = upgrade.max_message_size(largest).max_frame_size(largest);
     let request_id = incoming.request_id.clone();
     without_handshake(&mut incoming.headers);
-    let (edge, open) = (edge.clone(), edge.sockets.enter());
+    let (edge, open) = (edge.clone(), edge.door.sockets.enter());
     let mut response = upgrade.on_upgrade(move |socket| async move {
         Bridge::new(edge, incoming).run(socket).await;
         drop((slot, open));
@@ -163,7 +161,7 @@ fn without_handshake(headers: &mut HeaderMap) {
 
 /// Joins the client's end with the provider's.
 fn join(
-    edge: &Arc<Edge>,
+    edge: &Edge,
     parts: &mut Parts,
     headers: HeaderMap,
     tunnel: Tunnel,
@@ -175,7 +173,7 @@ fn join(
         Error::new(Kind::BadRequest, what)
     })?;
     let limits = edge.front.config.limits;
-    let (sockets, open) = (edge.sockets.clone(), edge.sockets.enter());
+    let (sockets, open) = (edge.door.sockets.clone(), edge.door.sockets.enter());
     tokio::spawn(async move {
         let joined = async {
             // A client that does not wait for the answer to its handshake.

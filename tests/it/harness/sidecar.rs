@@ -23,6 +23,9 @@ use understudy::experiment::Evaluate;
 use understudy::experiment::Experiment;
 use understudy::experiment::Match;
 use understudy::experiment::Share;
+use understudy::experiment::Standing;
+use understudy::experiment::Status;
+use understudy::experiment::Step;
 use understudy::experiment::Target;
 use understudy::experiment::Unit;
 use understudy::experiment::Variant;
@@ -84,10 +87,21 @@ pub fn experiment(control: &str, candidate: &str, shadow: Share, split: Share) -
         name: name.to_owned(),
         target: target(at),
         patch: Map::new(),
+        system: None,
+        tools: None,
     };
     Experiment {
         name: "trial".to_owned(),
         question: String::new(),
+        salt: "trial".to_owned(),
+        intent: Status::Running,
+        standing: Standing::default(),
+        layer: None,
+        ramp: Vec::new(),
+        step: Step::default(),
+        again: Share::NONE,
+        shadow_daily_usd: None,
+        guardrails: Vec::new(),
         matches: Match::default(),
         unit: Unit::Conversation,
         control: variant("control", control),

@@ -4,7 +4,6 @@
 //! Requests on one lane (`stream_id`, or none) run one after another, those of different lanes side
 //! by side. A client that leaves ends its calls.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::CloseFrame;
@@ -45,7 +44,7 @@ const PING: Duration = Duration::from_secs(30);
 
 /// A socket in the Responses API's mode.
 pub struct Bridge {
-    edge: Arc<Edge>,
+    edge: Edge,
     head: Incoming,
     memory: Memory,
     queue: Queue,
@@ -79,7 +78,7 @@ enum End {
 
 impl Bridge {
     /// A socket that was opened with `head`, whose headers count for every request.
-    pub fn new(edge: Arc<Edge>, head: Incoming) -> Self {
+    pub fn new(edge: Edge, head: Incoming) -> Self {
         let (say, said) = mpsc::channel(MOST_UNSENT);
         let queue = Queue::new(edge.front.config.limits.max_request_bytes);
         Self {
@@ -97,7 +96,7 @@ impl Bridge {
 
     /// Serves the socket until it ends; what is still under way then is dropped.
     pub async fn run(mut self, mut socket: WebSocket) {
-        let sockets = self.edge.sockets.clone();
+        let sockets = self.edge.door.sockets.clone();
         let ended = tokio::select! {
             ended = self.serve(&mut socket) => ended,
             () = sockets.ended() => End::Close(close_code::AWAY, "the server is stopping"),
@@ -116,7 +115,7 @@ impl Bridge {
 
     async fn serve(&mut self, socket: &mut WebSocket) -> End {
         let limits = self.edge.front.config.limits;
-        let sockets = self.edge.sockets.clone();
+        let sockets = self.edge.door.sockets.clone();
         let life = sleep_until(Instant::now() + limits.socket_life);
         let mut life = std::pin::pin!(life);
         let pause = PING.min(limits.socket_idle);
@@ -233,6 +232,8 @@ impl Bridge {
     fn begin(&mut self) {
         while self.running.len() < MOST_RUNNING {
             let Some(create) = self.queue.next() else { return };
+            // A socket outlives configurations; each of its requests is made under the newest.
+            self.edge = self.edge.door.edge();
             let lane = create.lane.clone();
             if let Err(refusal) = self.ask(create) {
                 self.edge.count(DialectName::Responses, refusal.status);
@@ -346,7 +347,7 @@ impl Bridge {
 
 /// Asks and passes the answer on.
 async fn run(
-    edge: &Arc<Edge>,
+    edge: &Edge,
     incoming: Incoming,
     lane: Option<&str>,
     answer: Answer,
