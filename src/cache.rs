@@ -60,8 +60,17 @@ pub struct Wanted<'a> {
     pub now_ms: i64,
     /// Gives any number that differs from request to request; it draws one of several answers.
     pub draw: &'a (dyn Fn() -> u64 + Sync),
-    /// Whether a stored exchange can be given in the form that is asked for.
-    pub serves: &'a (dyn Fn(&Exchange) -> bool + Sync),
+    /// How a stored exchange fits the form that is asked for; `None` if it cannot be given in it.
+    pub fits: &'a (dyn Fn(&Exchange) -> Option<Fit> + Sync),
+}
+
+/// How well a stored exchange fits the form that is asked for, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fit {
+    /// These are the bytes.
+    AsItCame,
+    /// They are made of it.
+    Made,
 }
 
 /// What was found.
@@ -221,14 +230,17 @@ fn choose(row: &[Arc<Exchange>], wanted: Wanted<'_>, has_moved: &dyn Fn(&Head) -
     let is_lasting = |exchange: &&Arc<Exchange>, ttl: Duration| {
         rules.any_age || is_fresh(&exchange.head, wanted.now_ms, ttl)
     };
-    let is_wanted = |exchange: &&Arc<Exchange>| {
-        (rules.any_age || is_accepted(&exchange.head, rules, wanted.now_ms))
-            && (wanted.serves)(exchange)
+    let fit = |exchange: &Arc<Exchange>| {
+        let is_accepted = rules.any_age || is_accepted(&exchange.head, rules, wanted.now_ms);
+        is_accepted.then(|| (wanted.fits)(exchange)).flatten()
     };
     let fresh: Vec<_> = answers.iter().copied().filter(|one| is_lasting(one, rules.ttl)).collect();
     let current = |one: &&Arc<Exchange>| rules.any_age || !has_moved(&one.head);
     let current: Vec<_> = fresh.iter().copied().filter(current).collect();
-    let accepted: Vec<_> = current.iter().copied().filter(is_wanted).collect();
+    let accepted = current.iter().filter_map(|one| Some((fit(one)?, *one)));
+    let mut accepted: Vec<(Fit, &Arc<Exchange>)> = accepted.collect();
+    // Of two that differ only in form, the one that came in this form answers with its own bytes.
+    accepted.sort_by_key(|(fit, _)| *fit);
     // Who may not call the provider is served what there is.
     let samples = usize::try_from(rules.samples).unwrap_or(usize::MAX).max(1);
     let enough = if rules.only_if_cached { 1 } else { samples };
@@ -236,10 +248,10 @@ fn choose(row: &[Arc<Exchange>], wanted: Wanted<'_>, has_moved: &dyn Fn(&Head) -
         let drawn_from = accepted.len().min(samples);
         let draw = if drawn_from > 1 { (wanted.draw)() } else { 0 };
         let at = usize::try_from(draw % drawn_from.max(1) as u64).unwrap_or(0);
-        return accepted.get(at).map_or(Found::Nothing, |one| Found::Answer((*one).clone()));
+        return accepted.get(at).map_or(Found::Nothing, |(_, one)| Found::Answer((*one).clone()));
     }
     let failure = failures.into_iter().find(|one| is_lasting(one, rules.error_ttl));
-    if let Some(failure) = failure.filter(is_wanted) {
+    if let Some(failure) = failure.filter(|one| fit(one).is_some()) {
         return Found::Failure(failure.clone());
     }
     match () {

@@ -21,6 +21,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use understudy::cache::Cache;
+use understudy::cache::Fit;
 use understudy::cache::Found;
 use understudy::cache::Wanted;
 use understudy::chat::ChatEvent;
@@ -281,7 +282,7 @@ fn cache(c: &mut Criterion) {
         coalesce: true,
         any_tenant: false,
     };
-    let wanted = Wanted { rules: &rules, now_ms, draw: &|| 0, serves: &|_| true };
+    let wanted = Wanted { rules: &rules, now_ms, draw: &|| 0, fits: &|_| Some(Fit::AsItCame) };
     let mut group = c.benchmark_group("cache");
     for (name, cache) in [("hit in memory", &memory), ("hit on disk", &disk)] {
         group.bench_function(name, |b| {

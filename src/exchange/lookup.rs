@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::cache::Fit;
 use crate::cache::Found;
 use crate::cache::Wanted;
 use crate::error::Result;
@@ -65,13 +66,14 @@ impl Front {
             return looked;
         }
         let form = Form::of(incoming, request);
-        let serves = |stored: &Exchange| match form.serving(stored) {
+        let fits = |stored: &Exchange| match form.serving(stored)? {
+            Serving::AsItCame | Serving::WithoutUsage => Some(Fit::AsItCame),
+            Serving::Translated => Some(Fit::Made),
             // Who may not call the provider is served what there is.
-            Some(Serving::Lossy) => rules.only_if_cached,
-            serving => serving.is_some(),
+            Serving::Lossy => rules.only_if_cached.then_some(Fit::Made),
         };
         let draw = || draw(&incoming.request_id);
-        let wanted = Wanted { rules, now_ms, draw: &draw, serves: &serves };
+        let wanted = Wanted { rules, now_ms, draw: &draw, fits: &fits };
         let places = if rules.any_tenant { plan.targets.len() } else { 1 };
         for target in plan.targets.iter().take(places) {
             let key = plan.key(target);

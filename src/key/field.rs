@@ -99,10 +99,10 @@ pub const TENANT_HEADERS: &[(&str, &str)] =
 /// Those of `headers` that have a place in a table, in its order, each with its place.
 ///
 /// A request has fewer headers than tables have rows, so it is they that are gone through.
-pub fn in_order<'h>(
-    headers: &'h HeaderMap,
+pub fn in_order(
+    headers: &HeaderMap,
     place: impl Fn(&HeaderName) -> Option<usize>,
-) -> Vec<(usize, &'h HeaderName, &'h HeaderValue)> {
+) -> Vec<(usize, &HeaderName, &HeaderValue)> {
     let placed = headers.iter().filter_map(|(name, value)| Some((place(name)?, name, value)));
     let mut placed: Vec<_> = placed.collect();
     placed.sort_by_key(|(place, ..)| *place);

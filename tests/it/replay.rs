@@ -101,6 +101,32 @@ async fn a_miss_is_told_in_every_dialect_even_when_nothing_is_stored() {
     sidecar.stop().await;
 }
 
+/// The same question streamed and whole has one key, and each of its answers its own bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_recorded_in_both_forms_is_replayed_with_the_bytes_of_each() {
+    for first_streams in [false, true] {
+        let alpha = Provider::start().await;
+        let mut config = config(&[("alpha", &alpha)]);
+        config.cache.mode = CacheMode::Record;
+        let sidecar = Sidecar::start(config).await;
+        let mut recorded = Vec::new();
+        for stream in [first_streams, !first_streams] {
+            alpha.expect(match stream {
+                true => Answer::stream([vec![delta("a"), delta("b")], ending()].concat()),
+                false => Answer::saying("whole"),
+            });
+            recorded.push((stream, sidecar.ask(asking("alpha/m", "x", stream)).await.body));
+        }
+        let sidecar = sidecar.restart(|config| config.cache.mode = CacheMode::Replay).await;
+        for (stream, body) in recorded {
+            let replayed = sidecar.ask(asking("alpha/m", "x", stream)).await;
+            assert_eq!(replayed.body, body, "{}", replayed.text());
+        }
+        assert_eq!(alpha.calls().len(), 2);
+        sidecar.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_dialect_or_variant_is_told_as_such() {
     let alpha = Provider::start().await;
