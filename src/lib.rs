@@ -17,6 +17,8 @@ pub mod diff;
 pub mod key;
 pub mod cacheable;
 pub mod pair;
+pub mod vital;
+pub mod guard;
 pub mod price;
 pub mod tally;
 pub mod report;

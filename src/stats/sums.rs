@@ -1,0 +1,110 @@
+//! The summary of a measure in whole units, such as cost in nano-dollars: power sums, so that
+//! merging is exact.
+
+use serde::{Deserialize, Serialize};
+
+/// How many values there were, and the sums of their first two powers.
+///
+/// Integers only, so any order and grouping of additions and merges gives the same summary, bit
+/// for bit. Additions saturate; values of up to 10^12 units do not get there before 10^14 of them.
+///
+/// Written out, the wide sums are decimal strings, because few formats carry 128-bit integers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub struct Sums {
+    n: u64,
+    nonzero: u64,
+    sum: u128,
+    squares: u128,
+}
+
+/// What [`Sums`] say of the values they were made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moments {
+    /// How many there were.
+    pub n: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// Their variance, dividing by `n - 1`.
+    pub variance: f64,
+}
+
+impl Sums {
+    /// Takes one value in.
+    pub fn add(&mut self, units: u64) {
+        let wide = u128::from(units);
+        self.n = self.n.saturating_add(1);
+        self.nonzero = self.nonzero.saturating_add(u64::from(units > 0));
+        self.sum = self.sum.saturating_add(wide);
+        self.squares = self.squares.saturating_add(wide * wide);
+    }
+
+    /// Takes in every value of `other`, which must be values that `self` has not seen.
+    pub fn merge(&mut self, other: &Sums) {
+        self.n = self.n.saturating_add(other.n);
+        self.nonzero = self.nonzero.saturating_add(other.nonzero);
+        self.sum = self.sum.saturating_add(other.sum);
+        self.squares = self.squares.saturating_add(other.squares);
+    }
+
+    /// How many values there were.
+    pub fn n(&self) -> u64 {
+        self.n
+    }
+
+    /// How many of them were not zero.
+    pub fn nonzero(&self) -> u64 {
+        self.nonzero
+    }
+
+    /// The mean of the values; `None` without any.
+    pub fn mean(&self) -> Option<f64> {
+        (self.n > 0).then(|| self.sum as f64 / self.n as f64)
+    }
+
+    /// Mean and variance; `None` below two values.
+    pub fn moments(&self) -> Option<Moments> {
+        let n = self.n as f64;
+        let mean = self.mean()?;
+        let exact = u128::from(self.n)
+            .checked_mul(self.squares)
+            .zip(self.sum.checked_mul(self.sum))
+            .and_then(|(left, right)| left.checked_sub(right));
+        // Where the products overflow there are so many values that rounding is forgiven.
+        let rounded = || (n * self.squares as f64 - (self.sum as f64).powi(2)).max(0.0);
+        let spread = exact.map_or_else(rounded, |spread| spread as f64);
+        (self.n > 1).then(|| Moments { n, mean, variance: spread / (n * (n - 1.0)) })
+    }
+}
+
+/// [`Sums`] as they are written: nothing that some format cannot carry.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    n: u64,
+    nonzero: u64,
+    sum: String,
+    squares: String,
+}
+
+impl From<Sums> for Written {
+    fn from(sums: Sums) -> Written {
+        let Sums { n, nonzero, sum, squares } = sums;
+        Written { n, nonzero, sum: sum.to_string(), squares: squares.to_string() }
+    }
+}
+
+impl TryFrom<Written> for Sums {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Sums, String> {
+        let wide = |digits: &str| digits.parse::<u128>().map_err(|error| error.to_string());
+        let (sum, squares) = (wide(&written.sum)?, wide(&written.squares)?);
+        let Written { n, nonzero, .. } = written;
+        // Whole units: no value is between zero and one, so no square is less than its value.
+        if nonzero > n || sum < u128::from(nonzero) || squares < sum || (nonzero == 0 && sum > 0) {
+            return Err("the sums of a summary contradict its counts".to_owned());
+        }
+        Ok(Sums { n, nonzero, sum, squares })
+    }
+}

@@ -1,0 +1,228 @@
+//! What a finished live answer says of the variant that gave it, and the sum of what all have said.
+
+mod schema;
+
+use serde::Deserialize;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::chat::Answer;
+use crate::chat::Choice;
+use crate::chat::Stop;
+use crate::chat::ToolCall;
+use crate::chat::Usage;
+use crate::chat::request::Format;
+use crate::chat::request::Request;
+use crate::chat::request::Tool;
+use crate::compare::Comparator;
+use crate::experiment::Metric;
+use crate::stats::Histogram;
+use crate::stats::Rate;
+use crate::stats::Sums;
+
+/// What one request says of its variant: one whose answer came from the provider while somebody
+/// waited for it, not from a cache, another's call or a copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// There is no whole answer; what follows on its content then means nothing.
+    pub failed: bool,
+    /// The model declined.
+    pub refused: bool,
+    /// There is neither a word nor a call in it.
+    pub empty: bool,
+    /// It stopped at the limit of tokens.
+    pub truncated: bool,
+    /// It is not of the shape that was asked for; `None` if none was.
+    pub schema_invalid: Option<bool>,
+    /// A call is to no tool of the request, or with arguments that the tool does not take; `None`
+    /// without calls.
+    pub tool_invalid: Option<bool>,
+    /// Microseconds until the first piece of the body, if there was one.
+    pub first_us: Option<u64>,
+    /// Microseconds until the end, or until it was given up.
+    pub took_us: Option<u64>,
+    /// Tokens in and out, if the provider said.
+    pub tokens: Option<u64>,
+    /// Price in billionths of a dollar, if it is known.
+    pub cost_nano_usd: Option<u64>,
+}
+
+impl Sample {
+    /// Of a request that came to nothing, after so long.
+    pub fn failure(took_us: u64) -> Sample {
+        Sample { failed: true, took_us: Some(took_us), ..Sample::default() }
+    }
+
+    /// Of an answer to `request`, which is the one that was sent: the shape and the tools that
+    /// count are the variant's own. Without it nothing is said of either.
+    pub fn of(
+        request: Option<&Request>,
+        answer: &Answer,
+        first_us: u64,
+        took_us: u64,
+        cost_nano_usd: Option<u64>,
+    ) -> Sample {
+        let tokens = answer.usage.as_ref().and_then(tokens);
+        let costs = Sample { took_us: Some(took_us), tokens, cost_nano_usd, ..Sample::default() };
+        if !answer.is_whole() {
+            return Sample { failed: true, ..costs };
+        }
+        Sample {
+            refused: Comparator::Refusal.equal(answer, answer),
+            empty: answer.embeddings.is_empty() && answer.choices.iter().all(is_empty),
+            truncated: answer.choices.iter().any(|choice| choice.stop == Some(Stop::Length)),
+            schema_invalid: request.and_then(|request| misshapen(request, answer)),
+            tool_invalid: request.and_then(|request| miscalled(request, answer)),
+            first_us: Some(first_us),
+            ..costs
+        }
+    }
+}
+
+/// The sum of what the answers of one variant have said.
+///
+/// Counts only, so any order and grouping of additions and merges gives the same, bit for bit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vitals {
+    errors: Rate,
+    refusals: Rate,
+    empty: Rate,
+    truncated: Rate,
+    schema_invalid: Rate,
+    tool_invalid: Rate,
+    first_us: Histogram,
+    took_us: Histogram,
+    tokens: Sums,
+    cost_nano_usd: Sums,
+}
+
+/// What [`Vitals`] know of one metric.
+#[derive(Clone, Copy, Debug)]
+pub enum Measure<'a> {
+    /// How often.
+    Rate(Rate),
+    /// Sums in a unit of which so many make one of the metric's.
+    Mean(&'a Sums, f64),
+    /// Microseconds, and the quantile that counts.
+    Time(&'a Histogram, f64),
+}
+
+impl Vitals {
+    /// Takes one answer in. A request that failed counts as an error and for how long it took and
+    /// what it cost; the shares of refusals and the like are of answers.
+    pub fn add(&mut self, sample: &Sample) {
+        self.errors.add(sample.failed);
+        if !sample.failed {
+            self.refusals.add(sample.refused);
+            self.empty.add(sample.empty);
+            self.truncated.add(sample.truncated);
+            sample.schema_invalid.into_iter().for_each(|is| self.schema_invalid.add(is));
+            sample.tool_invalid.into_iter().for_each(|is| self.tool_invalid.add(is));
+            sample.first_us.into_iter().for_each(|us| self.first_us.add(us));
+        }
+        sample.took_us.into_iter().for_each(|us| self.took_us.add(us));
+        sample.tokens.into_iter().for_each(|tokens| self.tokens.add(tokens));
+        sample.cost_nano_usd.into_iter().for_each(|cost| self.cost_nano_usd.add(cost));
+    }
+
+    /// Takes in every answer of `other`, which must be answers that `self` has not seen.
+    pub fn merge(&mut self, other: &Vitals) {
+        self.errors.merge(&other.errors);
+        self.refusals.merge(&other.refusals);
+        self.empty.merge(&other.empty);
+        self.truncated.merge(&other.truncated);
+        self.schema_invalid.merge(&other.schema_invalid);
+        self.tool_invalid.merge(&other.tool_invalid);
+        self.first_us.merge(&other.first_us);
+        self.took_us.merge(&other.took_us);
+        self.tokens.merge(&other.tokens);
+        self.cost_nano_usd.merge(&other.cost_nano_usd);
+    }
+
+    /// How many requests were taken in.
+    pub fn requests(&self) -> u64 {
+        self.errors.of
+    }
+
+    /// What is known of one metric.
+    pub fn measure(&self, metric: Metric) -> Measure<'_> {
+        match metric {
+            Metric::CostPerRequest => Measure::Mean(&self.cost_nano_usd, 1e9),
+            Metric::EmptyRate => Measure::Rate(self.empty),
+            Metric::ErrorRate => Measure::Rate(self.errors),
+            Metric::Latency(percent) => Measure::Time(&self.took_us, f64::from(percent) / 100.0),
+            Metric::RefusalRate => Measure::Rate(self.refusals),
+            Metric::SchemaInvalidRate => Measure::Rate(self.schema_invalid),
+            Metric::TokensPerRequest => Measure::Mean(&self.tokens, 1.0),
+            Metric::ToolInvalidRate => Measure::Rate(self.tool_invalid),
+            Metric::TruncatedRate => Measure::Rate(self.truncated),
+            Metric::Ttft(percent) => Measure::Time(&self.first_us, f64::from(percent) / 100.0),
+        }
+    }
+}
+
+impl Measure<'_> {
+    /// How many answers it is of.
+    pub fn n(&self) -> u64 {
+        match self {
+            Measure::Rate(rate) => rate.of,
+            Measure::Mean(sums, _) => sums.n(),
+            Measure::Time(times, _) => times.n(),
+        }
+    }
+
+    /// The estimate in the unit of the metric: a share, dollars, tokens or seconds.
+    pub fn estimate(&self) -> Option<f64> {
+        match self {
+            Measure::Rate(rate) => rate.share(),
+            Measure::Mean(sums, unit) => sums.mean().map(|mean| mean / unit),
+            Measure::Time(times, p) => times.quantile(*p).map(|us| us / 1e6),
+        }
+    }
+}
+
+fn tokens(usage: &Usage) -> Option<u64> {
+    let sum = usage.input_tokens.zip(usage.output_tokens).map(|(i, o)| i.saturating_add(o));
+    sum.or(usage.total_tokens)
+}
+
+fn is_empty(choice: &Choice) -> bool {
+    choice.said().trim().is_empty() && choice.tool_calls.is_empty() && choice.media.is_empty()
+}
+
+/// Whether any choice is not of the shape asked for. A choice that only calls tools is a step on
+/// the way, of which no shape is asked.
+fn misshapen(request: &Request, answer: &Answer) -> Option<bool> {
+    let fits = |text: &str| {
+        let value: Option<Value> = serde_json::from_str(text).ok();
+        match (&request.format, value) {
+            (Some(Format::Schema { schema, .. }), Some(value)) => schema::accepts(schema, &value),
+            (_, value) => value.is_some_and(|value| value.is_object()),
+        }
+    };
+    let is_asked = matches!(&request.format, Some(Format::Json | Format::Schema { .. }));
+    let is_step = |choice: &&Choice| choice.text.trim().is_empty() && !choice.tool_calls.is_empty();
+    let mut shaped = answer.choices.iter().filter(|choice| !is_step(choice)).peekable();
+    (is_asked && shaped.peek().is_some()).then(|| shaped.any(|choice| !fits(&choice.text)))
+}
+
+/// Whether any call is not one that the request's tools allow.
+fn miscalled(request: &Request, answer: &Answer) -> Option<bool> {
+    let mut calls = answer.choices.iter().flat_map(|choice| &choice.tool_calls).peekable();
+    calls.peek().is_some().then(|| calls.any(|call| !is_allowed(request, call)))
+}
+
+fn is_allowed(request: &Request, call: &ToolCall) -> bool {
+    let Some(arguments) = call.arguments_json().filter(Value::is_object) else { return false };
+    let asked = request.tools.iter().find_map(|tool| match tool {
+        Tool::Function { name, parameters, .. } if *name == call.name => Some(parameters),
+        Tool::Function { .. } | Tool::Own(_) => None,
+    });
+    match asked {
+        Some(Some(parameters)) => schema::accepts(parameters, &arguments),
+        Some(None) => true,
+        // The names of a provider's own tools are known to nobody else.
+        None => request.tools.iter().any(|tool| matches!(tool, Tool::Own(_))),
+    }
+}
