@@ -2,6 +2,7 @@
 
 pub mod assign;
 pub mod metric;
+pub mod ramp;
 pub mod standing;
 
 use http::header::HeaderName;
