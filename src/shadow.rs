@@ -43,8 +43,7 @@ pub struct Shadow {
 impl Shadow {
     /// Works off jobs, a bounded number at once, until the queue closes.
     pub async fn run(self: Arc<Self>, mut jobs: mpsc::Receiver<ShadowJob>) {
-        let slots =
-            Arc::new(Semaphore::new(scene::now(&self.scenes).config.limits.shadow_concurrency));
+        let slots = Arc::new(Semaphore::new(scene::now(&self.scenes).config.shadowing.concurrency));
         while let Some(job) = jobs.recv().await {
             let Ok(slot) = slots.clone().acquire_owned().await else { return };
             let shadow = self.clone();

@@ -109,6 +109,11 @@ fn endpoint(s: &mut Section<'_, '_, '_>, name: &str, outside: Outside<'_>) -> Pr
             provider.auth = Auth::Bearer;
         }
     }
+    if let Some(node) = s.find("shadow_api_keys") {
+        s.reader.hide(node);
+        let path = s.path("shadow_api_keys");
+        provider.shadow_keys = credential::read(s.reader, node, &path, outside);
+    }
     provider.auth = auth.unwrap_or(provider.auth);
     if let Some(region) = place::region(s, row, outside.env, &provider) {
         provider.signing = place::signing(Some(region), outside.env);

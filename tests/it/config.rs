@@ -200,7 +200,7 @@ fn every_key_of_the_configuration_arrives() {
     assert_eq!(allowed, [Some(false), Some(true), Some(true)]);
     let limits = config.limits;
     assert_eq!((limits.max_request_bytes, limits.max_answer_bytes), (1_000_000, 8 << 20));
-    assert_eq!((limits.max_concurrency, limits.shadow_concurrency), (10, 11));
+    assert_eq!((limits.max_concurrency, config.shadowing.concurrency), (10, 11));
     assert_eq!((limits.shadow_queue, limits.judge_concurrency), (12, 13));
     assert_eq!((limits.recorder_queue, limits.drain), (14, Duration::ZERO));
 }
