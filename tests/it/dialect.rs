@@ -58,7 +58,7 @@ fn only_the_models_name_changes_on_the_way_up() {
         let head = dialect.read_head(Bytes::from_static(body.as_bytes()), None).unwrap();
         let write = |model: &str| {
             let to = Recipient { model, quirks: &Quirks::NONE };
-            wire::rewrite(&head, dialect, dialect, &to, None).unwrap().body
+            wire::rewrite(&head, dialect, dialect, &to).unwrap().body
         };
         assert_eq!(write("b/c"), renamed);
         assert_eq!(write("a"), body, "an unchanged name leaves every byte");
