@@ -20,6 +20,7 @@ mod evaluation;
 mod rival;
 mod definition;
 mod load;
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

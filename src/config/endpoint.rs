@@ -30,7 +30,7 @@ use crate::provider::table::PROVIDERS;
 const RESERVED: &[&str] = &["v1", "v1beta"];
 
 /// Ways to pay that need no more than a word.
-const AUTHS: &[(&str, Auth<&'static str>)] =
+pub const AUTHS: &[(&str, Auth<&'static str>)] =
     &[("bearer", Auth::Bearer), ("none", Auth::None), ("sigv4", Auth::SigV4)];
 
 /// Headers that follow from the request or belong to the connection.

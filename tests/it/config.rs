@@ -30,7 +30,7 @@ use understudy::experiment::Unit;
 use understudy::stats::rule::Goal;
 
 /// Every key there is, once, in a configuration without mistakes.
-const CONFIG: &str = r#"
+pub const CONFIG: &str = r#"
 listen: 127.0.0.1:5100
 admin: 127.0.0.1:5101
 data_dir: ./somewhere
@@ -74,7 +74,7 @@ shadow: { rate: 20, daily_usd: 7.5, header: true }
 "#;
 
 /// Every key there is, once, in an experiment without mistakes.
-const EXPERIMENT: &str = r#"
+pub const EXPERIMENT: &str = r#"
 experiment: helpdesk-upgrade
 question: Is the new model as good for the help desk?
 status: draft
