@@ -86,7 +86,7 @@ impl App {
         let limits = config.limits;
         let (stage, scenes) = watch::channel(scene.clone());
         // The recorder hands over a batch at once, before the idle places can take any of it.
-        let shadow_queue = limits.shadow_queue + limits.shadow_concurrency;
+        let shadow_queue = limits.shadow_queue + config.shadowing.concurrency;
         let (shadow, shadow_jobs) = mpsc::channel(shadow_queue);
         let (judge, judge_jobs) = mpsc::channel(JUDGE_QUEUE);
         let (recorder, writer) = recorder::recorder(recorder::Parts {

@@ -12,9 +12,15 @@ mod place;
 mod endpoint;
 mod settings;
 mod cache;
+mod enrolment;
+mod variant;
+mod traffic;
+mod guardrail;
 mod evaluation;
+mod rival;
 mod definition;
 mod load;
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,6 +31,7 @@ use http::HeaderName;
 
 use crate::cacheable::Choices;
 use crate::experiment::Experiment;
+use crate::experiment::Share;
 use crate::experiment::Target;
 
 pub use load::is_experiment;
@@ -58,6 +65,10 @@ pub struct Config {
     pub vary: Vec<HeaderName>,
     /// Sizes that keep memory bounded.
     pub limits: Limits,
+    /// What copies of requests may take.
+    pub shadowing: Shadowing,
+    /// Share of units that take part in no experiment.
+    pub holdout: Share,
     /// In the order of the files.
     pub experiments: Vec<Experiment>,
 }
@@ -184,8 +195,6 @@ pub struct Limits {
     pub max_answer_bytes: usize,
     /// Requests open at once on the data plane; more are answered 503.
     pub max_concurrency: usize,
-    /// Shadow calls under way at once.
-    pub shadow_concurrency: usize,
     /// Shadow calls waiting; more are dropped and counted.
     pub shadow_queue: usize,
     /// Judge calls under way at once.
@@ -206,7 +215,6 @@ impl Default for Limits {
             max_request_bytes: 32 << 20,
             max_answer_bytes: 16 << 20,
             max_concurrency: 1024,
-            shadow_concurrency: 32,
             shadow_queue: 1024,
             judge_concurrency: 16,
             recorder_queue: 4096,
@@ -214,5 +222,25 @@ impl Default for Limits {
             socket_idle: Duration::from_secs(900),
             drain: Duration::from_secs(25),
         }
+    }
+}
+
+/// What copies of requests may take, whatever the experiment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shadowing {
+    /// Copies under way at once.
+    pub concurrency: usize,
+    /// Copies begun in a second; `None` is no limit.
+    pub rate: Option<f64>,
+    /// The most that the copies of all experiments may cost in a day (UTC), dollars; `None` is no
+    /// limit.
+    pub daily_usd: Option<f64>,
+    /// Whether copies carry a header that marks them as such.
+    pub header: bool,
+}
+
+impl Default for Shadowing {
+    fn default() -> Self {
+        Self { concurrency: 32, rate: None, daily_usd: None, header: false }
     }
 }

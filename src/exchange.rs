@@ -205,12 +205,11 @@ impl Front {
         request: ChatRequest,
         incoming: Incoming,
     ) -> Ask {
-        let variant = plan.enrolled.map(|(_, variant)| variant);
         Ask {
             request,
             read: plan.request.clone(),
             targets: plan.targets.clone(),
-            variant: variant.map(|variant| (variant.target.clone(), variant.patch.clone())),
+            variant: plan.enrolled.map(|(_, variant)| variant.clone()),
             keys: plan.targets.iter().map(|target| plan.key(target)).collect(),
             credential_for: plan.credential_for.clone(),
             incoming,

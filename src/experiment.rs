@@ -1,6 +1,7 @@
 //! What an experiment is: who takes part, which variants there are, how traffic and evaluation run.
 
 pub mod assign;
+mod change;
 pub mod metric;
 pub mod ramp;
 pub mod standing;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use serde_json::Map;
 use serde_json::Value;
 
 use crate::cacheable;
@@ -236,11 +235,11 @@ impl Plan<'_> {
     ///
     /// The variant counts, and so does what it changes: two variants never share an answer.
     pub fn key(&self, target: &Target) -> CacheKey {
-        let patch = self.patch(target).map(|patch| Value::Object(patch.clone()).to_string());
-        let patch = patch.as_deref().unwrap_or_default();
+        let changes = self.variant(target).map(Variant::changes).unwrap_or_default();
         let variant = self
             .enrolled
-            .map(|(experiment, variant)| [experiment.name.as_str(), variant.name.as_str(), patch]);
+            .map(|(experiment, variant)| [&experiment.name, &variant.name, &changes])
+            .map(|variant| variant.map(String::as_str));
         let sent = |is_account: bool| -> Vec<(&str, &[u8])> {
             let sent = self.headers_for(target).filter(|sent| sent.is_account == is_account);
             sent.map(|sent| (sent.name.as_str(), sent.value.as_bytes())).collect()
@@ -271,10 +270,10 @@ impl Plan<'_> {
         self.reach != Reach::SameForm && key::left_out(self.dialect, head).stream_usage
     }
 
-    /// What is laid over the request for `target`: the variant's changes, for its own target only.
-    pub fn patch(&self, target: &Target) -> Option<&Map<String, Value>> {
+    /// The variant whose changes are made for `target`: its own and no other.
+    pub fn variant(&self, target: &Target) -> Option<&Variant> {
         let (_, variant) = self.enrolled?;
-        (variant.target == *target && !variant.patch.is_empty()).then_some(&variant.patch)
+        (variant.target == *target).then_some(variant)
     }
 
     /// `experiment=variant`, if the request takes part in one.

@@ -43,8 +43,7 @@ pub struct Shadow {
 impl Shadow {
     /// Works off jobs, a bounded number at once, until the queue closes.
     pub async fn run(self: Arc<Self>, mut jobs: mpsc::Receiver<ShadowJob>) {
-        let slots =
-            Arc::new(Semaphore::new(scene::now(&self.scenes).config.limits.shadow_concurrency));
+        let slots = Arc::new(Semaphore::new(scene::now(&self.scenes).config.shadowing.concurrency));
         while let Some(job) = jobs.recv().await {
             let Ok(slot) = slots.clone().acquire_owned().await else { return };
             let shadow = self.clone();
@@ -107,12 +106,11 @@ impl Shadow {
         })?;
         let in_path = job.head.in_path.clone().map(|(model, stream)| InPath { model, stream });
         let request = dialect.read_head(intent.request, in_path)?;
-        let patch = Some(&variant.patch).filter(|patch| !patch.is_empty());
         let provider = config.providers.get(&variant.target.provider).ok_or_else(|| {
             Error::new(Kind::Config, format!("the provider of {} is gone", variant.target))
         })?;
         let model = &variant.target.model;
-        let outgoing = Outgoing::write(&request, dialect, provider, model, patch, true)?;
+        let outgoing = Outgoing::write(&request, dialect, provider, model, Some(variant), true)?;
         let mut headers = HeaderMap::new();
         let usable = |provider: &str| provider == variant.target.provider;
         if let Some(credential) = job.credential.as_ref().filter(|c| usable(&c.provider)) {

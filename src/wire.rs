@@ -26,8 +26,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::Map;
-use serde_json::Value;
 
 use crate::chat::Answer;
 use crate::chat::ChatEvent;
@@ -297,9 +295,9 @@ pub fn write_prompt(
     dialect.write(&request, &to).map(|written| written.body)
 }
 
-/// The request as `to` is to receive it, in its provider's dialect, with `patch` laid over it.
+/// The request as `to` is to receive it, in its provider's dialect.
 ///
-/// In the same dialect and without a patch every byte but the model's name stays as it came.
+/// In the same dialect every byte but the model's name stays as it came.
 ///
 /// # Errors
 /// It cannot be read, or asks for what the other dialect does not have.
@@ -308,18 +306,12 @@ pub fn rewrite(
     from: &dyn Dialect,
     into: &dyn Dialect,
     to: &Recipient<'_>,
-    patch: Option<&Map<String, Value>>,
 ) -> Result<Written, Error> {
     // Seals of other makers, which an earlier answer carried, are noise to the dialect's own maker.
-    let mut written = if from.name() == into.name() && !seal::is_in(&head.body) {
-        Written { body: from.rename(head, to.model), losses: Losses::default() }
-    } else {
-        into.write(&from.read(head)?, to)?
-    };
-    if let Some(patch) = patch {
-        written.body = json::patch(&written.body, patch)?;
+    if from.name() == into.name() && !seal::is_in(&head.body) {
+        return Ok(Written { body: from.rename(head, to.model), losses: Losses::default() });
     }
-    Ok(written)
+    into.write(&from.read(head)?, to)
 }
 
 /// Bytes as text; what is not UTF-8 in them is replaced.

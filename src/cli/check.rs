@@ -19,10 +19,34 @@ pub struct Args {
     /// Print the problems as JSON
     #[arg(long)]
     json: bool,
+    /// Print the JSON Schema of a file, for editors
+    #[arg(long, value_name = "OF", num_args = 0..=1, default_missing_value = "experiment")]
+    #[arg(conflicts_with_all = ["files", "json"])]
+    schema: Option<Described>,
+}
+
+/// What has a schema.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Described {
+    Experiment,
+    Config,
 }
 
 /// Exit code 2 if anything is wrong, 0 with warnings or without.
 pub fn run(args: &Args) -> ExitCode {
+    if let Some(of) = args.schema {
+        let schema = match of {
+            Described::Experiment => config::schema::experiment(),
+            Described::Config => config::schema::settings(),
+        };
+        return match say_json(&schema) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&error.to_string());
+                ExitCode::FAILURE
+            }
+        };
+    }
     let mut paths = args.files.clone();
     if paths.is_empty() {
         let usual = ["understudy.yaml", "experiments"].map(PathBuf::from);

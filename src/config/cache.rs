@@ -14,7 +14,7 @@ use crate::cacheable::CLASSES;
 use crate::cacheable::Choices;
 use crate::cacheable::directive::MAX_SAMPLES;
 
-const MODES: &[(&str, CacheMode)] = &[
+pub const MODES: &[(&str, CacheMode)] = &[
     ("on", CacheMode::On),
     ("off", CacheMode::Off),
     ("record", CacheMode::Record),

@@ -30,7 +30,7 @@ use crate::provider::table::PROVIDERS;
 const RESERVED: &[&str] = &["v1", "v1beta"];
 
 /// Ways to pay that need no more than a word.
-const AUTHS: &[(&str, Auth<&'static str>)] =
+pub const AUTHS: &[(&str, Auth<&'static str>)] =
     &[("bearer", Auth::Bearer), ("none", Auth::None), ("sigv4", Auth::SigV4)];
 
 /// Headers that follow from the request or belong to the connection.
@@ -108,6 +108,11 @@ fn endpoint(s: &mut Section<'_, '_, '_>, name: &str, outside: Outside<'_>) -> Pr
         if provider.auth == Auth::None {
             provider.auth = Auth::Bearer;
         }
+    }
+    if let Some(node) = s.find("shadow_api_keys") {
+        s.reader.hide(node);
+        let path = s.path("shadow_api_keys");
+        provider.shadow_keys = credential::read(s.reader, node, &path, outside);
     }
     provider.auth = auth.unwrap_or(provider.auth);
     if let Some(region) = place::region(s, row, outside.env, &provider) {

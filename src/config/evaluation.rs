@@ -1,10 +1,7 @@
-//! Reads how an experiment scores pairs, when it stops and what must not get worse.
+//! Reads how an experiment scores pairs and when it stops.
 
 use super::Known;
-use super::nearest;
 use super::read::Section;
-use super::read::join;
-use super::read::quote;
 use super::settings;
 use super::value;
 use crate::compare::COMPARATORS;
@@ -15,35 +12,15 @@ use crate::experiment::Judge;
 use crate::experiment::Variant;
 use crate::stats::rule::Goal;
 
-const GOALS: &[(&str, Goal)] = &[
+/// What a decision may be for.
+pub const GOALS: &[(&str, Goal)] = &[
     ("equivalent", Goal::Equivalent),
     ("non_inferior", Goal::NonInferior),
     ("superior", Goal::Superior),
 ];
 
 /// What a decision may be about.
-const METRICS: &[(&str, ())] = &[("win_rate", ())];
-
-/// How the limit of a guardrail may be written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scale {
-    /// A share from 0 to 1, for which a difference makes sense.
-    Rate,
-    /// A quantity, for which only a ratio makes sense.
-    Quantity,
-}
-
-/// Every metric a guardrail may watch, sorted by name.
-const GUARDRAILS: &[(&str, Scale)] = &[
-    ("cost_per_request", Scale::Quantity),
-    ("error_rate", Scale::Rate),
-    ("latency_p50", Scale::Quantity),
-    ("latency_p95", Scale::Quantity),
-    ("latency_p99", Scale::Quantity),
-    ("ttft_p50", Scale::Quantity),
-    ("ttft_p95", Scale::Quantity),
-    ("ttft_p99", Scale::Quantity),
-];
+pub const METRICS: &[(&str, ())] = &[("win_rate", ())];
 
 /// Reads `evaluate`; `tested` are the variants that a judge must not be.
 pub fn evaluate(s: &mut Section<'_, '_, '_>, known: &Known, tested: &[&Variant]) -> Evaluate {
@@ -132,41 +109,4 @@ pub fn decide(s: &mut Section<'_, '_, '_>) -> Decide {
         }
     });
     decide
-}
-
-/// Checks `guardrails` in full but keeps nothing, because nothing acts on them yet.
-pub fn guardrails(s: &mut Section<'_, '_, '_>) {
-    let Some(node) = s.find("guardrails") else { return };
-    for (key, node) in s.reader.entries(node, "guardrails").unwrap_or_default() {
-        match GUARDRAILS.iter().find(|(name, _)| *name == key.name) {
-            Some((name, scale)) => {
-                s.reader.section(node, &join("guardrails", name), |s| guardrail(s, name, *scale));
-            }
-            None => {
-                let what = format!("{} is not a metric that guardrails watch", quote(&key.name));
-                let names = GUARDRAILS.iter().map(|(name, _)| *name);
-                s.reader.problem(key.start, what, nearest::suggest(&key.name, names));
-            }
-        }
-    }
-    if let Some(at) = s.key_at("guardrails") {
-        let what = "`guardrails` are not enforced by this version: nothing stops a candidate";
-        s.reader.warn(at, what, "watch these metrics yourself, or remove `guardrails`");
-    }
-}
-
-fn guardrail(s: &mut Section<'_, '_, '_>, name: &str, scale: Scale) {
-    s.take("max_increase", value::portion(1.0));
-    s.take("max_ratio", value::above(1.0, "write for example 1.25, a quarter more"));
-    let increase = s.key_at("max_increase");
-    if let (Some(at), Scale::Quantity) = (increase, scale) {
-        let what = format!("`guardrails.{name}` is not a rate, so it has no `max_increase`");
-        s.reader.problem(at, what, "write for example max_ratio: 1.25");
-        return;
-    }
-    let given = usize::from(increase.is_some()) + usize::from(s.key_at("max_ratio").is_some());
-    if given != 1 {
-        let what = format!("`guardrails.{name}` needs one limit and has {given}");
-        s.reader.problem(s.at, what, "write max_increase: 1% or max_ratio: 1.25");
-    }
 }

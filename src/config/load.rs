@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::CachePolicy;
 use super::Config;
 use super::Limits;
+use super::Shadowing;
 use super::Timeouts;
 use super::credential::Outside;
 use super::definition;
@@ -22,6 +23,8 @@ use super::read::Wrong;
 use super::read::quote;
 use super::settings;
 use super::tree;
+use crate::experiment::Experiment;
+use crate::experiment::Share;
 use crate::provider;
 
 /// Reads the configuration, if there is one, and the experiments, each as a name and a text.
@@ -89,6 +92,8 @@ impl Default for Config {
             cache: CachePolicy::default(),
             vary: Vec::new(),
             limits: Limits::default(),
+            shadowing: Shadowing::default(),
+            holdout: Share::NONE,
             experiments: Vec::new(),
         }
     }
@@ -103,6 +108,8 @@ pub struct Known {
     pub routes: BTreeSet<String>,
     /// Where each experiment is defined, as `file:line`.
     pub experiments: BTreeMap<String, String>,
+    /// The experiments read so far that run, with where each is defined.
+    pub running: Vec<(Experiment, String)>,
     /// Whether the configuration could not be read, so that any name may be right.
     pub is_partial: bool,
 }

@@ -6,11 +6,11 @@ use crate::wire::quirk::Quirks;
 use crate::wire::quirk::THINKING;
 
 /// Fields for the most tokens.
-const MAX_TOKENS: &[(&str, &str)] =
+pub const MAX_TOKENS: &[(&str, &str)] =
     &[("max_tokens", "max_tokens"), ("max_completion_tokens", "max_completion_tokens")];
 
 /// Fields that take earlier reasoning.
-const REASONING_HISTORY: &[(&str, Option<&str>)] = &[
+pub const REASONING_HISTORY: &[(&str, Option<&str>)] = &[
     ("reasoning_content", Some("reasoning_content")),
     ("reasoning", Some("reasoning")),
     ("none", None),

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use super::CachePolicy;
 use super::Config;
 use super::Known;
-use super::Limits;
 use super::Route;
 use super::Timeouts;
 use super::Weighted;
@@ -22,6 +21,7 @@ use super::read::join;
 use super::tree::Kind;
 use super::tree::Node;
 use super::value;
+use crate::experiment::Share;
 use crate::experiment::Target;
 
 /// Overwrites the defaults in `config` with what the file says and notes the names it defines.
@@ -48,7 +48,8 @@ pub fn read(
         known.providers.extend(config.providers.keys().cloned());
         timeouts(s, &mut config.timeouts);
         cache::read(s, config);
-        limits(s, &mut config.limits);
+        limits(s, config);
+        s.set("holdout", &mut config.holdout, holdout);
         if let Some(node) = s.find("routes") {
             let inherited = (config.timeouts, config.cache);
             routes(s.reader, node, inherited, known, &mut config.routes);
@@ -114,19 +115,41 @@ fn timeouts(s: &mut Section<'_, '_, '_>, into: &mut Timeouts) {
     });
 }
 
-fn limits(s: &mut Section<'_, '_, '_>, into: &mut Limits) {
+/// `limits.shadow_concurrency` is the older name of `shadow.concurrency`.
+fn limits(s: &mut Section<'_, '_, '_>, config: &mut Config) {
+    let (into, shadowing) = (&mut config.limits, &mut config.shadowing);
+    let mut older = None;
     s.section("limits", |s| {
         s.set("max_request_bytes", &mut into.max_request_bytes, value::memory);
         s.set("max_answer_bytes", &mut into.max_answer_bytes, value::memory);
         s.set("max_concurrency", &mut into.max_concurrency, value::places);
-        s.set("shadow_concurrency", &mut into.shadow_concurrency, value::places);
+        s.set("shadow_concurrency", &mut shadowing.concurrency, value::places);
         s.set("shadow_queue", &mut into.shadow_queue, value::places);
         s.set("judge_concurrency", &mut into.judge_concurrency, value::places);
         s.set("recorder_queue", &mut into.recorder_queue, value::places);
         s.set("socket_life", &mut into.socket_life, value::duration);
         s.set("socket_idle", &mut into.socket_idle, value::duration);
         s.set("drain", &mut into.drain, value::drain);
+        older = s.key_at("shadow_concurrency");
     });
+    s.section("shadow", |s| {
+        s.set("concurrency", &mut shadowing.concurrency, value::places);
+        shadowing.rate = s.take("rate", value::above(0.0, "write for example 20, a second"));
+        shadowing.daily_usd = s.take("daily_usd", value::above(0.0, "write for example 10"));
+        s.set("header", &mut shadowing.header, value::boolean);
+        if let (Some(at), Some(_)) = (s.key_at("concurrency"), older) {
+            let what = "`shadow.concurrency` and `limits.shadow_concurrency` are the same limit";
+            s.reader.problem(at, what, "keep `shadow.concurrency`");
+        }
+    });
+}
+
+/// Who is held out takes part in nothing, so somebody has to be left.
+fn holdout(node: &Node) -> Result<Share, Wrong> {
+    match value::share(node)? {
+        Share::ALL => Err(value::expected("below 100%", node, "write for example 5%")),
+        share => Ok(share),
+    }
 }
 
 fn routes(

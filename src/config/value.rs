@@ -204,12 +204,18 @@ pub fn header_value(node: &Node) -> Result<String, Wrong> {
 /// A JSON pointer (RFC 6901) to something inside the body.
 pub fn pointer(node: &Node) -> Result<String, Wrong> {
     let text = any_text(node)?;
+    match checked_pointer(text) {
+        Some(help) => Err(expected("a JSON pointer", node, help)),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// Why `text` is no JSON pointer to something inside, as what to write instead.
+pub fn checked_pointer(text: &str) -> Option<&'static str> {
     // `~` only ever stands before 0 or 1.
     let is_escaped = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-    if !text.starts_with('/') || !is_escaped {
-        return Err(expected("a JSON pointer", node, "write for example /user or /metadata/id"));
-    }
-    Ok(text.to_owned())
+    let is_pointer = text.starts_with('/') && is_escaped;
+    (!is_pointer).then_some("write for example /user or /metadata/id")
 }
 
 /// One of a table's names.

@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::Map;
-use serde_json::Value;
-
 use crate::chat::DialectName;
 use crate::chat::request::Request;
 use crate::config::Config;
@@ -16,6 +13,7 @@ use crate::exchange::Incoming;
 use crate::exchange::hit::Form;
 use crate::exchange::lookup::Forward;
 use crate::experiment::Target;
+use crate::experiment::Variant;
 use crate::key::CacheKey;
 use crate::plan;
 use crate::plan::Caller;
@@ -33,8 +31,8 @@ pub struct Ask {
     pub read: Option<Arc<Request>>,
     /// Who is asked, in order.
     pub targets: Vec<Target>,
-    /// The variant's own target, and what it changes.
-    pub variant: Option<(Target, Map<String, Value>)>,
+    /// The variant it was assigned, whose changes are made for its own target only.
+    pub variant: Option<Variant>,
     /// The key of each target's answer.
     pub keys: Vec<CacheKey>,
     /// The only provider that may see the client's own credential.
@@ -61,15 +59,12 @@ impl Ask {
                 format!("no provider \"{}\": there is {}", target.provider, known.join(", "));
             Error::new(Kind::NotFound, what)
         })?;
-        let patch = match &self.variant {
-            Some((own, patch)) if own == target && !patch.is_empty() => Some(patch),
-            _ => None,
-        };
+        let variant = self.variant.as_ref().filter(|variant| variant.target == *target);
         // What an experiment compares includes the cost, whether or not the application asks.
         let wants_usage = self.variant.is_some();
         let (from, model) = (self.incoming.dialect, target.model.as_str());
         let mut outgoing =
-            Outgoing::write(&self.request, from, provider, model, patch, wants_usage)?;
+            Outgoing::write(&self.request, from, provider, model, variant, wants_usage)?;
         if outgoing.dialect == from.name() {
             outgoing.query = self.incoming.own_query(self.request.stream);
         }

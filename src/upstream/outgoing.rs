@@ -1,14 +1,13 @@
 //! A request as its target reads it.
 
 use bytes::Bytes;
-use serde_json::Map;
-use serde_json::Value;
 
 use crate::chat::DialectName;
 use crate::config::Provider;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::experiment::Variant;
 use crate::wire;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
@@ -40,7 +39,7 @@ impl Outgoing {
         Self { dialect, body, query, is_stream, losses, unasked_usage: false }
     }
 
-    /// An application's request for a model of `provider`, with a variant's `patch` laid over it.
+    /// An application's request for a model of `provider`, with what `variant` changes.
     ///
     /// `wants_usage` asks for the usage of a stream even when the application did not.
     ///
@@ -51,12 +50,15 @@ impl Outgoing {
         from: &dyn Dialect,
         provider: &Provider,
         model: &str,
-        patch: Option<&Map<String, Value>>,
+        variant: Option<&Variant>,
         wants_usage: bool,
     ) -> Result<Self> {
         let dialect = spoken(provider, from.name())?;
         let to = Recipient { model, quirks: &provider.quirks };
-        let written = wire::rewrite(head, from, dialect.dialect(), &to, patch)?;
+        let mut written = wire::rewrite(head, from, dialect.dialect(), &to)?;
+        if let Some(variant) = variant {
+            written = variant.change(written, dialect, &to)?;
+        }
         let mut outgoing = Self::new(dialect, written.body, head.stream);
         outgoing.losses = written.losses;
         let has_option = matches!(dialect, DialectName::OpenAi | DialectName::Completions);

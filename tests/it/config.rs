@@ -10,25 +10,34 @@ use proptest::prop_assert;
 use proptest::proptest;
 use secrecy::ExposeSecret;
 use serde_json::json;
+use understudy::chat::request::Tool;
 use understudy::compare::Comparator;
 use understudy::config;
 use understudy::config::CacheMode;
 use understudy::config::Config;
 use understudy::config::Problem;
+use understudy::config::Shadowing;
 use understudy::experiment::Experiment;
+use understudy::experiment::Limit;
+use understudy::experiment::METRICS;
 use understudy::experiment::Share;
+use understudy::experiment::State;
+use understudy::experiment::Status;
+use understudy::experiment::Step;
+use understudy::experiment::SystemChange;
 use understudy::experiment::Target;
 use understudy::experiment::Unit;
 use understudy::stats::rule::Goal;
 
 /// Every key there is, once, in a configuration without mistakes.
-const CONFIG: &str = r#"
+pub const CONFIG: &str = r#"
 listen: 127.0.0.1:5100
 admin: 127.0.0.1:5101
 data_dir: ./somewhere
 providers:
   openai:
     api_keys: [{ env: SET }, { file: key.txt }, { value: third }]
+    shadow_api_keys: [{ value: copies }]
   anthropic:
     dialect: openai
     base_url: https://api.anthropic.com/v1/
@@ -60,24 +69,40 @@ limits:
   judge_concurrency: 13
   recorder_queue: 14
   drain: 0s
+holdout: 5%
+shadow: { rate: 20, daily_usd: 7.5, header: true }
 "#;
 
 /// Every key there is, once, in an experiment without mistakes.
-const EXPERIMENT: &str = r#"
+pub const EXPERIMENT: &str = r#"
 experiment: helpdesk-upgrade
 question: Is the new model as good for the help desk?
-match: { route: helpdesk, headers: { X-App: support, x-tier: 2 } }
+status: draft
+salt: third-deal
+layer: { name: support, slice: [10%, 60%] }
+match:
+  route: helpdesk
+  headers: { X-App: support, x-tier: 2 }
+  fields: { /metadata/tier: gold, /n: 2 }
+  tenants: ["0123456789ABCDEF"]
+  share: 50%
 unit: { header: X-User-Id }
 control: { target: openai/gpt-4o }
 candidates:
   sonnet:
     target: anthropic/claude-sonnet-4-5
     patch: { temperature: 0.2, stop: null, max_tokens: 500, metadata: { a: [true, "1", x] } }
-  llama: { target: local-vllm/meta/llama }
+  llama:
+    target: local-vllm/meta/llama
+    system: { append: Answer in one sentence. }
+    tools: [{ name: find, description: Finds., parameters: { type: object }, strict: true }, { name: ask }]
 traffic:
   split: { llama: 0.5%, sonnet: 0.25 }
-  ramp: [1%, 5%, 25%, 50%]
+  ramp: [25%, 50%]
+  step: { after: 2h, requests: 300 }
   shadow: 20%
+  again: 5%
+  shadow_daily_usd: 10
 evaluate:
   comparators: [exact, json, tool_calls, refusal]
   judge: { target: openai/gpt-4o-mini, criteria: "Correct, polite.", both_orders: false }
@@ -200,7 +225,7 @@ fn every_key_of_the_configuration_arrives() {
     assert_eq!(allowed, [Some(false), Some(true), Some(true)]);
     let limits = config.limits;
     assert_eq!((limits.max_request_bytes, limits.max_answer_bytes), (1_000_000, 8 << 20));
-    assert_eq!((limits.max_concurrency, limits.shadow_concurrency), (10, 11));
+    assert_eq!((limits.max_concurrency, config.shadowing.concurrency), (10, 11));
     assert_eq!((limits.shadow_queue, limits.judge_concurrency), (12, 13));
     assert_eq!((limits.recorder_queue, limits.drain), (14, Duration::ZERO));
 }
@@ -278,14 +303,134 @@ fn every_key_of_an_experiment_arrives() {
     let decide = &found.decide;
     assert_eq!((decide.goal, decide.margin, decide.alpha), (Goal::Superior, 0.02, 0.01));
     assert_eq!((decide.min_pairs, decide.max_pairs), (80, 20_000));
-    let whats: Vec<&str> = warnings.iter().map(|warning| warning.what.as_str()).collect();
-    assert_eq!(
-        whats,
-        [
-            "`traffic.ramp` is not acted on by this version: the split stays as it is",
-            "`guardrails` are not enforced by this version: nothing stops a candidate",
-        ]
-    );
+    assert_eq!(warnings, []);
+}
+
+#[test]
+fn every_key_of_a_live_experiment_arrives() {
+    let (config, _) = load(Some(CONFIG), &[EXPERIMENT]).unwrap();
+    let found = &config.experiments[0];
+    assert_eq!((found.salt.as_str(), found.intent), ("third-deal", Status::Draft));
+    assert_eq!((found.standing.state, found.standing.epoch), (State::Draft, 1));
+    let layer = found.layer.as_ref().unwrap();
+    assert_eq!((layer.name.as_str(), layer.from.ppm()), ("support", 100_000));
+    assert_eq!(layer.to.ppm(), 600_000);
+    let fields = [("/metadata/tier".to_owned(), json!("gold")), ("/n".to_owned(), json!(2))];
+    assert_eq!(found.matches.fields, fields);
+    assert_eq!(found.matches.tenants, ["0123456789abcdef"]);
+    assert_eq!(found.matches.share.ppm(), 500_000);
+    let llama = &found.candidates[1].variant;
+    assert_eq!(llama.system, Some(SystemChange::Append("Answer in one sentence.".to_owned())));
+    let function = |name: &str, description: Option<&str>, parameters, strict| Tool::Function {
+        name: name.to_owned(),
+        description: description.map(str::to_owned),
+        parameters,
+        strict,
+        rest: serde_json::Map::new(),
+    };
+    let find = function("find", Some("Finds."), Some(json!({"type": "object"})), Some(true));
+    assert_eq!(llama.tools, Some(vec![find, function("ask", None, None, None)]));
+    assert_eq!((&found.control.system, &found.control.tools), (&None, &None));
+    assert_eq!(found.ramp.iter().map(|step| step.ppm()).collect::<Vec<_>>(), [250_000, 500_000]);
+    let step = Step { after: Duration::from_secs(7200), requests: 300 };
+    assert_eq!((found.step, found.again.ppm()), (step, 50_000));
+    assert_eq!(found.shadow_daily_usd, Some(10.0));
+    let limits: Vec<(&str, Limit)> =
+        found.guardrails.iter().map(|rail| (rail.metric.name(), rail.limit)).collect();
+    let expected = [
+        ("error_rate", Limit::MaxIncrease(0.01)),
+        ("ttft_p95", Limit::MaxRatio(1.25)),
+        ("cost_per_request", Limit::MaxRatio(1.5)),
+    ];
+    assert_eq!(limits, expected, "in the order of the file");
+}
+
+#[test]
+fn what_copies_may_take_and_who_is_held_out_arrives() {
+    let (config, _) = load(Some(CONFIG), &[]).unwrap();
+    let shadowing =
+        Shadowing { concurrency: 11, rate: Some(20.0), daily_usd: Some(7.5), header: true };
+    assert_eq!((config.shadowing, config.holdout.ppm()), (shadowing, 50_000));
+    let keys = |name: &str| config.providers[name].shadow_keys.clone();
+    let keys: Vec<String> =
+        keys("openai").iter().map(|key| key.expose_secret().to_owned()).collect();
+    assert_eq!(keys, ["copies"]);
+    assert!(config.providers["anthropic"].shadow_keys.is_empty());
+    let (newer, _) = load(Some("shadow: { concurrency: 3 }"), &[]).unwrap();
+    assert_eq!(newer.shadowing, Shadowing { concurrency: 3, ..Shadowing::default() });
+    assert_eq!(Config::default().holdout, Share::NONE);
+}
+
+/// Every metric that is measured may be guarded, and only shares by a difference.
+#[test]
+fn every_metric_may_be_guarded() {
+    for (name, metric) in METRICS {
+        for (limit, is_taken) in [("max_ratio: 1.5", true), ("max_increase: 2%", metric.is_rate())]
+        {
+            let text = format!(
+                "{}guardrails: {{ {name}: {{ {limit} }} }}\n",
+                BASE.replace("shadow: 20%", "shadow: 20%, split: { b: 1% }")
+            );
+            assert_eq!(load(None, &[&text]).is_ok(), is_taken, "{name} {limit}");
+        }
+    }
+}
+
+/// Two experiments of which the second is warned about, or not.
+#[test]
+fn experiments_that_could_take_each_others_requests_are_named() {
+    let make = |name: &str, rest: &str| {
+        format!(
+            "experiment: {name}\ncontrol: {{ target: openai/a }}\n\
+             candidates: {{ b: {{ target: openai/b }} }}\ntraffic: {{ shadow: 1% }}\n{rest}\n"
+        )
+    };
+    let same = "`two` and `one` could take the same requests";
+    let slice = "`two` and `one` share a part of the layer `l`";
+    for (one, two, expected) in [
+        ("match: { model: m }", "match: { model: m }", Some(same)),
+        ("match: { model: m }", "match: { model: n }", None),
+        ("match: { headers: { a: x } }", "match: { model: n }", Some(same)),
+        ("match: { headers: { a: x } }", "match: { headers: { a: y } }", None),
+        ("match: { fields: { /a: 1 } }", "match: { fields: { /a: 2 } }", None),
+        ("match: { fields: { /a: 1 } }", "match: { fields: { /b: 2 } }", Some(same)),
+        ("match: { model: m }\nstatus: draft", "match: { model: m }", None),
+        ("match: { model: m }", "match: { model: m }\nstatus: stopped", None),
+        ("match: { tenants: [0123456789abcdef] }", "match: { tenants: [fedcba9876543210] }", None),
+        (
+            "match: { model: m }\nlayer: { name: l, slice: [0%, 50%] }",
+            "match: { model: m }\nlayer: { name: l, slice: [50%, 100%] }",
+            None,
+        ),
+        (
+            "match: { model: m }\nlayer: { name: l, slice: [0%, 51%] }",
+            "match: { model: m }\nlayer: { name: l, slice: [50%, 100%] }",
+            Some(slice),
+        ),
+        (
+            "match: { model: m }\nlayer: { name: l }",
+            "match: { model: n }\nlayer: { name: l }",
+            None,
+        ),
+        ("match: { model: m }\nlayer: { name: l }", "match: { model: m }", Some(same)),
+        (
+            "match: { model: m }\nlayer: { name: l }",
+            "match: { model: m }\nlayer: { name: k }",
+            None,
+        ),
+    ] {
+        let (one, two) = (make("one", one), make("two", two));
+        let warnings = problems(load(None, &[&one, &two]));
+        let whats: Vec<&str> = warnings.iter().map(|warning| warning.what.as_str()).collect();
+        assert_eq!(whats, expected.as_slice(), "{one}\n{two}");
+        for warning in &warnings {
+            let help = warning.help.as_deref().unwrap();
+            assert!(help.contains("`one` is in experiments/0.yaml:1"), "{help}");
+            // Where the layer, or else the condition stands.
+            assert_eq!(warning.file, "experiments/1.yaml");
+            assert!((5..=6).contains(&warning.line), "{}", warning.line);
+        }
+    }
 }
 
 #[test]

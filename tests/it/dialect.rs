@@ -9,6 +9,7 @@ mod embeddings;
 mod gemini;
 mod openai;
 mod responses;
+mod variant;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -58,7 +59,7 @@ fn only_the_models_name_changes_on_the_way_up() {
         let head = dialect.read_head(Bytes::from_static(body.as_bytes()), None).unwrap();
         let write = |model: &str| {
             let to = Recipient { model, quirks: &Quirks::NONE };
-            wire::rewrite(&head, dialect, dialect, &to, None).unwrap().body
+            wire::rewrite(&head, dialect, dialect, &to).unwrap().body
         };
         assert_eq!(write("b/c"), renamed);
         assert_eq!(write("a"), body, "an unchanged name leaves every byte");
@@ -73,7 +74,8 @@ fn a_patch_is_a_json_merge_patch() {
     let patch = json!({"temperature": 0, "extra": {"drop": null, "new": [1]}, "gone": null});
     let Value::Object(patch) = patch else { unreachable!() };
     let to = Recipient { model: "b", quirks: &Quirks::NONE };
-    let written = wire::rewrite(&head, dialect, dialect, &to, Some(&patch)).unwrap().body;
+    let written = wire::rewrite(&head, dialect, dialect, &to).unwrap().body;
+    let written = wire::json::patch(&written, &patch).unwrap();
     let expected = r#"{"model":"b","messages":[],"temperature":0,"extra":{"keep":1,"new":[1]}}"#;
     assert_eq!(written, expected, "the order of fields stays");
 }

@@ -138,9 +138,9 @@ impl Account {
 fn asked(config: &Config, request: &ChatRequest, plan: &Plan<'_>, target: &Target) -> Asked {
     let from = plan.dialect.dialect();
     let provider = config.providers.get(&target.provider);
-    let (patch, in_experiment) = (plan.patch(target), plan.enrolled.is_some());
+    let (variant, in_experiment) = (plan.variant(target), plan.enrolled.is_some());
     let written = provider.map(|provider| {
-        Outgoing::write(request, from, provider, &target.model, patch, in_experiment)
+        Outgoing::write(request, from, provider, &target.model, variant, in_experiment)
     });
     let (outgoing, refused) = match written {
         Some(Ok(outgoing)) => (Some(outgoing), None),

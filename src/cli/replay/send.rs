@@ -42,9 +42,8 @@ pub async fn again(config: &Config, old: &Exchange, target: Target) -> Result<Se
         let (experiment, variant) = assigned.split_once('=')?;
         config.experiments.iter().find(|e| e.name == experiment)?.variant(variant)
     });
-    let patch = variant.filter(|variant| variant.target == target).map(|variant| &variant.patch);
-    let patch = patch.filter(|patch| !patch.is_empty());
-    let mut outgoing = Outgoing::write(&head, dialect, provider, &target.model, patch, true)?;
+    let variant = variant.filter(|variant| variant.target == target);
+    let mut outgoing = Outgoing::write(&head, dialect, provider, &target.model, variant, true)?;
     if outgoing.dialect == dialect.name() {
         outgoing.query.clone_from(&old.head.asked.query);
     }

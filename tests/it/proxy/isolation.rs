@@ -51,7 +51,7 @@ fn moods() -> Vec<Mood> {
         Mood {
             change: |config| {
                 config.limits.shadow_queue = 1;
-                config.limits.shadow_concurrency = 1;
+                config.shadowing.concurrency = 1;
             },
             ..mood("full queue", Some(hanging))
         },
