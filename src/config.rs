@@ -25,6 +25,7 @@ use http::HeaderName;
 
 use crate::cacheable::Choices;
 use crate::experiment::Experiment;
+use crate::experiment::Share;
 use crate::experiment::Target;
 
 pub use load::is_experiment;
@@ -58,6 +59,8 @@ pub struct Config {
     pub vary: Vec<HeaderName>,
     /// Sizes that keep memory bounded.
     pub limits: Limits,
+    /// Units that take part in no experiment, the same for all of them.
+    pub holdout: Share,
     /// In the order of the files.
     pub experiments: Vec<Experiment>,
 }

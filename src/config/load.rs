@@ -22,6 +22,7 @@ use super::read::Wrong;
 use super::read::quote;
 use super::settings;
 use super::tree;
+use crate::experiment::Share;
 use crate::provider;
 
 /// Reads the configuration, if there is one, and the experiments, each as a name and a text.
@@ -89,6 +90,7 @@ impl Default for Config {
             cache: CachePolicy::default(),
             vary: Vec::new(),
             limits: Limits::default(),
+            holdout: Share::NONE,
             experiments: Vec::new(),
         }
     }
