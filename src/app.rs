@@ -120,6 +120,7 @@ impl App {
             library: Library::new(store.clone(), Some(cache.clone())),
             cache,
             flights: Arc::default(),
+            threads: Arc::default(),
             upstream: upstream.clone(),
             recorder: recorder.clone(),
             board: board.clone(),

@@ -11,6 +11,7 @@ pub mod lookup;
 mod missed;
 pub mod pass;
 mod sharing;
+pub mod thread;
 pub mod translate;
 
 use std::sync::Arc;
@@ -32,13 +33,17 @@ use crate::exchange::ending::PairEnding;
 use crate::exchange::flight::Flights;
 use crate::exchange::lookup::Forward;
 use crate::exchange::lookup::Hit;
+use crate::exchange::lookup::Known;
+use crate::exchange::thread::Threads;
 use crate::key::CacheKey;
 use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::pair::Intent;
 use crate::pair::IntentHead;
 use crate::plan;
+use crate::plan::Caller;
 use crate::plan::Plan;
+use crate::plan::Thread;
 use crate::recorder::Credential;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
@@ -59,6 +64,8 @@ pub struct Front {
     pub cache: Cache,
     /// Calls under way that may be shared.
     pub flights: Arc<Flights>,
+    /// Responses that conversations may go on from.
+    pub threads: Arc<Threads>,
     /// Everything stored, for whom no answer is.
     pub library: Library,
     /// The way out.
@@ -125,12 +132,11 @@ impl Front {
     pub async fn answer(self: &Arc<Self>, incoming: Incoming) -> Result<Reply> {
         let dialect = incoming.dialect;
         let request = dialect.read_head(incoming.body.clone(), incoming.in_path.clone())?;
-        let (caller, known) = (incoming.caller(), self.read(&request, &incoming)?);
+        let known = self.read(&request, &incoming)?;
+        let thread = self.thread(dialect, &known);
+        let caller = Caller { thread: thread.as_deref(), ..incoming.caller() };
         let plan = plan::plan_of(&self.config, dialect, &request, &caller, &known.reading)?;
-        if let Some((experiment, _)) = plan.enrolled {
-            self.board.matched(&experiment.name);
-            self.metrics.step(&experiment.name, "matched");
-        }
+        self.count(&plan);
         let first = plan.targets.first().ok_or_else(|| {
             Error::new(Kind::Config, format!("the route \"{}\" has no targets", request.model))
         })?;
@@ -150,6 +156,24 @@ impl Front {
         match flight::may_share(&plan) {
             true => Box::pin(self.share(&plan, ask, seen)).await,
             false => Box::pin(self.alone(&plan, ask)).await,
+        }
+    }
+
+    /// What is remembered of the response that the request goes on from.
+    fn thread(&self, dialect: &dyn Dialect, known: &Known) -> Option<Arc<Thread>> {
+        if self.config.experiments.is_empty() {
+            return None;
+        }
+        self.threads.find(plan::previous_response(dialect, &known.reading)?)
+    }
+
+    fn count(&self, plan: &Plan<'_>) {
+        let Some((experiment, _)) = plan.enrolled else { return };
+        self.board.matched(&experiment.name);
+        self.metrics.step(&experiment.name, "matched");
+        if let Some(reason) = plan.pinned {
+            self.board.lost(&experiment.name, reason);
+            self.metrics.step(&experiment.name, "pinned");
         }
     }
 
@@ -209,7 +233,7 @@ impl Front {
             request,
             read: plan.request.clone(),
             targets: plan.targets.clone(),
-            variant: plan.enrolled.map(|(_, variant)| variant.clone()),
+            variant: plan.served.cloned(),
             keys: plan.targets.iter().map(|target| plan.key(target)).collect(),
             credential_for: plan.credential_for.clone(),
             incoming,
@@ -217,6 +241,7 @@ impl Front {
             cache: plan.cache,
             forward,
             assigned: plan.assigned(),
+            thread: plan.thread(),
         }
     }
 
@@ -244,6 +269,7 @@ impl Front {
             dialect: opened.dialect,
             request: ask.request.body.clone(),
             assigned: ask.assigned.clone(),
+            thread: ask.thread.clone(),
             pair,
             request_id: ask.incoming.request_id.clone(),
             arrived: ask.incoming.arrived,

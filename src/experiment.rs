@@ -93,7 +93,7 @@ pub struct Layer {
 /// What is randomized.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Unit {
-    /// The conversation, recognised by its `user` field, else by its first turns.
+    /// The conversation; see [`crate::wire::conversation`].
     Conversation,
     /// The value of a request header.
     Header(HeaderName),
@@ -250,11 +250,18 @@ impl Experiment {
 
     /// The share of units that get this candidate's answer as things stand.
     pub fn split(&self, candidate: &Candidate) -> Share {
-        if self.standing.halted.contains(&candidate.variant.name) {
-            return Share::NONE;
-        }
+        if self.is_halted(candidate) { Share::NONE } else { self.planned(candidate) }
+    }
+
+    /// The share that would be its own if nobody had halted it.
+    pub fn planned(&self, candidate: &Candidate) -> Share {
         let step = self.standing.step.checked_sub(1).and_then(|step| self.ramp.get(step));
         step.copied().unwrap_or(candidate.split)
+    }
+
+    /// Whether a guardrail or a person has halted it.
+    pub fn is_halted(&self, candidate: &Candidate) -> bool {
+        self.standing.halted.contains(&candidate.variant.name)
     }
 
     /// Whether requests take part.

@@ -1,5 +1,7 @@
 //! Everything decided about a request before any IO.
 
+mod enrol;
+mod pin;
 mod sent;
 mod targets;
 
@@ -8,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use serde_json::Value;
 
 use crate::cacheable;
 use crate::cacheable::Question;
@@ -26,7 +27,6 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::experiment::Target;
-use crate::experiment::Unit;
 use crate::experiment::Variant;
 use crate::key;
 use crate::key::CacheKey;
@@ -41,9 +41,13 @@ use crate::provider;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
 
+pub use enrol::previous_response;
+pub use pin::Thread;
 pub use sent::SentHeader;
 pub use sent::tenant_headers;
 
+use enrol::Enrolment;
+use enrol::Entrant;
 use sent::tenant;
 use targets::credential_for;
 use targets::resolve;
@@ -57,6 +61,8 @@ pub struct Caller<'a> {
     pub headers: &'a HeaderMap,
     /// What its URL asks besides, without credentials.
     pub query: Option<&'a str>,
+    /// What is remembered of the response it goes on from.
+    pub thread: Option<&'a Thread>,
 }
 
 /// What will happen to a request.
@@ -70,10 +76,16 @@ pub struct Plan<'c> {
     pub credential_for: String,
     /// How long each stage may take.
     pub timeouts: Timeouts,
-    /// The experiment the request takes part in, and its variant.
+    /// The experiment the request takes part in, and the variant it is assigned to.
     pub enrolled: Option<(&'c Experiment, &'c Variant)>,
+    /// The variant that is asked: the assigned one, unless the request is pinned.
+    pub served: Option<&'c Variant>,
+    /// Why another variant than the assigned one is asked: only that one can read the history.
+    pub pinned: Option<&'static str>,
     /// What was randomized there: the value that stays on its variant.
     pub unit: Option<String>,
+    /// What names the conversation, if an experiment wanted to know.
+    pub conversation: Option<String>,
     /// The pair it makes, if it is sampled.
     pub pair: Option<PairId>,
     /// What the cache may do.
@@ -174,17 +186,14 @@ pub fn plan_of<'c>(
         Error::new(Kind::Config, format!("the route \"{}\" has no targets", request.model))
     })?;
     let credential_for = credential_for(config, &request.model, caller.provider, first);
-    let mut experiments = config.experiments.iter();
-    let experiment = experiments.find(|e| e.matches.accepts(&request.model, first, caller.headers));
-    let unit = experiment.map(|experiment| unit(experiment, dialect, request, caller));
-    let enrolled = experiment.zip(unit.as_ref());
-    let enrolled =
-        enrolled.map(|(experiment, unit)| (experiment, experiment.assign(unit.as_bytes())));
-    let pair = experiment
-        .filter(|experiment| experiment.is_shadowed(&prompt.0))
-        .map(|experiment| PairId::of(&experiment.name, &prompt, &tenant));
+    let entrant = Entrant { config, dialect, request, caller, first, tenant: &tenant, reading };
+    let Enrolment { enrolled, served, pinned, unit, conversation } = entrant.enrol();
+    // What only one variant can read, the others cannot answer as well.
+    let pair = enrolled
+        .filter(|(experiment, _)| pinned.is_none() && experiment.is_shadowed(&prompt.0))
+        .map(|(experiment, _)| PairId::of(&experiment.name, &prompt, &tenant));
     let mut targets = asked;
-    if let Some((_, variant)) = enrolled {
+    if let Some(variant) = served {
         targets.retain(|target| *target != variant.target);
         targets.insert(0, variant.target.clone());
     }
@@ -202,7 +211,10 @@ pub fn plan_of<'c>(
         credential_for,
         timeouts,
         enrolled,
+        served,
+        pinned,
         unit,
+        conversation,
         pair,
         cache,
         prompt,
@@ -238,7 +250,8 @@ impl Plan<'_> {
         let changes = self.variant(target).map(Variant::changes).unwrap_or_default();
         let variant = self
             .enrolled
-            .map(|(experiment, variant)| [&experiment.name, &variant.name, &changes])
+            .zip(self.served)
+            .map(|((experiment, _), served)| [&experiment.name, &served.name, &changes])
             .map(|variant| variant.map(String::as_str));
         let sent = |is_account: bool| -> Vec<(&str, &[u8])> {
             let sent = self.headers_for(target).filter(|sent| sent.is_account == is_account);
@@ -272,39 +285,28 @@ impl Plan<'_> {
 
     /// The variant whose changes are made for `target`: its own and no other.
     pub fn variant(&self, target: &Target) -> Option<&Variant> {
-        let (_, variant) = self.enrolled?;
-        (variant.target == *target).then_some(variant)
+        self.served.filter(|served| served.target == *target)
+    }
+
+    /// What to remember of the response that the first target gives, if its conversation may go on
+    /// from it: only an experiment that has looked at the request wants to know.
+    pub fn thread(&self) -> Option<Thread> {
+        if self.enrolled.is_none() && self.conversation.is_none() {
+            return None;
+        }
+        let served = self.enrolled.zip(self.served);
+        let target = self.targets.first()?.clone();
+        Some(Thread {
+            conversation: self.conversation.clone(),
+            served: served.map(|((of, _), served)| (of.name.clone(), served.name.clone())),
+            target,
+        })
     }
 
     /// `experiment=variant`, if the request takes part in one.
     pub fn assigned(&self) -> Option<String> {
         self.enrolled.map(|(experiment, variant)| format!("{}={}", experiment.name, variant.name))
     }
-}
-
-/// The value that stays on its variant; a missing header or field falls back to the conversation.
-fn unit(
-    experiment: &Experiment,
-    dialect: &dyn Dialect,
-    request: &ChatRequest,
-    caller: &Caller<'_>,
-) -> String {
-    let named = match &experiment.unit {
-        Unit::Conversation => None,
-        Unit::Header(name) => {
-            let value = caller.headers.get(name);
-            value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        }
-        Unit::Field(pointer) => {
-            let body: Option<Value> = serde_json::from_slice(&request.body).ok();
-            body.and_then(|body| body.pointer(pointer).map(unit_text))
-        }
-    };
-    named.unwrap_or_else(|| dialect.conversation(request))
-}
-
-fn unit_text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// The class of the request that the cache may not serve, if there is one.

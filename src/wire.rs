@@ -6,6 +6,7 @@ pub mod call_id;
 pub mod carry;
 pub mod cohere;
 pub mod completions;
+pub mod conversation;
 pub mod converse;
 pub mod embeddings;
 pub mod endpoint;
@@ -213,13 +214,11 @@ pub trait Dialect: Send + Sync {
         Bytes::new()
     }
 
-    /// What tells one conversation from another: a name the application gave, else its first turns.
+    /// What tells one conversation from another; see [`conversation`].
     fn conversation(&self, head: &ChatRequest) -> String {
         match self.read(head) {
-            Ok(Request { end_user: Some(user), .. }) if !user.is_empty() => format!("user:{user}"),
-            Ok(request) => turn::first_turns(&request.messages),
-            // What cannot be read here is refused elsewhere, and until then stays together.
-            Err(_) => String::new(),
+            Ok(request) => conversation::of(&request, &head.body),
+            Err(_) => conversation::of_unread(&head.body),
         }
     }
 }

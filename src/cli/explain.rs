@@ -64,6 +64,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         provider: endpoint.provider.as_deref(),
         headers: &headers,
         query: query.as_deref(),
+        thread: None,
     };
     let plan = plan::plan(&config, dialect, &request, &caller)?;
     let account = Account::of(&config, &endpoint, &request, &caller, &plan);

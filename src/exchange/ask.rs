@@ -17,6 +17,7 @@ use crate::experiment::Variant;
 use crate::key::CacheKey;
 use crate::plan;
 use crate::plan::Caller;
+use crate::plan::Thread;
 use crate::store::exchange::Asked;
 use crate::upstream::outgoing::Outgoing;
 use crate::wire::ChatRequest;
@@ -45,6 +46,8 @@ pub struct Ask {
     pub forward: Forward,
     /// `experiment=variant`.
     pub assigned: Option<String>,
+    /// What to remember of the response, if the variant's own target gives it.
+    pub thread: Option<Thread>,
 }
 
 impl Ask {
@@ -92,7 +95,7 @@ impl Incoming {
     /// Who sent it, as far as it matters.
     pub fn caller(&self) -> Caller<'_> {
         let (provider, query) = (self.provider.as_deref(), self.query.as_deref());
-        Caller { provider, headers: &self.headers, query }
+        Caller { provider, headers: &self.headers, query, thread: None }
     }
 
     /// Whether a stream is to come as a JSON array, which Google's REST API sends by default.

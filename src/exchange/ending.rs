@@ -21,6 +21,7 @@ use crate::pair::Origin;
 use crate::pair::PairId;
 use crate::plan::CacheRules;
 use crate::plan::Plan;
+use crate::plan::Thread;
 use crate::price;
 use crate::recorder::Record;
 use crate::store::exchange::Asked;
@@ -60,6 +61,8 @@ pub struct Ending {
     pub request: Bytes,
     /// `experiment=variant`.
     pub assigned: Option<String>,
+    /// What to remember of the response, if the conversation may go on from it.
+    pub thread: Option<Thread>,
     /// The pair it is half of.
     pub pair: Option<PairEnding>,
     /// The request's id.
@@ -100,6 +103,7 @@ impl Ending {
             true => pair.half(&account),
             false => pair.nothing(live_reason(&account.ended, self.status)),
         });
+        self.remember(&account);
         let front = self.front.clone();
         if self.is_stored {
             self.store(account, is_good);
@@ -107,6 +111,17 @@ impl Ending {
         // After the cache has the answer, so that whoever sees the pair finds it there.
         if let Some(half) = half {
             front.recorder.record(half);
+        }
+    }
+
+    /// Notes who has the response, for when the conversation goes on from it.
+    fn remember(&self, account: &Account) {
+        // In translation the application is told another id, which no provider knows.
+        let is_own = self.asked.dialect == self.dialect.as_str();
+        let keeps = is_own && self.dialect == DialectName::Responses && self.status == 200;
+        let (Some(thread), Some(id)) = (&self.thread, &account.answer.id) else { return };
+        if keeps {
+            self.front.threads.remember(id, thread.given_by(&self.target));
         }
     }
 

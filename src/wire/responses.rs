@@ -17,8 +17,6 @@ mod turns;
 mod write;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::Value;
 
 use crate::chat::ChatEvent;
 use crate::chat::DialectName;
@@ -35,7 +33,6 @@ use crate::wire::Recipient;
 use crate::wire::Written;
 use crate::wire::json;
 use crate::wire::text;
-use crate::wire::turn;
 
 /// What `include` says to have log-probabilities.
 const LOGPROBS: &str = "message.output_text.logprobs";
@@ -88,41 +85,5 @@ impl Dialect for Responses {
 
     fn error_frame(&self, status: u16, error: &ProviderError) -> Bytes {
         failure::frame(status, error)
-    }
-
-    /// The conversation that OpenAI keeps, the application's key for its cache, its user, and only
-    /// then the first turns.
-    fn conversation(&self, head: &ChatRequest) -> String {
-        let names = serde_json::from_slice::<Names>(&head.body).ok();
-        let name = names.and_then(Names::first);
-        name.unwrap_or_else(|| match self.read(head) {
-            Ok(request) => turn::first_turns(&request.messages),
-            // What cannot be read here is refused elsewhere, and until then stays together.
-            Err(_) => String::new(),
-        })
-    }
-}
-
-/// What an application may call a conversation or its user.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Names {
-    conversation: Value,
-    prompt_cache_key: Value,
-    user: Value,
-    safety_identifier: Value,
-}
-
-impl Names {
-    fn first(self) -> Option<String> {
-        let conversation = self.conversation.get("id").unwrap_or(&self.conversation);
-        let names = [
-            ("conversation", conversation),
-            ("prompt_cache_key", &self.prompt_cache_key),
-            ("user", &self.user),
-            ("user", &self.safety_identifier),
-        ];
-        let mut names = names.into_iter().filter_map(|(what, name)| Some((what, name.as_str()?)));
-        names.find(|(_, name)| !name.is_empty()).map(|(what, name)| format!("{what}:{name}"))
     }
 }

@@ -11,6 +11,7 @@
 
 mod admin;
 mod alpaca;
+mod assign;
 mod cacheable;
 mod config;
 mod dialect;

@@ -58,13 +58,18 @@ pub struct Asked {
 #[derive(Debug, Serialize)]
 pub struct Enrolled {
     pub name: String,
+    /// The variant that the unit is assigned to.
     pub variant: String,
+    /// The variant that is asked; another one only if `pinned`.
+    pub served: String,
+    /// Why another variant than the assigned one is asked.
+    pub pinned: Option<&'static str>,
     /// Where the unit comes from.
     pub unit: String,
     /// Where the unit stands, 0 to 100.
     pub position_percent: f64,
-    /// Each candidate's end on that scale; control has what is left.
-    pub shares: Vec<(String, f64)>,
+    /// Each candidate's place on that scale, from and to; control has what is left.
+    pub shares: Vec<(String, f64, f64)>,
     pub is_pair: bool,
     pub shadow_position_percent: f64,
     pub shadow_percent: f64,
@@ -187,14 +192,15 @@ fn enrolled(
     caller: &Caller<'_>,
 ) -> Enrolled {
     let unit = plan.unit.as_deref().unwrap_or_default();
-    let mut end = 0;
-    let shares = experiment.candidates.iter().map(|candidate| {
-        end += candidate.split.ppm();
-        (candidate.variant.name.clone(), percent(end))
+    let active = experiment.places().filter(|(candidate, _)| !experiment.is_halted(candidate));
+    let shares = active.map(|(candidate, place)| {
+        (candidate.variant.name.clone(), percent(place.start), percent(place.end))
     });
     Enrolled {
         name: experiment.name.clone(),
         variant: variant.to_owned(),
+        served: plan.served.map_or(variant, |served| &served.name).to_owned(),
+        pinned: plan.pinned,
         unit: match &experiment.unit {
             Unit::Conversation => "the conversation".to_owned(),
             Unit::Header(name) if caller.headers.contains_key(name) => format!("the header {name}"),
@@ -203,10 +209,10 @@ fn enrolled(
                 format!("the field {field}, or the conversation if it is missing")
             }
         },
-        position_percent: percent(position("assign", &experiment.name, unit.as_bytes())),
+        position_percent: percent(experiment.position(unit.as_bytes())),
         shares: shares.collect(),
         is_pair: plan.pair.is_some(),
-        shadow_position_percent: percent(position("shadow", &experiment.name, &plan.prompt.0)),
+        shadow_position_percent: percent(position("shadow", &experiment.salt, &plan.prompt.0)),
         shadow_percent: percent(experiment.shadow.ppm()),
     }
 }

@@ -63,11 +63,12 @@ fn target(at: usize, asked: &Asked) -> String {
 
 fn experiment(out: &mut String, enrolled: &Enrolled) {
     line(out, "experiment", &format!("{}={}", enrolled.name, enrolled.variant));
-    let mut start = 0.0;
-    let shares = enrolled.shares.iter().map(|(name, end)| {
-        let from = std::mem::replace(&mut start, *end);
-        format!("{name} {from:.2} to {end:.2} %")
-    });
+    if let Some(why) = enrolled.pinned {
+        let (served, why) = (&enrolled.served, why.replace('_', " "));
+        line(out, "", &format!("pinned to {served} ({why}): only its provider can go on from it"));
+    }
+    let shares = enrolled.shares.iter();
+    let shares = shares.map(|(name, from, to)| format!("{name} {from:.2} to {to:.2} %"));
     let shares = shares.collect::<Vec<_>>().join(", ");
     let position = enrolled.position_percent;
     line(
