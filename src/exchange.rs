@@ -128,7 +128,7 @@ impl Front {
         let (caller, known) = (incoming.caller(), self.read(&request, &incoming)?);
         let plan = plan::plan_of(&self.config, dialect, &request, &caller, &known.reading)?;
         if let Some((experiment, _)) = plan.enrolled {
-            self.board.matched(&experiment.name);
+            self.board.matched(&experiment.ledger());
             self.metrics.step(&experiment.name, "matched");
         }
         let first = plan.targets.first().ok_or_else(|| {
@@ -177,7 +177,7 @@ impl Front {
             return false;
         };
         let head = IntentHead {
-            experiment: experiment.name.clone(),
+            experiment: experiment.ledger().into_owned(),
             dialect: plan.dialect.as_str().to_owned(),
             in_path: incoming.in_path.clone().map(|path| (path.model, path.stream)),
             variants: experiment.variants().map(|variant| variant.name.clone()).collect(),
@@ -193,7 +193,7 @@ impl Front {
         let live = variant.name.clone();
         let taken = self.recorder.record(Record::Intent { id, intent, live, credential });
         if !taken {
-            self.board.lost(&experiment.name, "recorder_queue_full");
+            self.board.lost(&experiment.ledger(), "recorder_queue_full");
         }
         taken
     }

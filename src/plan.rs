@@ -176,14 +176,15 @@ pub fn plan_of<'c>(
     })?;
     let credential_for = credential_for(config, &request.model, caller.provider, first);
     let mut experiments = config.experiments.iter();
-    let experiment = experiments.find(|e| e.matches.accepts(&request.model, first, caller.headers));
+    let experiment = experiments
+        .find(|e| e.is_live() && e.matches.accepts(&request.model, first, caller.headers));
     let unit = experiment.map(|experiment| unit(experiment, dialect, request, caller));
     let enrolled = experiment.zip(unit.as_ref());
     let enrolled =
         enrolled.map(|(experiment, unit)| (experiment, experiment.assign(unit.as_bytes())));
     let pair = experiment
-        .filter(|experiment| experiment.is_shadowed(&prompt.0))
-        .map(|experiment| PairId::of(&experiment.name, &prompt, &tenant));
+        .filter(|experiment| experiment.is_running() && experiment.is_shadowed(&prompt.0))
+        .map(|experiment| PairId::of(&experiment.ledger(), &prompt, &tenant));
     let mut targets = asked;
     if let Some((_, variant)) = enrolled {
         targets.retain(|target| *target != variant.target);

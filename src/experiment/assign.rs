@@ -34,7 +34,7 @@ impl Experiment {
         let position = position("assign", &self.name, unit);
         let mut end = 0;
         for candidate in &self.candidates {
-            end += candidate.split.ppm();
+            end += self.split(candidate).ppm();
             if position < end {
                 return &candidate.variant;
             }

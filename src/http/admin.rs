@@ -108,7 +108,8 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 }
 
 async fn experiments(State(admin): State<Admin>) -> Response {
-    let reports = admin.board.experiments().filter_map(|e| admin.board.report(&e.name));
+    let reports = admin.board.experiments();
+    let reports = reports.iter().filter_map(|e| admin.board.report(&e.name));
     let rows = reports.map(|report| {
         let pairs: u64 = report.candidates.values().map(|candidate| candidate.pairs).sum();
         json!({
@@ -123,7 +124,8 @@ async fn experiment(State(admin): State<Admin>, Path(name): Path<String>) -> Res
     match admin.board.report(&name) {
         Some(report) => Json(report).into_response(),
         None => {
-            let names: Vec<&str> = admin.board.experiments().map(|e| e.name.as_str()).collect();
+            let known = admin.board.experiments();
+            let names: Vec<&str> = known.iter().map(|e| e.name.as_str()).collect();
             let known = match names.as_slice() {
                 [] => "none is defined".to_owned(),
                 names => format!("there is: {}", names.join(", ")),
