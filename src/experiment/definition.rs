@@ -18,10 +18,13 @@ use crate::experiment::Judge;
 use crate::experiment::Layer;
 use crate::experiment::Limit;
 use crate::experiment::Match;
+use crate::experiment::Share;
 use crate::experiment::Step;
 use crate::experiment::SystemChange;
+use crate::experiment::Target;
 use crate::experiment::Unit;
 use crate::experiment::Variant;
+use crate::stats::rule::Goal;
 
 /// What a definition says, by the name of the part.
 pub type Parts = BTreeMap<String, String>;
@@ -278,6 +281,41 @@ fn hash(bytes: &[u8]) -> String {
     match bytes.is_empty() {
         true => String::new(),
         false => blake3::hash(bytes).to_hex().chars().take(32).collect(),
+    }
+}
+
+impl Experiment {
+    /// This experiment as far as a report needs to know how it was defined then.
+    pub fn as_of(&self, parts: &Parts) -> Self {
+        let text = |name: &str| parts.get(name).map(String::as_str).unwrap_or_default();
+        let target = |at: &str| Target::parse(text(&format!("{at}.target")));
+        let mut then = self.clone();
+        then.control.target = target("control").unwrap_or(then.control.target);
+        let candidate = |name: &str| {
+            let variant = Variant {
+                name: name.to_owned(),
+                target: target(&format!("candidates.{name}"))?,
+                patch: serde_json::Map::new(),
+                system: None,
+                tools: None,
+            };
+            Some(Candidate { variant, split: Share::NONE })
+        };
+        then.candidates = text("candidates").split(' ').filter_map(candidate).collect();
+        let decide = &mut then.decide;
+        let goals = [Goal::Superior, Goal::NonInferior, Goal::Equivalent];
+        let goal = goals.into_iter().find(|goal| goal.to_string() == text("goal"));
+        decide.goal = goal.unwrap_or(decide.goal);
+        decide.margin = text("margin").parse().unwrap_or(decide.margin);
+        decide.alpha = text("alpha").parse().unwrap_or(decide.alpha);
+        decide.min_pairs = text("min_pairs").parse().unwrap_or(decide.min_pairs);
+        decide.max_pairs = text("max_pairs").parse().unwrap_or(decide.max_pairs);
+        if let (Some(judge), Some(target)) = (&mut then.evaluate.judge, target("judge")) {
+            judge.target = target;
+        }
+        then.standing.halted.clear();
+        then.standing.verdict = None;
+        then
     }
 }
 
