@@ -15,6 +15,9 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 
+/// Files that change more often than this while they are read are not read to the end.
+const MOST_SWAPS: usize = 10;
+
 /// A text with the name it is reported under.
 pub type Source = (String, String);
 
@@ -103,7 +106,7 @@ impl Script {
     /// # Errors
     /// A file cannot be read, or something in one is wrong.
     pub fn read(&self) -> std::result::Result<Reading, Trouble> {
-        let texts = self.texts().map_err(Trouble::Unreadable)?;
+        let texts = self.steady().map_err(Trouble::Unreadable)?;
         let beside = Mutex::new(BTreeMap::new());
         let read_file = |path: &Path| {
             let text = fs::read_to_string(path);
@@ -124,6 +127,20 @@ impl Script {
                 Ok(Reading { config, warnings, print })
             }
         }
+    }
+
+    /// Every file as it was at one moment: a folder may be swapped between two of them.
+    fn steady(&self) -> Result<Texts> {
+        let mut texts = self.texts()?;
+        for _ in 0..MOST_SWAPS {
+            let again = self.texts()?;
+            if again == texts {
+                return Ok(texts);
+            }
+            texts = again;
+        }
+        let what = "the files change while they are read: they will be read again";
+        Err(Error::new(Kind::BadRequest, what))
     }
 
     /// What the files say now, and those beside them that were read last time.
