@@ -172,7 +172,9 @@ impl Metrics {
 
     /// Counts a step of an experiment's funnel.
     pub fn step(&self, experiment: &str, step: &'static str) {
-        let labels = FunnelLabels { experiment: experiment.to_owned(), step };
+        // All epochs of an experiment are one series; see `experiment::ledger`.
+        let name = experiment.split('@').next().unwrap_or_default();
+        let labels = FunnelLabels { experiment: name.to_owned(), step };
         self.funnel.get_or_create(&labels).inc();
     }
 
