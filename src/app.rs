@@ -92,7 +92,7 @@ impl App {
         }
         let (book, lives) = director::resume(&store, &mut config.experiments)?;
         let scene = Arc::new(Scene::new(config)?);
-        let Scene { config, upstream } = &*scene;
+        let config = &scene.config;
         let metrics = Arc::new(Metrics::new());
         let board = Arc::new(Board::load(&config.experiments, &store)?);
         let limits = config.limits;
@@ -127,17 +127,7 @@ impl App {
         });
         let mut workers =
             vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
-        let cache = Cache::new(store.clone(), &config.keeping());
-        let front = Front {
-            library: Library::new(store.clone(), Some(cache.clone())),
-            cache,
-            flights: Arc::default(),
-            upstream: upstream.clone(),
-            recorder: recorder.clone(),
-            board: board.clone(),
-            metrics: metrics.clone(),
-            config: config.clone(),
-        };
+        let front = front(&scene, &store, &recorder, &board, &metrics);
         let stop = CancellationToken::new();
         let stop_admin = CancellationToken::new();
         let sockets = Sockets::new(stop.clone());
@@ -214,6 +204,27 @@ impl App {
         for server in self.admin_servers {
             let _ = server.await;
         }
+    }
+}
+
+/// Those who answer, in the first scene.
+fn front(
+    scene: &Scene,
+    store: &Store,
+    recorder: &Recorder,
+    board: &Arc<Board>,
+    metrics: &Arc<Metrics>,
+) -> Front {
+    let cache = Cache::new(store.clone(), &scene.config.keeping());
+    Front {
+        library: Library::new(store.clone(), Some(cache.clone())),
+        cache,
+        flights: Arc::default(),
+        upstream: scene.upstream.clone(),
+        recorder: recorder.clone(),
+        board: board.clone(),
+        metrics: metrics.clone(),
+        config: scene.config.clone(),
     }
 }
 
