@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::board::Board;
 use crate::cache::Cache;
 use crate::config::Config;
+use crate::director;
+use crate::director::Director;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -32,7 +34,8 @@ use crate::recorder::Record;
 use crate::recorder::Recorder;
 use crate::recorder::writer::Writer;
 use crate::scene::Scene;
-use crate::scene::Scenes;
+use crate::script::Print;
+use crate::script::Script;
 use crate::shadow::Shadow;
 use crate::store::Store;
 
@@ -63,7 +66,7 @@ pub struct App {
     admin_servers: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
     writer: thread::JoinHandle<()>,
-    stage: watch::Sender<Arc<Scene>>,
+    director: Arc<Director>,
 }
 
 impl App {
@@ -72,6 +75,14 @@ impl App {
     /// # Errors
     /// A port is taken, the data directory cannot be used, or TLS cannot start.
     pub async fn start(config: Config) -> Result<Self> {
+        Self::perform(config, None).await
+    }
+
+    /// As [`Self::start`], and goes on following the files that the configuration was read from.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn perform(mut config: Config, script: Option<(Script, Print)>) -> Result<Self> {
         let ports = Ports::bind(&config).await?;
         let (data, admin) = (address(&ports.data)?, address(&ports.admin)?);
         let store = open(&config)?;
@@ -79,8 +90,9 @@ impl App {
             // What is not found yet would be told to be missing.
             loaded(&store).await;
         }
+        let (book, lives) = director::resume(&store, &mut config.experiments)?;
         let scene = Arc::new(Scene::new(config)?);
-        let Scene { config, upstream } = &*scene;
+        let config = &scene.config;
         let metrics = Arc::new(Metrics::new());
         let board = Arc::new(Board::load(&config.experiments, &store)?);
         let limits = config.limits;
@@ -115,24 +127,24 @@ impl App {
         });
         let mut workers =
             vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
-        let cache = Cache::new(store.clone(), &config.keeping());
-        let front = Front {
-            library: Library::new(store.clone(), Some(cache.clone())),
-            cache,
-            flights: Arc::default(),
-            threads: Arc::default(),
-            upstream: upstream.clone(),
-            recorder: recorder.clone(),
-            board: board.clone(),
-            metrics: metrics.clone(),
-            config: config.clone(),
-        };
+        let front = front(&scene, &store, &recorder, &board, &metrics);
         let stop = CancellationToken::new();
-        let shown = shown(&front, stop.clone());
         let stop_admin = CancellationToken::new();
         let sockets = Sockets::new(stop.clone());
         let (follow, fronts) = watch::channel(Arc::new(front));
-        workers.push(tokio::spawn(renew(scenes, follow)));
+        let director = Director::new(director::Parts {
+            stage,
+            fronts: follow,
+            board: board.clone(),
+            store: store.clone(),
+            metrics: metrics.clone(),
+            book,
+            lives,
+            script,
+        });
+        workers.push(tokio::spawn(director.clone().follow_files()));
+        workers.push(tokio::spawn(director.clone().follow_scores()));
+        let shown = shown(&fronts.borrow(), director.clone(), stop.clone());
         let service = http::data::service(fronts, sockets.clone());
         let data_server = tokio::spawn(http::serve(ports.data, service, sockets, limits.drain));
         let admin_servers = serve_admin(ports.admin, ports.health, shown, &stop_admin);
@@ -149,13 +161,18 @@ impl App {
             admin_servers,
             workers,
             writer,
-            stage,
+            director,
         })
     }
 
     /// Returns once everything that a former process stored can be found.
     pub async fn loaded(&self) {
         loaded(&self.store).await;
+    }
+
+    /// Who changes what is in force while it runs.
+    pub fn director(&self) -> Arc<Director> {
+        self.director.clone()
     }
 
     /// Returns once everything recorded so far is on disk.
@@ -171,6 +188,11 @@ impl App {
         self.stop.cancel();
         let _ = self.data_server.await;
         self.workers.iter().for_each(JoinHandle::abort);
+        let director = self.director.clone();
+        match tokio::task::spawn_blocking(move || director.settle()).await {
+            Ok(Ok(())) => {}
+            _ => tracing::error!("what was decided last is not in the log"),
+        }
         self.recorder.deliver(Record::Stop).await;
         let written = tokio::task::spawn_blocking(move || self.writer.join());
         match tokio::time::timeout(LAST_WRITE, written).await {
@@ -185,11 +207,25 @@ impl App {
     }
 }
 
-/// Lets those who answer follow the scene.
-async fn renew(mut scenes: Scenes, fronts: watch::Sender<Arc<Front>>) {
-    while scenes.changed().await.is_ok() {
-        let scene = scenes.borrow_and_update().clone();
-        fronts.send_modify(|front| *front = Arc::new(front.in_scene(&scene)));
+/// Those who answer, in the first scene.
+fn front(
+    scene: &Scene,
+    store: &Store,
+    recorder: &Recorder,
+    board: &Arc<Board>,
+    metrics: &Arc<Metrics>,
+) -> Front {
+    let cache = Cache::new(store.clone(), &scene.config.keeping());
+    Front {
+        library: Library::new(store.clone(), Some(cache.clone())),
+        cache,
+        flights: Arc::default(),
+        threads: Arc::default(),
+        upstream: scene.upstream.clone(),
+        recorder: recorder.clone(),
+        board: board.clone(),
+        metrics: metrics.clone(),
+        config: scene.config.clone(),
     }
 }
 
@@ -256,8 +292,9 @@ fn open(config: &Config) -> Result<Store> {
 }
 
 /// What the admin plane shows of those who answer.
-fn shown(front: &Front, stop: CancellationToken) -> Admin {
+fn shown(front: &Front, director: Arc<Director>, stop: CancellationToken) -> Admin {
     Admin {
+        director,
         board: front.board.clone(),
         metrics: front.metrics.clone(),
         library: front.library.clone(),

@@ -169,10 +169,10 @@ impl Front {
 
     fn count(&self, plan: &Plan<'_>) {
         let Some((experiment, _)) = plan.enrolled else { return };
-        self.board.matched(&experiment.name);
+        self.board.matched(&experiment.ledger());
         self.metrics.step(&experiment.name, "matched");
         if let Some(reason) = plan.pinned {
-            self.board.lost(&experiment.name, reason);
+            self.board.lost(&experiment.ledger(), reason);
             self.metrics.step(&experiment.name, "pinned");
         }
     }
@@ -201,7 +201,7 @@ impl Front {
             return false;
         };
         let head = IntentHead {
-            experiment: experiment.name.clone(),
+            experiment: experiment.ledger().into_owned(),
             dialect: plan.dialect.as_str().to_owned(),
             in_path: incoming.in_path.clone().map(|path| (path.model, path.stream)),
             variants: experiment.variants().map(|variant| variant.name.clone()).collect(),
@@ -217,7 +217,7 @@ impl Front {
         let live = variant.name.clone();
         let taken = self.recorder.record(Record::Intent { id, intent, live, credential });
         if !taken {
-            self.board.lost(&experiment.name, "recorder_queue_full");
+            self.board.lost(&experiment.ledger(), "recorder_queue_full");
         }
         taken
     }

@@ -2,9 +2,13 @@
 
 pub mod assign;
 mod change;
+pub mod definition;
+pub mod life;
 pub mod metric;
 pub mod ramp;
 pub mod standing;
+
+use std::borrow::Cow;
 
 use http::header::HeaderName;
 use serde_json::Map;
@@ -264,8 +268,27 @@ impl Experiment {
         self.standing.halted.contains(&candidate.variant.name)
     }
 
-    /// Whether requests take part.
+    /// Whether requests take part in what is measured.
     pub fn is_running(&self) -> bool {
         self.standing.state == State::Running
+    }
+
+    /// Whether units get their variant's answer: a verdict ends the measuring, and leaves who is
+    /// answered by whom to people.
+    pub fn is_live(&self) -> bool {
+        matches!(self.standing.state, State::Running | State::Decided)
+    }
+
+    /// The name that results of this epoch are stored under.
+    pub fn ledger(&self) -> Cow<'_, str> {
+        ledger(&self.name, self.standing.epoch)
+    }
+}
+
+/// The name that results of an epoch are stored under; no experiment's name holds an `@`.
+pub fn ledger(name: &str, epoch: u32) -> Cow<'_, str> {
+    match epoch {
+        0 | 1 => Cow::Borrowed(name),
+        epoch => Cow::Owned(format!("{name}@{epoch}")),
     }
 }

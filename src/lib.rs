@@ -31,12 +31,14 @@ pub mod cache;
 pub mod library;
 pub mod upstream;
 pub mod scene;
+pub mod script;
 // Work.
 pub mod board;
 pub mod recorder;
 pub mod shadow;
 pub mod judge;
 pub mod exchange;
+pub mod director;
 // Edge.
 pub mod simulate;
 pub mod http;

@@ -37,6 +37,13 @@ pub struct ProviderLabel {
     pub provider: String,
 }
 
+/// The files in force.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ConfigLabel {
+    /// Of everything they say.
+    pub hash: String,
+}
+
 /// A step of an experiment's funnel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FunnelLabels {
@@ -83,6 +90,10 @@ pub struct Metrics {
     pub dropped_generations: Counter,
     /// Stored exchanges that were not what was written: record, generation.
     pub damaged: Family<Word, Counter>,
+    /// 1 for the files in force.
+    pub config_info: Family<ConfigLabel, Gauge>,
+    /// Files read again: good, broken.
+    pub config_reloads: Family<Word, Counter>,
     registry: Registry,
 }
 
@@ -108,6 +119,8 @@ impl Metrics {
             stored_disk_bytes: Gauge::default(),
             dropped_generations: Counter::default(),
             damaged: Family::default(),
+            config_info: Family::default(),
+            config_reloads: Family::default(),
             registry: Registry::with_prefix("understudy"),
         };
         metrics.register();
@@ -142,6 +155,8 @@ impl Metrics {
         r.register("stored_disk_bytes", "What the exchanges take on disk", disk);
         let dropped = self.dropped_generations.clone();
         r.register("dropped_generations", "Parts of the store dropped for age or room", dropped);
+        r.register("config_info", "The files in force", self.config_info.clone());
+        r.register("config_reloads", "Files read again", self.config_reloads.clone());
         r.register("store_damaged", "Stored exchanges found damaged", self.damaged.clone());
     }
 
@@ -157,7 +172,9 @@ impl Metrics {
 
     /// Counts a step of an experiment's funnel.
     pub fn step(&self, experiment: &str, step: &'static str) {
-        let labels = FunnelLabels { experiment: experiment.to_owned(), step };
+        // All epochs of an experiment are one series; see `experiment::ledger`.
+        let name = experiment.split('@').next().unwrap_or_default();
+        let labels = FunnelLabels { experiment: name.to_owned(), step };
         self.funnel.get_or_create(&labels).inc();
     }
 

@@ -190,8 +190,9 @@ pub fn plan_of<'c>(
     let Enrolment { enrolled, served, pinned, unit, conversation } = entrant.enrol();
     // What only one variant can read, the others cannot answer as well.
     let pair = enrolled
-        .filter(|(experiment, _)| pinned.is_none() && experiment.is_shadowed(&prompt.0))
-        .map(|(experiment, _)| PairId::of(&experiment.name, &prompt, &tenant));
+        .filter(|(experiment, _)| pinned.is_none() && experiment.is_running())
+        .filter(|(experiment, _)| experiment.is_shadowed(&prompt.0))
+        .map(|(experiment, _)| PairId::of(&experiment.ledger(), &prompt, &tenant));
     let mut targets = asked;
     if let Some(variant) = served {
         targets.retain(|target| *target != variant.target);

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::experiment::Experiment;
+use crate::experiment::State;
 use crate::stats::Interval;
 use crate::stats::Reason;
 use crate::stats::Spec;
@@ -21,6 +22,15 @@ use crate::tally::Tally;
 pub struct Report {
     /// Its name.
     pub experiment: String,
+    /// Where it stands: draft, running, paused, stopped or decided.
+    #[serde(default)]
+    pub state: State,
+    /// Counts the definitions whose results are kept apart, from 1.
+    #[serde(default = "first")]
+    pub epoch: u32,
+    /// Candidates for whom control answers, because a guardrail or a person stopped them.
+    #[serde(default)]
+    pub halted: Vec<String>,
     /// What its authors want to know.
     pub question: String,
     /// The best verdict of any candidate.
@@ -43,6 +53,10 @@ pub struct Report {
     pub judge: Option<JudgeView>,
     /// Known cost of judging, dollars; `null` when no price is known.
     pub cost_usd: Option<f64>,
+}
+
+fn first() -> u32 {
+    1
 }
 
 /// The goal in numbers.
@@ -138,6 +152,8 @@ pub fn report(
         })
         .collect();
     let (verdict, reason, best) = overall(&candidates);
+    // A verdict that was given stays, whatever late pairs say.
+    let verdict = experiment.standing.verdict.unwrap_or(verdict);
     let judge = experiment.evaluate.judge.as_ref().map(|judge| JudgeView {
         target: judge.target.to_string(),
         by_candidate: tallies.iter().map(|(k, t)| (k.clone(), t.judge.clone())).collect(),
@@ -146,6 +162,9 @@ pub fn report(
     let cost: u64 = tallies.values().map(|tally| tally.judge.cost_nano_usd).sum();
     Report {
         experiment: experiment.name.clone(),
+        state: experiment.standing.state,
+        epoch: experiment.standing.epoch,
+        halted: experiment.standing.halted.clone(),
         question: experiment.question.clone(),
         verdict,
         reason: reason.to_string(),

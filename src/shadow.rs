@@ -64,7 +64,8 @@ impl Shadow {
     async fn ask(&self, job: &ShadowJob) -> Record {
         let id = job.id;
         let scene = scene::now(&self.scenes);
-        let experiment = scene.config.experiments.iter().find(|e| e.name == job.head.experiment);
+        let experiment =
+            scene.config.experiments.iter().find(|e| e.ledger() == job.head.experiment.as_str());
         let variant = experiment.and_then(|experiment| experiment.variant(&job.variant));
         let Some(variant) = variant else {
             return Record::NoHalf { id, reason: "variant_gone" };

@@ -10,6 +10,8 @@ use crate::cli::say;
 use crate::cli::say_json;
 use crate::config;
 use crate::config::Problem;
+use crate::script;
+use crate::script::Texts;
 
 /// Options of `understudy check`.
 #[derive(clap::Args, Debug)]
@@ -54,7 +56,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
     let mut sources = Vec::new();
     for path in &paths {
-        match files::read_all(path) {
+        match script::read_all(path) {
             Ok(found) => sources.extend(found),
             Err(error) => {
                 complain(&error.to_string());
@@ -67,11 +69,14 @@ pub fn run(args: &Args) -> ExitCode {
         return ExitCode::from(EXIT_INVALID);
     }
     let count = sources.len();
+    let hash = hash(&sources);
     let problems = problems(sources);
     let is_valid = problems.iter().all(|problem| problem.is_warning);
     if args.json {
         let rows: Vec<_> = problems.iter().map(row).collect();
-        let printed = say_json(&serde_json::json!({"valid": is_valid, "problems": rows}));
+        let printed = say_json(&serde_json::json!({
+            "valid": is_valid, "hash": hash, "problems": rows
+        }));
         if let Err(error) = printed {
             complain(&error.to_string());
         }
@@ -82,11 +87,16 @@ pub fn run(args: &Args) -> ExitCode {
     if is_valid { ExitCode::SUCCESS } else { ExitCode::from(EXIT_INVALID) }
 }
 
+/// The hash that a process running on these files tells of them.
+fn hash(sources: &[script::Source]) -> String {
+    Texts { config: None, experiments: sources.to_vec() }.print().hash
+}
+
 /// Experiments are checked against every configuration given, or the defaults.
-fn problems(sources: Vec<files::Source>) -> Vec<Problem> {
+fn problems(sources: Vec<script::Source>) -> Vec<Problem> {
     let (experiments, configs): (Vec<_>, Vec<_>) =
         sources.into_iter().partition(|(_, text)| config::is_experiment(text));
-    let check = |config: Option<(&str, &str)>, experiments: &[files::Source]| {
+    let check = |config: Option<(&str, &str)>, experiments: &[script::Source]| {
         let read = |path: &std::path::Path| std::fs::read_to_string(path);
         match config::load(config, experiments, &files::variable, &read) {
             Ok((_, warnings)) => warnings,

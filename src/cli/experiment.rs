@@ -1,5 +1,7 @@
 //! `understudy experiment`: reports, from the running sidecar or from its data directory.
 
+mod life;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,12 +9,14 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use crate::board::Board;
+use crate::cli::EXIT_FAILED;
 use crate::cli::files::Files;
 use crate::cli::remark;
 use crate::cli::say;
 use crate::cli::say_json;
 use crate::cli::table;
 use crate::config::Config;
+use crate::director;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -28,6 +32,16 @@ pub enum Command {
     Ls(Args),
     /// Show one experiment: the verdict in a sentence, then the numbers
     Report(ReportArgs),
+    /// Take everybody out of an experiment until it is resumed
+    Pause(life::WishArgs),
+    /// Let a paused experiment go on
+    Resume(life::WishArgs),
+    /// End an experiment without a verdict
+    Stop(life::WishArgs),
+    /// Let control answer for a candidate from now on
+    Halt(life::HaltArgs),
+    /// Show what happened to experiments, and check that nobody changed it
+    Log(life::LogArgs),
 }
 
 /// Where to look.
@@ -51,6 +65,9 @@ pub struct Args {
 pub struct ReportArgs {
     /// The experiment's name
     name: String,
+    /// The results of a former epoch
+    #[arg(long, value_name = "N")]
+    epoch: Option<u32>,
     #[command(flatten)]
     args: Args,
 }
@@ -60,16 +77,15 @@ pub struct ReportArgs {
 /// # Errors
 /// There is no such experiment, or neither a sidecar nor its data can be read.
 pub async fn run(command: Command) -> Result<ExitCode> {
-    let (name, args) = match command {
-        Command::Ls(args) => (None, args),
-        Command::Report(ReportArgs { name, args }) => (Some(name), args),
+    let (name, epoch, args) = match command {
+        Command::Ls(args) => (None, None, args),
+        Command::Report(ReportArgs { name, epoch, args }) => (Some(name), epoch, args),
+        other => return live(other).await,
     };
-    let mut config = args.files.load(false)?;
-    config.admin = args.admin.unwrap_or(config.admin);
-    config.data_dir = args.data_dir.clone().unwrap_or(config.data_dir);
-    let reports = match running(&config, name.as_deref()).await? {
+    let config = args.config()?;
+    let reports = match running(&config, name.as_deref(), epoch).await? {
         Some(reports) => reports,
-        None => stored(&config, name.as_deref())?,
+        None => stored(&config, name.as_deref(), epoch)?,
     };
     match (name, args.json) {
         (Some(_), true) => reports.first().map_or(Ok(()), say_json)?,
@@ -83,8 +99,39 @@ pub async fn run(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+async fn live(command: Command) -> Result<ExitCode> {
+    use life::Act;
+    match command {
+        Command::Pause(wish) => life::act(Act::Pause, &wish, "").await?,
+        Command::Resume(wish) => life::act(Act::Resume, &wish, "").await?,
+        Command::Stop(wish) => life::act(Act::Stop, &wish, "").await?,
+        Command::Halt(life::HaltArgs { name, candidate, why, args }) => {
+            life::act(Act::Halt, &life::WishArgs { name, why, args }, &candidate).await?;
+        }
+        Command::Log(args) => match life::log(&args).await? {
+            true => {}
+            false => return Ok(ExitCode::from(EXIT_FAILED)),
+        },
+        Command::Ls(_) | Command::Report(_) => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    fn config(&self) -> Result<Config> {
+        let mut config = self.files.load(false)?;
+        config.admin = self.admin.unwrap_or(config.admin);
+        config.data_dir = self.data_dir.clone().unwrap_or(config.data_dir);
+        Ok(config)
+    }
+}
+
 /// The reports of the sidecar that listens on the admin address; `None` if nobody does.
-async fn running(config: &Config, name: Option<&str>) -> Result<Option<Vec<Report>>> {
+async fn running(
+    config: &Config,
+    name: Option<&str>,
+    epoch: Option<u32>,
+) -> Result<Option<Vec<Report>>> {
     let names = match name {
         Some(name) => vec![name.to_owned()],
         None => {
@@ -97,7 +144,8 @@ async fn running(config: &Config, name: Option<&str>) -> Result<Option<Vec<Repor
     };
     let mut reports = Vec::new();
     for name in names {
-        let path = format!("/api/v1/experiments/{name}");
+        let query = epoch.map(|epoch| format!("?epoch={epoch}")).unwrap_or_default();
+        let path = format!("/api/v1/experiments/{name}{query}");
         let Some((status, body)) = get(config.admin, &path).await? else { return Ok(None) };
         if status == 404 {
             let message = body["error"]["message"].as_str().unwrap_or("no such experiment");
@@ -123,7 +171,7 @@ async fn get(admin: SocketAddr, path: &str) -> Result<Option<(u16, Value)>> {
 }
 
 /// The reports that follow from the data directory of a sidecar that does not run.
-fn stored(config: &Config, name: Option<&str>) -> Result<Vec<Report>> {
+fn stored(config: &Config, name: Option<&str>, epoch: Option<u32>) -> Result<Vec<Report>> {
     let defined: Vec<&str> = config.experiments.iter().map(|e| e.name.as_str()).collect();
     if let Some(name) = name.filter(|name| !defined.contains(name)) {
         let what = match defined.is_empty() {
@@ -134,20 +182,39 @@ fn stored(config: &Config, name: Option<&str>) -> Result<Vec<Report>> {
         };
         return Err(Error::new(Kind::NotFound, what));
     }
-    let board = if config.data_dir.is_dir() {
-        let opened = Store::open(&config.data_dir)?;
-        if let Some(Damage { aside, why, rescued }) = opened.damage {
-            let aside = aside.display();
-            remark(&format!(
-                "the data was damaged ({why}): it is kept in {aside}, {rescued} records were saved"
-            ));
+    let mut experiments = config.experiments.clone();
+    let board = match opened(config)? {
+        Some(store) => {
+            let lives = director::glimpse(&store, &mut experiments)?;
+            let found = experiments.iter().find(|e| Some(e.name.as_str()) == name);
+            if let (Some(epoch), Some(experiment)) = (epoch, found)
+                && epoch != experiment.standing.epoch
+            {
+                return Ok(vec![director::former(&store, &lives, experiment, epoch)?]);
+            }
+            Board::load(&experiments, &store)?
         }
-        Board::load(&config.experiments, &opened.store)?
-    } else {
-        let (admin, dir) = (config.admin, config.data_dir.display());
-        remark(&format!("no sidecar answers on {admin} and there is no data in {dir} yet"));
-        Board::new(&config.experiments)
+        None => {
+            let (admin, dir) = (config.admin, config.data_dir.display());
+            remark(&format!("no sidecar answers on {admin} and there is no data in {dir} yet"));
+            Board::new(&experiments)
+        }
     };
     let wanted = defined.into_iter().filter(|defined| name.is_none_or(|name| name == *defined));
     Ok(wanted.filter_map(|name| board.report(name)).collect())
+}
+
+/// The data directory of a sidecar that does not run, if there is one.
+fn opened(config: &Config) -> Result<Option<Store>> {
+    if !config.data_dir.is_dir() {
+        return Ok(None);
+    }
+    let opened = Store::open(&config.data_dir)?;
+    if let Some(Damage { aside, why, rescued }) = opened.damage {
+        let aside = aside.display();
+        remark(&format!(
+            "the data was damaged ({why}): it is kept in {aside}, {rescued} records were saved"
+        ));
+    }
+    Ok(Some(opened.store))
 }

@@ -13,7 +13,6 @@ use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
 
-use crate::cli::files;
 use crate::cli::files::Files;
 use crate::cli::say;
 use crate::cli::say_json;
@@ -22,6 +21,7 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::plan;
 use crate::plan::Caller;
+use crate::script;
 use account::Account;
 use guess::Endpoint;
 
@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 fn body(args: &Args) -> Result<Bytes> {
     if args.request.as_os_str() != "-" {
-        return files::read(&args.request).map(|(_, text)| Bytes::from(text));
+        return script::read(&args.request).map(|(_, text)| Bytes::from(text));
     }
     let mut body = Vec::new();
     std::io::stdin().read_to_end(&mut body).map_err(|error| {

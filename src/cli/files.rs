@@ -3,7 +3,6 @@
 use std::env;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
 use std::path::PathBuf;
 
 use crate::config;
@@ -12,6 +11,10 @@ use crate::config::Problem;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::script::Reading;
+use crate::script::Script;
+use crate::script::Source;
+use crate::script::Trouble;
 
 /// Which files a command works with.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -24,16 +27,13 @@ pub struct Files {
     pub experiments: Option<PathBuf>,
 }
 
-/// A text with the name it is reported under.
-pub type Source = (String, String);
-
 impl Files {
     /// Loads everything and prints all problems; warnings only if `warn`.
     ///
     /// # Errors
     /// A file cannot be read, or something in one is wrong.
     pub fn load(&self, warn: bool) -> Result<Config> {
-        self.load_with(&self.experiments()?, warn)
+        self.load_with(&self.script().texts()?.experiments, warn)
     }
 
     /// Loads the configuration alone and prints its problems, but no warnings.
@@ -44,8 +44,30 @@ impl Files {
         self.load_with(&[], false)
     }
 
+    /// Loads everything that a process is to follow from then on.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn open(&self, script: &Script) -> Result<Reading> {
+        match script.read() {
+            Ok(reading) => {
+                print(&reading.warnings);
+                Ok(reading)
+            }
+            Err(Trouble::Unreadable(error)) => Err(error),
+            Err(Trouble::Wrong { problems, .. }) => Err(refused(&problems)),
+        }
+    }
+
+    /// Where the files are.
+    pub fn script(&self) -> Script {
+        let (config, experiments) = (self.config.clone(), self.experiments.clone());
+        let (listen, admin, data_dir) = (None, None, None);
+        Script { config, experiments, variable, listen, admin, data_dir }
+    }
+
     fn load_with(&self, experiments: &[Source], warn: bool) -> Result<Config> {
-        let config = self.config()?;
+        let config = self.script().texts()?.config;
         let config = config.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
         match config::load(config, experiments, &variable, &|path| fs::read_to_string(path)) {
             Ok((config, warnings)) => {
@@ -54,61 +76,9 @@ impl Files {
                 }
                 Ok(config)
             }
-            Err(problems) => {
-                print(&problems);
-                let errors = problems.iter().filter(|problem| !problem.is_warning).count();
-                let noun = if errors == 1 { "problem" } else { "problems" };
-                Err(Error::new(Kind::BadRequest, format!("{errors} {noun} in the files above")))
-            }
+            Err(problems) => Err(refused(&problems)),
         }
     }
-
-    fn config(&self) -> Result<Option<Source>> {
-        match &self.config {
-            Some(path) => read(path).map(Some),
-            None => Path::new("understudy.yaml")
-                .exists()
-                .then(|| read(Path::new("understudy.yaml")))
-                .transpose(),
-        }
-    }
-
-    fn experiments(&self) -> Result<Vec<Source>> {
-        match &self.experiments {
-            Some(path) => read_all(path),
-            None if Path::new("experiments").is_dir() => read_all(Path::new("experiments")),
-            None => Ok(Vec::new()),
-        }
-    }
-}
-
-/// A file, or every YAML and JSON file of a folder, by name.
-///
-/// # Errors
-/// Something cannot be read.
-pub fn read_all(path: &Path) -> Result<Vec<Source>> {
-    if !path.is_dir() {
-        return Ok(vec![read(path)?]);
-    }
-    let mut files = Vec::new();
-    for entry in fs::read_dir(path).map_err(|error| unreadable(path, &error))? {
-        let file = entry.map_err(|error| unreadable(path, &error))?.path();
-        let extension = file.extension().and_then(|extension| extension.to_str());
-        if matches!(extension, Some("yaml" | "yml" | "json")) && file.is_file() {
-            files.push(file);
-        }
-    }
-    files.sort();
-    files.iter().map(|file| read(file)).collect()
-}
-
-/// One file.
-///
-/// # Errors
-/// It cannot be read.
-pub fn read(path: &Path) -> Result<Source> {
-    let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
-    Ok((path.display().to_string(), text))
 }
 
 /// An environment variable that holds text.
@@ -124,10 +94,9 @@ pub fn print(problems: &[Problem]) {
     }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Error {
-    let remedy = match error.kind() {
-        std::io::ErrorKind::NotFound => ": check the path, or leave the option out",
-        _ => "",
-    };
-    Error::new(Kind::BadRequest, format!("cannot read {}: {error}{remedy}", path.display()))
+fn refused(problems: &[Problem]) -> Error {
+    print(problems);
+    let errors = problems.iter().filter(|problem| !problem.is_warning).count();
+    let noun = if errors == 1 { "problem" } else { "problems" };
+    Error::new(Kind::BadRequest, format!("{errors} {noun} in the files above"))
 }

@@ -14,6 +14,8 @@ use crate::cli::files::Files;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::script::Reading;
+use crate::script::Script;
 
 /// Options of `understudy serve`.
 #[derive(clap::Args, Debug)]
@@ -48,20 +50,27 @@ enum LogFormat {
 /// # Errors
 /// The files are wrong, a port is taken, or the data directory cannot be used.
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let mut config = args.files.load(true)?;
-    config.listen = args.listen.unwrap_or(config.listen);
-    config.admin = args.admin.unwrap_or(config.admin);
-    config.data_dir = args.data_dir.unwrap_or(config.data_dir);
+    let (listen, admin, data_dir) = (args.listen, args.admin, args.data_dir.clone());
+    let script = Script { listen, admin, data_dir, ..args.files.script() };
+    let Reading { config, print, .. } = args.files.open(&script)?;
     start_logs(&args.log, args.log_format)?;
     let experiments = config.experiments.len();
     let failed = |error| Error::new(Kind::Internal, format!("cannot wait for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let app = App::start(config).await?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
+    let app = App::perform(config, Some((script, print))).await?;
     tracing::info!(listen = %app.data, admin = %app.admin, experiments, "serving");
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    let name = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            Some(()) = hang_up.recv() => {
+                let director = app.director();
+                // What is wrong is logged where it is found.
+                let _told = tokio::task::spawn_blocking(move || director.reload()).await;
+            }
+        }
     };
     tracing::info!(
         signal = name,

@@ -17,6 +17,14 @@ pub fn report(report: &Report) -> String {
     if !report.question.is_empty() {
         out.push_str(&format!("question    {}\n", report.question));
     }
+    let state = report.state.as_str();
+    out.push_str(&match report.halted.as_slice() {
+        [] => format!("state       {state}, epoch {}\n", report.epoch),
+        halted => {
+            let halted = halted.join(", ");
+            format!("state       {state}, epoch {}; halted: {halted}\n", report.epoch)
+        }
+    });
     out.push_str(&format!("verdict     {} ({})\n", report.verdict, report.reason));
     let goal = &report.goal;
     out.push_str(&format!(
@@ -40,12 +48,13 @@ pub fn report(report: &Report) -> String {
 
 /// One line for each experiment.
 pub fn list(reports: &[Report]) -> String {
-    let mut table = table(&["experiment", "verdict", "pairs", "win rate", "question"]);
+    let mut table = table(&["experiment", "state", "verdict", "pairs", "win rate", "question"]);
     for report in reports {
         let pairs: u64 = report.candidates.values().map(|view| view.pairs).sum();
         let rates: Vec<String> = report.candidates.values().map(rate).collect();
         table.add_row(vec![
             report.experiment.clone(),
+            report.state.as_str().to_owned(),
             report.verdict.to_string(),
             pairs.to_string(),
             rates.join(", "),

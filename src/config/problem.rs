@@ -60,7 +60,8 @@ impl Problem {
         out
     }
 
-    fn headline(&self) -> String {
+    /// Its place and what is wrong there, in one line.
+    pub fn headline(&self) -> String {
         let kind = if self.is_warning { "warning: " } else { "" };
         format!("{}:{}:{}: {kind}{}", self.file, self.line, self.column, self.what)
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::stats::Verdict;
+
 /// What a file says of its experiment's life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -47,11 +49,13 @@ pub struct Standing {
     pub halted: Vec<String>,
     /// Steps of the ramp taken, from 0: `split` holds before the first.
     pub step: usize,
+    /// What it was decided to be; later numbers do not change it.
+    pub verdict: Option<Verdict>,
 }
 
 impl Default for Standing {
     fn default() -> Self {
-        Self { state: State::Running, epoch: 1, halted: Vec::new(), step: 0 }
+        Self { state: State::Running, epoch: 1, halted: Vec::new(), step: 0, verdict: None }
     }
 }
 
@@ -67,5 +71,18 @@ pub struct Step {
 impl Default for Step {
     fn default() -> Self {
         Self { after: Duration::from_secs(3600), requests: 200 }
+    }
+}
+
+impl State {
+    /// Its word in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+            Self::Decided => "decided",
+        }
     }
 }

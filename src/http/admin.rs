@@ -1,6 +1,7 @@
 //! The admin plane: health, metrics, the state of experiments, and the stored exchanges.
 
 mod exchanges;
+mod life;
 mod openapi;
 
 use std::sync::Arc;
@@ -8,7 +9,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::Path;
+use axum::extract::Query;
 use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -19,7 +22,9 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::board::Board;
+use crate::director::Director;
 use crate::error::Error;
+use crate::error::Kind;
 use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
@@ -27,6 +32,8 @@ use crate::recorder::Recorder;
 /// What the admin plane shows.
 #[derive(Clone)]
 pub struct Admin {
+    /// Changes what is in force.
+    pub director: Arc<Director>,
     /// Live experiments.
     pub board: Arc<Board>,
     /// Counters.
@@ -78,6 +85,7 @@ fn routes() -> Vec<Route> {
         ("/api/v1/experiments/{name}", get(experiment)),
     ]);
     routes.extend(exchanges::routes());
+    routes.extend(life::routes());
     routes
 }
 
@@ -88,6 +96,8 @@ async fn index() -> &'static str {
      /metrics                    counters for Prometheus\n\
      /api/v1/experiments         every experiment with its verdict\n\
      /api/v1/experiments/NAME    one report\n\
+     /api/v1/log                 what happened to every experiment, checked\n\
+     /api/v1/config              the files in force, and what is wrong with new ones\n\
      /api/v1/exchanges           what is stored, the newest first\n\
      /api/v1/exchanges/ID        one exchange: request, answer, timing, why it was keyed so\n\
      /api/v1/cache               what is stored, in numbers\n\
@@ -108,29 +118,43 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 }
 
 async fn experiments(State(admin): State<Admin>) -> Response {
-    let reports = admin.board.experiments().filter_map(|e| admin.board.report(&e.name));
+    let reports = admin.board.experiments();
+    let reports = reports.iter().filter_map(|e| admin.board.report(&e.name));
     let rows = reports.map(|report| {
         let pairs: u64 = report.candidates.values().map(|candidate| candidate.pairs).sum();
         json!({
             "experiment": report.experiment, "verdict": report.verdict, "reason": report.reason,
             "summary": report.summary, "pairs": pairs,
+            "state": report.state, "epoch": report.epoch, "halted": report.halted,
         })
     });
     Json(json!({"experiments": rows.collect::<Vec<_>>()})).into_response()
 }
 
-async fn experiment(State(admin): State<Admin>, Path(name): Path<String>) -> Response {
-    match admin.board.report(&name) {
-        Some(report) => Json(report).into_response(),
-        None => {
-            let names: Vec<&str> = admin.board.experiments().map(|e| e.name.as_str()).collect();
-            let known = match names.as_slice() {
-                [] => "none is defined".to_owned(),
-                names => format!("there is: {}", names.join(", ")),
-            };
-            not_found(&format!("no experiment \"{name}\" is running; {known}"))
+async fn experiment(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    epoch: Result<Query<Epoch>, QueryRejection>,
+) -> Response {
+    let epoch = match epoch {
+        Ok(Query(asked)) => asked.epoch,
+        Err(_) => {
+            let error = Error::new(Kind::BadRequest, "`epoch` takes a number, from 1");
+            return failed(&error);
         }
+    };
+    match tokio::task::spawn_blocking(move || admin.director.report(&name, epoch)).await {
+        Ok(Ok(report)) => Json(report).into_response(),
+        Ok(Err(error)) => failed(&error),
+        Err(_) => failed(&Error::new(Kind::Internal, "the report could not be made")),
     }
+}
+
+/// Which results are asked for.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Epoch {
+    epoch: Option<u32>,
 }
 
 fn not_found(text: &str) -> Response {

@@ -63,7 +63,7 @@ impl<'c> Entrant<'c, '_> {
     /// Of all experiments that take the request the first by name, so that every pod finds the same
     /// one whatever the order of its files.
     pub fn enrol(&self) -> Enrolment<'c> {
-        if !self.config.experiments.iter().any(Experiment::is_running) {
+        if !self.config.experiments.iter().any(Experiment::is_live) {
             return Enrolment::default();
         }
         let asking = Asking {
@@ -75,7 +75,7 @@ impl<'c> Entrant<'c, '_> {
         };
         let conversation = OnceCell::new();
         let mut found: Option<(&Experiment, String)> = None;
-        for experiment in self.config.experiments.iter().filter(|e| e.is_running()) {
+        for experiment in self.config.experiments.iter().filter(|e| e.is_live()) {
             let is_earlier = found.as_ref().is_none_or(|(found, _)| experiment.name < found.name);
             if !is_earlier || !experiment.matches.accepts(&asking) {
                 continue;

@@ -50,6 +50,8 @@ pub struct Trees {
     pub open: sled::Tree,
     /// Counters.
     pub funnel: sled::Tree,
+    /// Decisions, in the order in which they were made.
+    pub log: sled::Tree,
 }
 
 impl Base {
@@ -154,6 +156,6 @@ fn open(path: &Path) -> sled::Result<Trees> {
         .open()?;
     let tree = |name: &str| db.open_tree(name);
     let (pairs, scores) = (tree("pairs")?, tree("scores")?);
-    let (open, funnel) = (tree("open")?, tree("funnel")?);
-    Ok(Trees { db, pairs, scores, open, funnel })
+    let (open, funnel, log) = (tree("open")?, tree("funnel")?, tree("log")?);
+    Ok(Trees { db, pairs, scores, open, funnel, log })
 }

@@ -21,6 +21,7 @@ mod fidelity;
 mod fuzz;
 mod harness;
 mod key;
+mod life;
 mod process;
 mod provider;
 mod proxy;

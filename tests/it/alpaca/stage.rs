@@ -170,7 +170,7 @@ fn definition(recording: &Recording) -> Value {
                 "both_orders": true,
             },
         },
-        "decide": {"goal": "superior", "max_pairs": 20_000},
+        "decide": {"goal": "superior", "min_pairs": 20_000, "max_pairs": 20_000},
     })
 }
 

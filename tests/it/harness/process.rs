@@ -90,6 +90,12 @@ impl Process {
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     }
 
+    /// Ends it as `kill -9` does: at once, with no chance to write anything.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits until it ends by itself.
     pub fn end(mut self) -> Ended {
         let began = Instant::now();
