@@ -86,10 +86,7 @@ impl App {
         let ports = Ports::bind(&config).await?;
         let (data, admin) = (address(&ports.data)?, address(&ports.admin)?);
         let store = open(&config)?;
-        if config.replays() {
-            // What is not found yet would be told to be missing.
-            loaded(&store).await;
-        }
+        wait_to_replay(&config, &store).await;
         let (book, lives) = director::resume(&store, &mut config.experiments)?;
         let scene = Arc::new(Scene::new(config)?);
         let config = &scene.config;
@@ -243,6 +240,13 @@ fn serve_admin(
         tokio::spawn(http::serve(on, service, Sockets::new(stop.clone()), ADMIN_DRAIN))
     };
     all.map(serve).collect()
+}
+
+/// Where something is replayed, what is not found yet would be told to be missing.
+async fn wait_to_replay(config: &Config, store: &Store) {
+    if config.replays() {
+        loaded(store).await;
+    }
 }
 
 /// Waits until everything that is stored can be found.

@@ -89,7 +89,7 @@ pub struct Parts {
 pub fn resume(store: &Store, experiments: &mut [Experiment]) -> Result<(Book, Lives)> {
     let (book, mut lives) = Book::open(store.clone())?;
     let drafts = book::meet(&lives, experiments, now_ms())?;
-    book.append(drafts.clone())?;
+    book.append(&drafts)?;
     book::settle(&mut lives, &drafts)?;
     stand(experiments, &lives);
     Ok((book, lives))
@@ -210,7 +210,7 @@ impl Director {
         drop(lives);
         let book = self.book.clone();
         self.runtime.spawn_blocking(move || {
-            if let Err(error) = book.append(Vec::new()) {
+            if let Err(error) = book.append(&[]) {
                 tracing::error!(%error, "a candidate was halted, and that is not in the log yet");
             }
         });
@@ -222,7 +222,7 @@ impl Director {
     /// # Errors
     /// The disk is full or gone.
     pub fn settle(&self) -> Result<()> {
-        self.book.append(Vec::new())
+        self.book.append(&[])
     }
 
     /// The decision log, checked.
@@ -280,7 +280,7 @@ impl Director {
             let next = life.after(&event)?;
             (event.clone(), book::draft(name, &next, event, now_ms()))
         };
-        self.book.append(vec![draft])?;
+        self.book.append(&[draft])?;
         let mut lives = lock(&self.lives);
         let next = known(&lives, name)?.after(&event)?;
         lives.insert(name.to_owned(), next);

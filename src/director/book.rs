@@ -47,10 +47,10 @@ impl Book {
     ///
     /// # Errors
     /// The disk is full or gone.
-    pub fn append(&self, drafts: Vec<Draft>) -> Result<()> {
+    pub fn append(&self, drafts: &[Draft]) -> Result<()> {
         let _one_at_a_time = lock(&self.writing);
         let owed = lock(&self.owed).clone();
-        let all: Vec<Draft> = owed.iter().chain(&drafts).cloned().collect();
+        let all: Vec<Draft> = owed.iter().chain(drafts).cloned().collect();
         if !all.is_empty() {
             self.store.append_log(&all)?;
         }

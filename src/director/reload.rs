@@ -100,7 +100,7 @@ impl Director {
         let mut next = lock(&self.lives).clone();
         book::settle(&mut next, &drafts)?;
         stand(&mut config.experiments, &next);
-        self.book.append(drafts.clone())?;
+        self.book.append(&drafts)?;
         // This may read many scores, so nobody waits for it.
         self.board.follow(&config.experiments, &self.store)?;
         let mut lives = lock(&self.lives);

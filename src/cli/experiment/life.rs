@@ -212,7 +212,7 @@ fn offline(
     };
     let next = life.after(&event)?;
     drafts.push(book::draft(&wish.name, &next, event, at_ms));
-    book.append(drafts)?;
+    book.append(&drafts)?;
     let Standing { state, epoch, halted, .. } = next.standing;
     Ok(json!({ "experiment": wish.name, "state": state, "epoch": epoch, "halted": halted }))
 }
