@@ -81,9 +81,8 @@ impl App {
         }
         let scene = Arc::new(Scene::new(config)?);
         let Scene { config, upstream } = &*scene;
-        let metrics = Arc::new(Metrics::new());
+        let (metrics, limits) = (Arc::new(Metrics::new()), config.limits);
         let board = Arc::new(Board::load(&config.experiments, &store)?);
-        let limits = config.limits;
         let (stage, scenes) = watch::channel(scene.clone());
         // The recorder hands over a batch at once, before the idle places can take any of it.
         let shadow_queue = limits.shadow_queue + limits.shadow_concurrency;
