@@ -90,9 +90,8 @@ impl App {
         let (book, lives) = director::resume(&store, &mut config.experiments)?;
         let scene = Arc::new(Scene::new(config)?);
         let config = &scene.config;
-        let metrics = Arc::new(Metrics::new());
+        let (metrics, limits) = (Arc::new(Metrics::new()), config.limits);
         let board = Arc::new(Board::load(&config.experiments, &store)?);
-        let limits = config.limits;
         let (stage, scenes) = watch::channel(scene.clone());
         // The recorder hands over a batch at once, before the idle places can take any of it.
         let shadow_queue = limits.shadow_queue + config.shadowing.concurrency;

@@ -28,6 +28,7 @@ use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::experiment::Target;
 use crate::experiment::Variant;
+use crate::experiment::assign::Outside;
 use crate::key;
 use crate::key::CacheKey;
 use crate::key::Ingredients;
@@ -86,6 +87,8 @@ pub struct Plan<'c> {
     pub unit: Option<String>,
     /// What names the conversation, if an experiment wanted to know.
     pub conversation: Option<String>,
+    /// Experiments whose conditions hold, but not for this unit, and why.
+    pub outside: Vec<(&'c Experiment, Outside)>,
     /// The pair it makes, if it is sampled.
     pub pair: Option<PairId>,
     /// What the cache may do.
@@ -187,7 +190,7 @@ pub fn plan_of<'c>(
     })?;
     let credential_for = credential_for(config, &request.model, caller.provider, first);
     let entrant = Entrant { config, dialect, request, caller, first, tenant: &tenant, reading };
-    let Enrolment { enrolled, served, pinned, unit, conversation } = entrant.enrol();
+    let Enrolment { enrolled, served, pinned, unit, conversation, outside } = entrant.enrol();
     // What only one variant can read, the others cannot answer as well.
     let pair = enrolled
         .filter(|(experiment, _)| pinned.is_none() && experiment.is_running())
@@ -216,6 +219,7 @@ pub fn plan_of<'c>(
         pinned,
         unit,
         conversation,
+        outside,
         pair,
         cache,
         prompt,

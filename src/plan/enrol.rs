@@ -10,6 +10,7 @@ use crate::experiment::Unit;
 use crate::experiment::Variant;
 use crate::experiment::assign::Asking;
 use crate::experiment::assign::Body;
+use crate::experiment::assign::Outside;
 use crate::key::Reading;
 use crate::key::Tenant;
 use crate::plan::Caller;
@@ -50,6 +51,8 @@ pub struct Enrolment<'c> {
     pub unit: Option<String>,
     /// What names the conversation, if anybody wanted to know.
     pub conversation: Option<String>,
+    /// Experiments whose conditions hold, but not for this unit.
+    pub outside: Vec<(&'c Experiment, Outside)>,
 }
 
 /// The response that a request goes on from, by the id that its provider knows.
@@ -73,7 +76,7 @@ impl<'c> Entrant<'c, '_> {
             tenant: &self.tenant.0,
             body: Body::new(&self.request.body),
         };
-        let conversation = OnceCell::new();
+        let (conversation, mut outside) = (OnceCell::new(), Vec::new());
         let mut found: Option<(&Experiment, String)> = None;
         for experiment in self.config.experiments.iter().filter(|e| e.is_live()) {
             let is_earlier = found.as_ref().is_none_or(|(found, _)| experiment.name < found.name);
@@ -81,18 +84,26 @@ impl<'c> Entrant<'c, '_> {
                 continue;
             }
             let unit = self.unit(experiment, &asking, &conversation);
-            if experiment.excludes(unit.as_bytes(), self.config.holdout).is_none() {
-                found = Some((experiment, unit));
+            match experiment.excludes(unit.as_bytes(), self.config.holdout) {
+                None => found = Some((experiment, unit)),
+                Some(why) => outside.push((experiment, why)),
             }
         }
         let conversation = conversation.into_inner();
         let Some((experiment, unit)) = found else {
-            return Enrolment { conversation, ..Enrolment::default() };
+            return Enrolment { conversation, outside, ..Enrolment::default() };
         };
         let assigned = experiment.assign(unit.as_bytes());
         let (served, pinned) = pin::served(self.config, experiment, assigned, &self.history());
         let enrolled = Some((experiment, assigned));
-        Enrolment { enrolled, served: Some(served), pinned, unit: Some(unit), conversation }
+        Enrolment {
+            enrolled,
+            served: Some(served),
+            pinned,
+            unit: Some(unit),
+            conversation,
+            outside,
+        }
     }
 
     /// The value that stays on its variant; a missing header or field falls back to the

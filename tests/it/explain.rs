@@ -75,6 +75,26 @@ fn every_decision_is_told_with_its_reason_and_no_credential_is_shown() {
 }
 
 #[test]
+fn a_request_that_only_one_variant_can_go_on_from_says_who_and_why() {
+    let thought = r#"{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"gAAA"}"#;
+    let turns = format!(r#"{{"role":"user","content":"hi"}},{thought}"#);
+    let body = format!(r#"{{"model":"support-bot","input":[{turns}]}}"#);
+    let (code, json, error) = explain(&body, &["--json", "--header", "x-user-id: 7"]);
+    assert_eq!(code, 0, "{error}");
+    let told: Value = serde_json::from_str(&json).unwrap();
+    let experiment = &told["experiment"];
+    assert_eq!(
+        (&experiment["variant"], &experiment["served"]),
+        (&"next".into(), &"control".into())
+    );
+    assert_eq!(experiment["pinned"], "signed_history");
+    assert_eq!(experiment["is_pair"], false);
+    assert_eq!(told["targets"][0]["target"], "openai/gpt-4o");
+    let (_, text, _) = explain(&body, &["--header", "x-user-id: 7"]);
+    assert!(text.contains("pinned to control (signed history)"), "{text}");
+}
+
+#[test]
 fn the_dialect_is_guessed_from_the_body_or_told_by_the_path() {
     let turns = r#""messages":[{"role":"user","content":"hi"}]"#;
     for (body, path, expected) in [

@@ -28,7 +28,7 @@ TURNS = 3
 QUESTION = "Call get_weather for harbour {number}, turn {turn}."
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 RESULT = json.dumps({"sky": "clear", "degrees": -4})
-# Before and after every check of who answers.
+# What was assigned, and who answered.
 EXPERIMENT, TARGET = "x-understudy-experiment", "x-understudy-target"
 NUMBERS = itertools.count()
 
@@ -219,14 +219,17 @@ def keeps(name, base):
 
 
 def stays_with_its_signer(base):
-    """A history signed before the experiment stays with who can read it, whatever is assigned."""
+    """a history signed before the experiment stays with who can read it, whatever is assigned"""
     before = messages_with("signer/m", **THINKING)
     seen = []
 
     def one(number):
         history = before(f"{base}/signer", number + 1000, lambda _: None, turns=1)
-        note = lambda headers: seen.append((headers[EXPERIMENT], headers[TARGET]))
-        thinking(base, number + 1000, note, history, turns=1)
+
+        def told(headers):
+            seen.append((headers[EXPERIMENT], headers[TARGET]))
+
+        thinking(base, number + 1000, told, history, turns=1)
 
     for number in range(12):
         one(number)
@@ -287,7 +290,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         programs = _rig.Programs(folder)
         base = start(programs, folder)
-        checks = [(agent.__doc__, lambda name=name: keeps(name, base)) for name, agent in AGENTS.items()]
+        checks = [
+            (agent.__doc__, lambda name=name: keeps(name, base)) for name, agent in AGENTS.items()
+        ]
         checks.append((stays_with_its_signer.__doc__, lambda: stays_with_its_signer(base)))
         for what, check in checks:
             try:

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::experiment::Experiment;
 use crate::experiment::Target;
 use crate::experiment::Unit;
+use crate::experiment::assign::Outside;
 use crate::experiment::assign::position;
 use crate::key::NOT_IN_KEY;
 use crate::key::Reach;
@@ -34,6 +35,8 @@ pub struct Account {
     /// The only provider that gets the caller's own credential.
     pub credential_for: String,
     pub experiment: Option<Enrolled>,
+    /// Experiments that the request matches but its unit has no part in, and why.
+    pub outside: Vec<(String, &'static str)>,
     pub cache: Cache,
     pub prompt: Prompt,
     pub fields: Vec<Counted>,
@@ -128,6 +131,11 @@ impl Account {
             experiment: plan
                 .enrolled
                 .map(|(experiment, variant)| enrolled(experiment, &variant.name, plan, caller)),
+            outside: plan
+                .outside
+                .iter()
+                .map(|(of, why)| (of.name.clone(), outside(*why)))
+                .collect(),
             cache: cache(&plan.cache),
             prompt: Prompt {
                 digest: plan.prompt.to_string(),
@@ -214,6 +222,14 @@ fn enrolled(
         is_pair: plan.pair.is_some(),
         shadow_position_percent: percent(position("shadow", &experiment.salt, &plan.prompt.0)),
         shadow_percent: percent(experiment.shadow.ppm()),
+    }
+}
+
+fn outside(why: Outside) -> &'static str {
+    match why {
+        Outside::Holdout => "its unit is held out of all experiments",
+        Outside::Layer => "its unit is in another slice of the layer",
+        Outside::Share => "its unit is not in the share that takes part",
     }
 }
 

@@ -23,8 +23,12 @@ pub fn text(account: &Account) -> String {
     }
     line(&mut out, "credential", &format!("the caller's goes to {} only", account.credential_for));
     match &account.experiment {
-        None => line(&mut out, "experiment", "none matches"),
+        None if account.outside.is_empty() => line(&mut out, "experiment", "none matches"),
+        None => line(&mut out, "experiment", "none"),
         Some(enrolled) => experiment(&mut out, enrolled),
+    }
+    for (name, why) in &account.outside {
+        line(&mut out, "", &format!("not {name}: {why}"));
     }
     line(&mut out, "cache", &cache(&account.cache));
     line(&mut out, "prompt", &account.prompt.digest);

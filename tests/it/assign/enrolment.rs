@@ -306,13 +306,24 @@ fn a_pinned_request_makes_no_pair_and_has_the_answers_of_who_serves_it() {
     assert_ne!(plan(&free).1, plan(&pinned).1, "two variants never share an answer");
 }
 
+/// A whole answer with this id.
+fn response(id: &str) -> Answer {
+    let text = json!({"type": "output_text", "text": "yes", "annotations": []});
+    let said = json!({"type": "message", "id": "msg", "role": "assistant", "status": "completed",
+        "content": [text]});
+    let body = json!({"id": id, "object": "response", "status": "completed", "model": "m",
+        "output": [said]});
+    Answer::json(body.to_string())
+}
+
 #[tokio::test]
 async fn a_conversation_over_previous_responses_keeps_its_unit_and_its_variant() {
     let provider = Provider::start().await;
-    let mut config = sidecar::config(&[("openai", &provider)]);
-    let openai = config.providers.get_mut("openai").unwrap();
-    openai.dialects = vec![DialectName::Responses];
-    let mut made = sidecar::experiment("openai/x", "openai/y", Share::NONE, ppm(500_000));
+    let mut config = sidecar::config(&[("openai", &provider), ("other", &provider)]);
+    for endpoint in config.providers.values_mut() {
+        endpoint.dialects = vec![DialectName::Responses];
+    }
+    let mut made = sidecar::experiment("openai/x", "other/y", Share::NONE, ppm(500_000));
     made.salt = "chains".to_owned();
     config.experiments = vec![made];
     let sidecar = sidecar::Sidecar::start(config).await;
@@ -322,11 +333,7 @@ async fn a_conversation_over_previous_responses_keeps_its_unit_and_its_variant()
         let mut variants = std::collections::BTreeSet::new();
         for turn in 0..3 {
             let id = format!("resp_{conversation}_{turn}");
-            let answer = json!({"id": id, "object": "response", "status": "completed",
-                "model": "m", "output": [{"type": "message", "id": "msg", "role": "assistant",
-                "status": "completed",
-                "content": [{"type": "output_text", "text": "yes", "annotations": []}]}]});
-            provider.expect(Answer::json(answer.to_string()));
+            provider.expect(response(&id));
             let mut body = json!({"model": "openai/x", "input": format!("{conversation} {turn}")});
             if let Some(previous) = &previous {
                 body["previous_response_id"] = json!(previous);
@@ -343,5 +350,17 @@ async fn a_conversation_over_previous_responses_keeps_its_unit_and_its_variant()
     }
     assert_eq!(seen.len(), 2, "both variants have conversations: {seen:?}");
     assert_eq!(sidecar.funnel("pinned"), 0);
+    // What another process has seen is asked of the incumbent, and counted.
+    let mut moved = 0;
+    for stranger in 0..24 {
+        provider.expect(response(&format!("resp_after_{stranger}")));
+        let id = format!("resp_unseen_{stranger}");
+        let body = json!({"model": "openai/x", "input": "so", "previous_response_id": id});
+        let reply = sidecar::whole(sidecar.post("/v1/responses", body.to_string())).await;
+        assert_eq!(reply.header("x-understudy-target"), "openai/x");
+        moved += u64::from(reply.header("x-understudy-experiment") == "trial=next");
+    }
+    assert!(moved > 0);
+    assert_eq!(sidecar.funnel("pinned"), moved);
     sidecar.stop().await;
 }
