@@ -75,8 +75,8 @@ fn one(
             items.iter().enumerate().all(|(at, item)| !items[..at].contains(item))
         })),
         "items" => items?.iter().find_map(|item| wrong(value, item)),
-        "minProperties" => count(fields.map(|it| it.len()), |count, least| count >= least),
-        "maxProperties" => count(fields.map(|it| it.len()), |count, most| count <= most),
+        "minProperties" => count(fields.map(serde_json::Map::len), |count, least| count >= least),
+        "maxProperties" => count(fields.map(serde_json::Map::len), |count, most| count <= most),
         "required" => list().iter().find_map(|name| {
             fails(fields.is_none_or(|fields| fields.contains_key(name.as_str().unwrap())))
         }),
