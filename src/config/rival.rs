@@ -51,7 +51,7 @@ pub fn check(reader: &mut Reader<'_>, root: &Node, found: &Experiment, known: &m
 /// Whether a request could fulfil both conditions.
 fn may_share(a: &Match, b: &Match) -> bool {
     let is_same_route = match (&a.route, &b.route) {
-        (Some(a), Some(b)) => a == b,
+        (Some(a), Some(b)) => a == b || is_bare(a, b) || is_bare(b, a),
         _ => true,
     };
     let has_common_tenant = a.tenants.is_empty()
@@ -66,4 +66,9 @@ fn may_share(a: &Match, b: &Match) -> bool {
         && !a.headers.iter().any(|(name, value)| {
             b.headers.iter().any(|(other, another)| other == name && another != value)
         })
+}
+
+/// Whether `bare` may be a name for the model of `target`, at the provider whose SDK sends it.
+fn is_bare(bare: &str, target: &str) -> bool {
+    target.split_once('/').is_some_and(|(_, model)| model == bare)
 }

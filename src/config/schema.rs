@@ -29,6 +29,11 @@ fn document(title: &str, mut schema: Value) -> Value {
 /// One key of a section: its name, what it is for, and what it may hold.
 type Field = (&'static str, &'static str, Value);
 
+/// What stands under `$defs`.
+fn defined(name: &str) -> Value {
+    json!({"$ref": format!("#/$defs/{name}")})
+}
+
 /// A map of known keys, some of which have to be there.
 fn section(fields: Vec<Field>, required: &[&str]) -> Value {
     let describe = |(name, description, mut schema): Field| {

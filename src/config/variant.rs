@@ -29,8 +29,11 @@ const FIXED_FIELDS: &[(&str, &str)] = &[
     ("stream", "the application decides whether it wants a stream"),
 ];
 
+/// Makes a change of a system prompt from its text.
+pub type ChangeBy = fn(String) -> SystemChange;
+
 /// What may become of a system prompt, by its name in a file.
-pub const SYSTEM_CHANGES: [(&str, fn(String) -> SystemChange); 3] = [
+pub const SYSTEM_CHANGES: [(&str, ChangeBy); 3] = [
     ("replace", SystemChange::Replace),
     ("prepend", SystemChange::Prepend),
     ("append", SystemChange::Append),

@@ -390,6 +390,8 @@ fn experiments_that_could_take_each_others_requests_are_named() {
     for (one, two, expected) in [
         ("match: { model: m }", "match: { model: m }", Some(same)),
         ("match: { model: m }", "match: { model: n }", None),
+        ("match: { model: m }", "match: { model: openai/m }", Some(same)),
+        ("match: { model: groq/m }", "match: { model: openai/m }", None),
         ("match: { headers: { a: x } }", "match: { model: n }", Some(same)),
         ("match: { headers: { a: x } }", "match: { headers: { a: y } }", None),
         ("match: { fields: { /a: 1 } }", "match: { fields: { /a: 2 } }", None),

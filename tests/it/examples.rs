@@ -48,6 +48,16 @@ fn settings(config: &Config, base_url: &str) -> String {
     json!({"providers": providers}).to_string()
 }
 
+/// A quick simulator in which the experiment's judge is one that gives verdicts.
+fn personas(experiment: &Experiment) -> String {
+    let judge = experiment.evaluate.judge.iter().map(|judge| {
+        // The simulated model is called what its provider calls it.
+        (judge.target.model.clone(), json!({"judge": true}))
+    });
+    let personas: serde_json::Map<String, Value> = judge.collect();
+    json!({"latency": "1ms", "ttft": "1ms", "personas": personas}).to_string()
+}
+
 /// A request that takes part, of a user of its own.
 fn request(
     client: &reqwest::Client,
@@ -100,7 +110,8 @@ async fn check(text: &str) {
     let experiment = &config.experiments[0];
     let name = &experiment.name;
     let (dir, client) = (TempDir::new().unwrap(), process::client());
-    let provider = Provider::start(dir.path(), ["--latency", "1ms", "--ttft", "1ms"]).await;
+    fs::write(dir.path().join("simulate.yaml"), personas(experiment)).unwrap();
+    let provider = Provider::start(dir.path(), ["--config", "simulate.yaml"]).await;
     fs::write(dir.path().join("understudy.yaml"), settings(&config, &provider.base_url)).unwrap();
     fs::write(dir.path().join("example.yaml"), text).unwrap();
     let args = ["--config", "understudy.yaml", "--experiments", "example.yaml"];

@@ -5,6 +5,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::choice;
+use super::defined;
 use super::kind;
 use super::list;
 use super::map;
@@ -20,7 +21,7 @@ use crate::config::cache::MODES;
 use crate::config::endpoint::AUTHS;
 use crate::config::quirk::MAX_TOKENS;
 use crate::config::quirk::REASONING_HISTORY;
-use crate::provider::Row;
+use crate::provider::Hole;
 use crate::provider::table::PROVIDERS;
 use crate::wire::quirk::THINKING;
 
@@ -45,21 +46,33 @@ pub fn whole() -> Value {
     ];
     let mut schema = section(fields, &[]);
     schema["properties"]["holdout"]["not"] = json!({"enum": [1, "1", "100%"]});
+    schema["$defs"] = json!({
+        "known": provider(&[], false),
+        "keys": list(&credential()),
+        "quirks": quirks(),
+    });
     schema
 }
 
 fn providers() -> Value {
-    let known: Map<String, Value> =
-        PROVIDERS.iter().map(|row| (row.name.to_owned(), provider(Some(row)))).collect();
+    let known = PROVIDERS.iter().map(|row| {
+        let schema = match row.holes {
+            [] => defined("known"),
+            holes => provider(holes, false),
+        };
+        (row.name.to_owned(), schema)
+    });
+    let known: Map<String, Value> = known.collect();
     json!({
         "type": ["object", "null"],
         "properties": known,
         "propertyNames": {"allOf": [kind::name()], "not": {"enum": ["v1", "v1beta"]}},
-        "additionalProperties": provider(None),
+        "additionalProperties": provider(&[], true),
     })
 }
 
-fn provider(row: Option<&Row>) -> Value {
+/// A provider with these holes in its base URL, which a new one has to say whole.
+fn provider(holes: &[Hole], is_new: bool) -> Value {
     let dialect = choice(DIALECTS);
     let several = json!({"type": "array", "items": choice(DIALECTS), "minItems": 1});
     let header =
@@ -70,17 +83,16 @@ fn provider(row: Option<&Row>) -> Value {
         ("dialect", "What it speaks, or a list of that.", json!({"anyOf": [dialect, several]})),
         ("base_url", "What the provider's own SDK takes.", url),
         ("auth", "How it wants its key.", json!({"anyOf": [choice(AUTHS), header]})),
-        ("api_keys", "Keys that replace those of applications.", list(&credential())),
-        ("shadow_api_keys", "Keys for copies of requests.", list(&credential())),
+        ("api_keys", "Keys that replace those of applications.", defined("keys")),
+        ("shadow_api_keys", "Keys for copies of requests.", defined("keys")),
         ("headers", "Headers sent with every request.", headers),
-        ("quirks", "How it differs from others of its dialect.", quirks()),
+        ("quirks", "How it differs from others of its dialect.", defined("quirks")),
     ];
-    let holes = row.map_or(&[][..], |row| row.holes);
     fields.extend(holes.iter().map(|hole| (hole.name, "A part of its base URL.", kind::text())));
     if !holes.iter().any(|hole| hole.name == "region") {
         fields.push(("region", "Where requests that are signed are sent to.", kind::text()));
     }
-    section(fields, if row.is_some() { &[] } else { &["base_url"] })
+    section(fields, if is_new { &["base_url"] } else { &[] })
 }
 
 fn credential() -> Value {

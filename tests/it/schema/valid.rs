@@ -7,25 +7,45 @@ use regex_automata::dfa::dense::DFA;
 use serde_json::Value;
 
 /// Keywords that only tell people something.
-const TOLD: [&str; 6] = ["$schema", "title", "description", "default", "examples", "deprecated"];
+const TOLD: [&str; 7] =
+    ["$defs", "$schema", "title", "description", "default", "examples", "deprecated"];
 
 /// Why a document does not satisfy a schema; `None` when it does.
 ///
 /// A keyword that is not known here ends the test, so that nothing is published unchecked.
 pub fn wrong(schema: &Value, document: &Value) -> Option<String> {
-    let keywords = match schema {
+    below(schema, schema, document)
+}
+
+/// What a reference stands for, in the schema `root`.
+pub fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
+    match schema.get("$ref").and_then(Value::as_str) {
+        Some(place) => root.pointer(place.trim_start_matches('#')).unwrap(),
+        None => schema,
+    }
+}
+
+fn below(root: &Value, schema: &Value, document: &Value) -> Option<String> {
+    let keywords = match resolved(root, schema) {
         Value::Bool(true) => return None,
         Value::Bool(false) => return Some(format!("nothing is allowed here: {document}")),
         Value::Object(keywords) => keywords,
         other => panic!("not a schema: {other}"),
     };
     keywords.iter().find_map(|(keyword, value)| {
-        let wrong = one(schema, keyword, value, document)?;
+        let wrong = one(root, keywords, keyword, value, document)?;
         Some(format!("{keyword}: {wrong}"))
     })
 }
 
-fn one(schema: &Value, keyword: &str, value: &Value, document: &Value) -> Option<String> {
+fn one(
+    root: &Value,
+    schema: &serde_json::Map<String, Value>,
+    keyword: &str,
+    value: &Value,
+    document: &Value,
+) -> Option<String> {
+    let wrong = |schema: &Value, document: &Value| below(root, schema, document);
     let fails = |is_good: bool| (!is_good).then(|| format!("{document} against {value}"));
     let list = || value.as_array().unwrap();
     let count = |document: Option<usize>, is_good: fn(usize, usize) -> bool| {
@@ -55,8 +75,8 @@ fn one(schema: &Value, keyword: &str, value: &Value, document: &Value) -> Option
             items.iter().enumerate().all(|(at, item)| !items[..at].contains(item))
         })),
         "items" => items?.iter().find_map(|item| wrong(value, item)),
-        "minProperties" => count(fields.map(|it| it.len()), |count, least| count >= least),
-        "maxProperties" => count(fields.map(|it| it.len()), |count, most| count <= most),
+        "minProperties" => count(fields.map(serde_json::Map::len), |count, least| count >= least),
+        "maxProperties" => count(fields.map(serde_json::Map::len), |count, most| count <= most),
         "required" => list().iter().find_map(|name| {
             fails(fields.is_none_or(|fields| fields.contains_key(name.as_str().unwrap())))
         }),
