@@ -1,6 +1,7 @@
 //! Two arms that were never paired: reference vectors, and properties of summaries and bounds.
 
 use proptest::prelude::{Strategy, any, prop_oneof, proptest};
+use proptest::test_runner::Config as ProptestConfig;
 use proptest::{collection, prop_assert, prop_assert_eq};
 use serde_json::{Value, json};
 use statrs::distribution::{ContinuousCDF, StudentsT};
@@ -197,6 +198,33 @@ fn any_rate() -> impl Strategy<Value = Rate> {
 }
 
 proptest! {
+    // A search for four ends each.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn bounds_on_rates_hold_the_estimate_and_end_where_the_check_does(
+        (a, b) in (any_rate(), any_rate()),
+    ) {
+        let grid = Grid::default();
+        let difference = rate::difference(&grid, a, b, 0.05);
+        let estimate = b.share().unwrap() - a.share().unwrap();
+        around(difference, estimate);
+        if let Some(lower) = difference.lower {
+            prop_assert!(rate::exceeds_by(&grid, a, b, lower - 1e-3, 0.025));
+            prop_assert!(!rate::exceeds_by(&grid, a, b, lower + 1e-6, 0.025));
+        }
+        let ratio = rate::ratio(&grid, a, b, 0.05);
+        if a.hits > 0 {
+            around(ratio, b.share().unwrap() / a.share().unwrap());
+        }
+        if let Some(lower) = ratio.lower {
+            prop_assert!(rate::exceeds_times(&grid, a, b, lower * 0.99, 0.025));
+            prop_assert!(!rate::exceeds_times(&grid, a, b, lower * 1.000_01, 0.025));
+        }
+    }
+}
+
+proptest! {
     #[test]
     fn any_order_split_and_merge_tree_gives_the_same_vitals(
         samples in collection::vec((any_sample(), 0..6_usize), 0..120),
@@ -229,28 +257,6 @@ proptest! {
             // Next to its threshold the certain answer is no.
             prop_assert!(!exceeds || ln_e >= -alpha.ln() - 1e-9, "{ln_e} at {alpha}");
             prop_assert!(exceeds || ln_e <= -alpha.ln() + 0.05, "{ln_e} at {alpha}");
-        }
-    }
-
-    #[test]
-    fn bounds_on_rates_hold_the_estimate_and_end_where_the_check_does(
-        (a, b) in (any_rate(), any_rate()),
-    ) {
-        let grid = Grid::default();
-        let difference = rate::difference(&grid, a, b, 0.05);
-        let estimate = b.share().unwrap() - a.share().unwrap();
-        around(difference, estimate);
-        if let Some(lower) = difference.lower {
-            prop_assert!(rate::exceeds_by(&grid, a, b, lower - 1e-3, 0.025));
-            prop_assert!(!rate::exceeds_by(&grid, a, b, lower + 1e-6, 0.025));
-        }
-        let ratio = rate::ratio(&grid, a, b, 0.05);
-        if a.hits > 0 {
-            around(ratio, b.share().unwrap() / a.share().unwrap());
-        }
-        if let Some(lower) = ratio.lower {
-            prop_assert!(rate::exceeds_times(&grid, a, b, lower * 0.99, 0.025));
-            prop_assert!(!rate::exceeds_times(&grid, a, b, lower * 1.000_01, 0.025));
         }
     }
 
