@@ -30,8 +30,8 @@ pub fn ranks(grid: &Grid, n: u64, p: f64, alpha: f64) -> Ranks {
         [Level { value: 0.0, count: n - hits.min(n) }, Level { value: 1.0, count: hits }]
     };
     let high = first(n, |k| ln_capital_above(grid, &levels(k), p) >= threshold);
-    // Not `<`, so that what is not a number counts as no evidence.
-    let kept = first(n, |k| !(ln_capital_below(grid, &levels(k), p) >= threshold));
+    let is_low = |k| ln_capital_below(grid, &levels(k), p) >= threshold;
+    let kept = first(n, |k| !is_low(k));
     Ranks { low: kept.checked_sub(1), high }
 }
 
