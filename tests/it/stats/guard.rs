@@ -156,10 +156,10 @@ fn a_candidate_within_its_limits_is_hardly_ever_stopped() {
 
 #[test]
 fn each_guardrail_stops_the_candidate_that_is_much_worse_in_that_alone() {
-    let half = Limit::MaxIncrease(0.05);
-    let twice = Limit::MaxRatio(1.25);
+    let increase = Limit::MaxIncrease(0.05);
+    let ratio = Limit::MaxRatio(1.25);
     for (name, metric) in METRICS {
-        let limit = if metric.is_rate() { half } else { twice };
+        let limit = if metric.is_rate() { increase } else { ratio };
         let worse = match metric {
             Metric::CostPerRequest => Truth { cost: 3.0 * CONTROL.cost, ..CONTROL },
             Metric::ErrorRate => Truth { errors: 0.4, ..CONTROL },
