@@ -69,8 +69,8 @@ impl<'a> Pair<'a> {
         times > 0.0 && times.is_finite() && self.exceeds(bucket(times), alpha)
     }
 
-    /// Whether there are values enough to show anything at `alpha`, whatever they were: 187 in
-    /// each arm for the 95th percentile at 0.05.
+    /// Whether there are values enough to show anything at `alpha`, however far the arms are
+    /// apart: the further out the quantile, the more it takes.
     pub fn is_decidable(&self, alpha: f64) -> bool {
         let at = |a: u64, b: u64| {
             ln_above(self.grid, a, self.a.n, self.p) + ln_below(self.grid, b, self.b.n, self.p)
