@@ -226,3 +226,155 @@ fn is_allowed(request: &Request, call: &ToolCall) -> bool {
         None => request.tools.iter().any(|tool| matches!(tool, Tool::Own(_))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Metric;
+    use super::Sample;
+    use super::Vitals;
+    use crate::chat::Answer;
+    use crate::chat::Choice;
+    use crate::chat::DialectName;
+    use crate::chat::ProviderError;
+    use crate::chat::Stop;
+    use crate::chat::ToolCall;
+    use crate::chat::Usage;
+    use crate::chat::request::Format;
+    use crate::chat::request::Request;
+    use crate::chat::request::Tool;
+    use serde_json::Map;
+    use serde_json::json;
+
+    fn request() -> Request {
+        let mut request = Request::new(DialectName::OpenAi, "m");
+        request.format = Some(Format::Schema {
+            name: None,
+            description: None,
+            schema: json!({ "type": "object", "required": ["a"] }),
+            strict: None,
+        });
+        request.tools = vec![Tool::Function {
+            name: "look".to_owned(),
+            description: None,
+            parameters: Some(json!({ "properties": { "at": { "type": "string" } } })),
+            strict: None,
+            rest: Map::new(),
+        }];
+        request
+    }
+
+    fn choice(text: &str, calls: &[(&str, &str)]) -> Choice {
+        let call = |(name, arguments): &(&str, &str)| ToolCall {
+            name: (*name).to_owned(),
+            arguments: (*arguments).to_owned(),
+            ..ToolCall::default()
+        };
+        Choice {
+            text: text.to_owned(),
+            tool_calls: calls.iter().map(call).collect(),
+            finish: Some("stop".to_owned()),
+            stop: Some(Stop::Stop),
+            ..Choice::default()
+        }
+    }
+
+    fn of(choice: Choice) -> Sample {
+        let answer = Answer { choices: vec![choice], ..Answer::default() };
+        Sample::of(Some(&request()), &answer, 1, 2, Some(3))
+    }
+
+    const GOOD: &str = r#"{"a":1}"#;
+
+    #[test]
+    fn an_answer_as_it_was_asked_for_has_nothing_wrong_with_it() {
+        let good = of(choice(GOOD, &[]));
+        let expected = Sample {
+            schema_invalid: Some(false),
+            first_us: Some(1),
+            took_us: Some(2),
+            cost_nano_usd: Some(3),
+            ..Sample::default()
+        };
+        assert_eq!(good, expected);
+    }
+
+    #[test]
+    fn each_thing_wrong_with_an_answer_is_found() {
+        let stopped = |stop| Choice { stop: Some(stop), ..choice(GOOD, &[]) };
+        let refusal = Choice { refusal: "no".to_owned(), ..choice("", &[]) };
+        let found = |s: Sample| (s.refused, s.empty, s.truncated, s.schema_invalid, s.tool_invalid);
+        let (no, yes) = (Some(false), Some(true));
+        for (choice, expected) in [
+            (refusal, (true, false, false, yes, None)),
+            (stopped(Stop::ContentFilter), (true, false, false, no, None)),
+            (stopped(Stop::Length), (false, false, true, no, None)),
+            (choice(" ", &[]), (false, true, false, yes, None)),
+            (choice("words", &[]), (false, false, false, yes, None)),
+            (choice(r#"{"b":1}"#, &[]), (false, false, false, yes, None)),
+            (choice("", &[("look", r#"{"at":"x"}"#)]), (false, false, false, None, no)),
+            (choice("", &[("look", "")]), (false, false, false, None, no)),
+            (choice("", &[("look", r#"{"at":1}"#)]), (false, false, false, None, yes)),
+            (choice("", &[("look", r#"{"at""#)]), (false, false, false, None, yes)),
+            (choice("", &[("look", "[]")]), (false, false, false, None, yes)),
+            (choice("", &[("look", ""), ("leap", "")]), (false, false, false, None, yes)),
+            (choice(GOOD, &[("leap", "{}")]), (false, false, false, no, yes)),
+        ] {
+            assert_eq!(found(of(choice.clone())), expected, "{choice:?}");
+        }
+    }
+
+    #[test]
+    fn a_providers_own_tool_may_have_any_name() {
+        let mut request = request();
+        request.tools.push(Tool::Own(json!({ "type": "search" })));
+        let answer = Answer { choices: vec![choice("", &[("leap", "{}")])], ..Answer::default() };
+        let sample = Sample::of(Some(&request), &answer, 1, 2, None);
+        assert_eq!(sample.tool_invalid, Some(false));
+    }
+
+    #[test]
+    fn without_a_request_nothing_is_said_of_shape_and_calls() {
+        let answer = Answer { choices: vec![choice("x", &[("y", "")])], ..Answer::default() };
+        let sample = Sample::of(None, &answer, 1, 2, None);
+        assert_eq!((sample.schema_invalid, sample.tool_invalid), (None, None));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_whole_failed_and_its_content_does_not_count() {
+        let cut = Choice { finish: None, ..choice("", &[]) };
+        let error = Some(ProviderError::default());
+        let usage =
+            Some(Usage { input_tokens: Some(5), output_tokens: Some(2), ..Usage::default() });
+        for answer in [
+            Answer { choices: vec![cut], usage, ..Answer::default() },
+            Answer { choices: vec![choice(GOOD, &[])], error, usage, ..Answer::default() },
+            Answer { usage, ..Answer::default() },
+        ] {
+            let sample = Sample::of(Some(&request()), &answer, 1, 2, Some(3));
+            let expected = Sample { tokens: Some(7), cost_nano_usd: Some(3), ..Sample::failure(2) };
+            assert_eq!(sample, expected);
+        }
+    }
+
+    #[test]
+    fn the_shares_are_of_answers_and_errors_are_of_requests() {
+        let mut vitals = Vitals::default();
+        vitals.add(&of(choice(GOOD, &[])));
+        vitals.add(&of(choice(" ", &[])));
+        vitals.add(&Sample::failure(7_000_000));
+        vitals.add(&Sample::failure(7_000_000));
+        let of = |metric| {
+            let measure = vitals.measure(metric);
+            (measure.n(), measure.estimate())
+        };
+        assert_eq!(vitals.requests(), 4);
+        assert_eq!(of(Metric::ErrorRate), (4, Some(0.5)));
+        assert_eq!(of(Metric::EmptyRate), (2, Some(0.5)));
+        assert_eq!(of(Metric::SchemaInvalidRate), (2, Some(0.5)));
+        assert_eq!(of(Metric::ToolInvalidRate), (0, None));
+        assert_eq!(of(Metric::CostPerRequest), (2, Some(3e-9)));
+        let (n, slowest) = of(Metric::Latency(99));
+        assert!(n == 4 && (slowest.unwrap() - 7.0).abs() < 0.07, "{slowest:?}");
+        assert_eq!(of(Metric::Ttft(50)).0, 2);
+    }
+}

@@ -50,8 +50,10 @@ impl<F: Fn(i64) -> (f64, f64)> Product<F> {
             let (rising, falling) = (self.parts)(point);
             Point { at: point, rising, falling }
         };
-        // Not `<`, because nothing is shown by what is not a number.
-        let fails = |point: &Point| !(point.rising + point.falling >= threshold);
+        let fails = |point: &Point| {
+            let product = point.rising + point.falling;
+            product.is_nan() || product < threshold
+        };
         let (low, high) = (*self.span.start(), *self.span.end());
         let guess = at(guess.clamp(low, high));
         if fails(&guess) {

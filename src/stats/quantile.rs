@@ -30,8 +30,8 @@ pub fn ranks(grid: &Grid, n: u64, p: f64, alpha: f64) -> Ranks {
         [Level { value: 0.0, count: n - hits.min(n) }, Level { value: 1.0, count: hits }]
     };
     let high = first(n, |k| ln_capital_above(grid, &levels(k), p) >= threshold);
-    // Not `<`, so that what is not a number counts as no evidence.
-    let kept = first(n, |k| !(ln_capital_below(grid, &levels(k), p) >= threshold));
+    let is_low = |k| ln_capital_below(grid, &levels(k), p) >= threshold;
+    let kept = first(n, |k| !is_low(k));
     Ranks { low: kept.checked_sub(1), high }
 }
 
@@ -69,8 +69,8 @@ impl<'a> Pair<'a> {
         times > 0.0 && times.is_finite() && self.exceeds(bucket(times), alpha)
     }
 
-    /// Whether there are values enough to show anything at `alpha`, whatever they were: 187 in
-    /// each arm for the 95th percentile at 0.05.
+    /// Whether there are values enough to show anything at `alpha`, however far the arms are
+    /// apart: the further out the quantile, the more it takes.
     pub fn is_decidable(&self, alpha: f64) -> bool {
         let at = |a: u64, b: u64| {
             ln_above(self.grid, a, self.a.n, self.p) + ln_below(self.grid, b, self.b.n, self.p)

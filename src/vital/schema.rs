@@ -218,8 +218,7 @@ mod tests {
     fn a_schema_that_leads_nowhere_ends_and_blames_nobody() {
         let endless = json!({ "$ref": "#" });
         let doubling = json!({ "allOf": [{ "$ref": "#" }, { "$ref": "#" }] });
-        let never = json!({ "anyOf": [{ "allOf": [{ "$ref": "#" }, { "$ref": "#" }, false] }] });
-        for schema in [endless, doubling, never] {
+        for schema in [endless, doubling] {
             assert!(accepts(&schema, &json!({})), "{schema}");
         }
     }

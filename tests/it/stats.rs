@@ -1,5 +1,8 @@
 //! The statistics against independent reference values, published tables, and simulation.
 
+mod arms;
+mod guard;
+
 use flate2::read::GzDecoder;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::{collection, prop_assert, prop_assert_eq};
@@ -35,12 +38,24 @@ type Answer = fn(&Value) -> Option<Value>;
 const FAMILIES: &[(&str, Answer)] = &[
     ("bounded_cs", bounded_cs),
     ("bounded_log_k", bounded_log_k),
+    ("dd_quantile", arms::dd_quantile),
     ("decision", decision),
     ("fixed_n", fixed_n),
+    ("gauss_log_e", arms::gauss_log_e),
+    ("gauss_z", arms::gauss_z),
+    ("log_bucket", arms::log_bucket),
     ("log_grid", log_grid),
+    ("mean_diff", arms::mean_diff),
+    ("merge_moments", arms::merge_moments),
+    ("merge_power_sums", arms::merge_power_sums),
     ("plan_pairs", plan_pairs),
+    ("quantile_cs", arms::quantile_cs),
+    ("quantile_ranks", arms::quantile_ranks),
+    ("quantile_ratio_cs", arms::quantile_ratio_cs),
     ("srm_chi2", srm_chi2),
     ("srm_seq", srm_seq),
+    ("two_prop_cs", arms::two_prop_cs),
+    ("two_prop_log_e", arms::two_prop_log_e),
 ];
 
 #[test]
