@@ -1,5 +1,8 @@
 //! Sends copies of requests to other variants, out of the application's sight.
 
+pub mod bucket;
+pub mod pause;
+
 use std::sync::Arc;
 
 use http::HeaderMap;
