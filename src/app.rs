@@ -92,6 +92,7 @@ impl App {
         let (recorder, writer) = recorder::recorder(recorder::Parts {
             data_dir: config.data_dir.clone(),
             store: store.clone(),
+            scenes: scenes.clone(),
             board: board.clone(),
             metrics: metrics.clone(),
             policy: config.keeping(),
@@ -104,6 +105,8 @@ impl App {
             scenes: scenes.clone(),
             store: store.clone(),
             recorder: recorder.clone(),
+            bucket: Mutex::default(),
+            pauses: Mutex::default(),
         });
         let judge = Arc::new(Judge {
             scenes: scenes.clone(),
@@ -127,7 +130,7 @@ impl App {
             config: config.clone(),
         };
         let stop = CancellationToken::new();
-        let shown = shown(&front, stop.clone());
+        let shown = shown(&front, store.clone(), stop.clone());
         let stop_admin = CancellationToken::new();
         let sockets = Sockets::new(stop.clone());
         let (follow, fronts) = watch::channel(Arc::new(front));
@@ -255,11 +258,12 @@ fn open(config: &Config) -> Result<Store> {
 }
 
 /// What the admin plane shows of those who answer.
-fn shown(front: &Front, stop: CancellationToken) -> Admin {
+fn shown(front: &Front, store: Store, stop: CancellationToken) -> Admin {
     Admin {
         board: front.board.clone(),
         metrics: front.metrics.clone(),
         library: front.library.clone(),
+        store,
         recorder: front.recorder.clone(),
         max_bytes: front.config.cache.max_bytes,
         stop,

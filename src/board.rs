@@ -9,10 +9,18 @@ use std::sync::atomic::Ordering;
 
 use crate::error::Result;
 use crate::experiment::Experiment;
+use crate::exposure::Exposures;
+use crate::exposure::UnitRow;
+use crate::feedback::Opinion;
+use crate::feedback::Said;
+use crate::ledger;
+use crate::ledger::Ledger;
 use crate::pair::Scored;
 use crate::report;
 use crate::report::Report;
+use crate::report::hygiene;
 use crate::store::Store;
+use crate::tally::AGAIN;
 use crate::tally::Funnel;
 use crate::tally::Tally;
 
@@ -20,6 +28,7 @@ use crate::tally::Tally;
 #[derive(Debug, Default)]
 pub struct Board {
     entries: BTreeMap<String, Entry>,
+    ledger: Mutex<Ledger>,
 }
 
 #[derive(Debug)]
@@ -33,13 +42,15 @@ struct Entry {
 struct Counts {
     funnel: Funnel,
     tallies: BTreeMap<String, Tally>,
+    exposures: Exposures,
+    opinions: BTreeMap<String, Opinion>,
 }
 
 impl Board {
     /// Nothing counted yet.
     pub fn new(experiments: &[Experiment]) -> Self {
         let entry = |e: &Experiment| (e.name.clone(), Entry::new(e, Counts::default()));
-        Self { entries: experiments.iter().map(entry).collect() }
+        Self { entries: experiments.iter().map(entry).collect(), ledger: Mutex::default() }
     }
 
     /// What the store holds of these experiments.
@@ -51,7 +62,8 @@ impl Board {
             let counts = Counts::load(experiment, store)?;
             Ok((experiment.name.clone(), Entry::new(experiment, counts)))
         };
-        Ok(Self { entries: experiments.iter().map(entry).collect::<Result<_>>()? })
+        let entries = experiments.iter().map(entry).collect::<Result<_>>()?;
+        Ok(Self { entries, ledger: Mutex::new(Ledger::new(store.spent()?)) })
     }
 
     /// The experiments' definitions, by name.
@@ -78,18 +90,51 @@ impl Board {
         }
     }
 
-    /// Work was given up, and why.
-    pub fn lost(&self, experiment: &str, reason: &str) {
-        self.count(experiment, |funnel| {
-            *funnel.lost.entry(reason.to_owned()).or_default() += 1;
-        });
+    /// What copies cost, and may cost.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Units tracked of an experiment.
+    pub fn units(&self, experiment: &str) -> u64 {
+        self.entries.get(experiment).map_or(0, |entry| entry.counts().exposures.units)
+    }
+
+    /// Takes in what is newly stored of a unit; a newer definition begins at nothing.
+    pub fn met(&self, experiment: &str, epoch: u32, before: Option<&UnitRow>, now: &UnitRow) {
+        let Some(entry) = self.entries.get(experiment) else { return };
+        let exposures = &mut entry.counts().exposures;
+        if exposures.epoch < epoch {
+            *exposures = Exposures::of_epoch(epoch);
+        }
+        if exposures.epoch == epoch {
+            exposures.renew(before, now);
+        }
+    }
+
+    /// The name that a label counts under.
+    pub fn label_name(&self, experiment: &str, variant: &str, label: &str) -> String {
+        let entry = self.entries.get(experiment);
+        let name =
+            entry.and_then(|entry| Some(entry.counts().opinions.get(variant)?.name_of(label)));
+        name.unwrap_or_else(|| label.to_owned())
+    }
+
+    /// Takes in what was newly stored of somebody's opinion, in the place of what was said before.
+    pub fn said(&self, experiment: &str, before: Option<&Said>, now: &Said) {
+        let Some(entry) = self.entries.get(experiment) else { return };
+        let opinions = &mut entry.counts().opinions;
+        if let Some(before) = before {
+            opinions.entry(before.variant.clone()).or_default().remove(before);
+        }
+        opinions.entry(now.variant.clone()).or_default().add(now);
     }
 
     /// Takes a newly stored score in.
     pub fn scored(&self, experiment: &str, candidate: &str, scored: &Scored) {
         if let Some(entry) = self.entries.get(experiment) {
             let mut counts = entry.counts();
-            counts.funnel.scored += u64::from(scored.outcome.score().is_some());
+            counts.funnel.settle(candidate, scored.outcome.score().is_some());
             counts.tallies.entry(candidate.to_owned()).or_default().add(scored);
         }
     }
@@ -116,8 +161,24 @@ impl Board {
     /// The report of one experiment.
     pub fn report(&self, name: &str) -> Option<Report> {
         let entry = self.entries.get(name)?;
-        let tallies = entry.counts().tallies.clone();
-        Some(report::report(&entry.experiment, entry.funnel(), &tallies))
+        let mut tallies = entry.counts().tallies.clone();
+        let again = tallies.remove(AGAIN);
+        let mut report = report::report(&entry.experiment, entry.funnel(), &tallies);
+        let today = ledger::day(jiff::Timestamp::now().as_millisecond());
+        let (today, total) = {
+            let ledger = self.ledger();
+            (ledger.of(today, name), ledger.total(name))
+        };
+        let counts = entry.counts();
+        let seen = hygiene::Seen {
+            exposures: &counts.exposures,
+            opinions: &counts.opinions,
+            again: again.as_ref(),
+            copies_nano_usd: (today, total),
+        };
+        hygiene::complete(&mut report, &entry.experiment, &seen);
+        drop(counts);
+        Some(report)
     }
 }
 
@@ -127,8 +188,9 @@ impl Counts {
         let mut funnel: Funnel =
             counters.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
         let mut tallies = BTreeMap::new();
-        for candidate in &experiment.candidates {
-            let name = &candidate.variant.name;
+        let again = AGAIN.to_owned();
+        let names = experiment.candidates.iter().map(|candidate| &candidate.variant.name);
+        for name in names.chain([&again]) {
             let mut tally = Tally::default();
             for (_, scored) in store.scores(&experiment.name, name)? {
                 tally.add(&scored);
@@ -136,9 +198,27 @@ impl Counts {
             tallies.insert(name.clone(), tally);
         }
         // Scores are the truth; the counters may lag behind them after a crash.
-        funnel.scored = tallies.values().map(|tally| tally.win_rate.pairs()).sum();
-        funnel.whole = funnel.whole.max(funnel.scored);
-        Ok(Self { funnel, tallies })
+        let own = tallies.iter().filter(|(name, _)| *name != AGAIN).map(|(_, tally)| tally);
+        funnel.scored = own.clone().map(|tally| tally.win_rate.pairs()).sum();
+        funnel.unjudged = own.map(Tally::without_verdict).sum();
+        funnel.whole = funnel.whole.max(funnel.scored + funnel.unjudged);
+        let lost: u64 = funnel.lost.values().sum();
+        funnel.promised = funnel.promised.max(funnel.whole + lost);
+        if let Some(tally) = tallies.get(AGAIN) {
+            let noise = &mut funnel.noise;
+            (noise.scored, noise.unjudged) = (tally.win_rate.pairs(), tally.without_verdict());
+            noise.whole = noise.whole.max(noise.scored + noise.unjudged);
+            let lost: u64 = noise.lost.values().sum();
+            noise.promised = noise.promised.max(noise.whole + lost);
+        }
+        let epoch = experiment.standing.epoch;
+        let mut exposures = Exposures::of_epoch(epoch);
+        store.units(&experiment.name, epoch, &mut |row| exposures.renew(None, row))?;
+        let mut opinions: BTreeMap<String, Opinion> = BTreeMap::new();
+        store.all_said(&experiment.name, &mut |said| {
+            opinions.entry(said.variant.clone()).or_default().add(&said);
+        })?;
+        Ok(Self { funnel, tallies, exposures, opinions })
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Config {
     pub vary: Vec<HeaderName>,
     /// Sizes that keep memory bounded.
     pub limits: Limits,
+    /// How copies are sent.
+    pub shadowing: Shadowing,
     /// In the order of the files.
     pub experiments: Vec<Experiment>,
 }
@@ -198,6 +200,25 @@ pub struct Limits {
     pub socket_idle: Duration,
     /// How long open streams may go on after a request to stop.
     pub drain: Duration,
+}
+
+/// How copies of requests are sent, out of the application's sight.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shadowing {
+    /// Copies under way at once, of all experiments together.
+    pub concurrency: usize,
+    /// The most that are sent in a second; `None` is no limit.
+    pub rate: Option<f64>,
+    /// The most that they may cost in a day (UTC), dollars, of all experiments together.
+    pub daily_usd: Option<f64>,
+    /// Whether providers are told which requests are copies, by `x-understudy-shadow: 1`.
+    pub header: bool,
+}
+
+impl Default for Shadowing {
+    fn default() -> Self {
+        Self { concurrency: 32, rate: None, daily_usd: None, header: false }
+    }
 }
 
 impl Default for Limits {

@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod count;
 pub mod ending;
+mod exposure;
 pub mod flight;
 pub mod header;
 pub mod hit;
@@ -32,6 +33,8 @@ use crate::exchange::ending::PairEnding;
 use crate::exchange::flight::Flights;
 use crate::exchange::lookup::Forward;
 use crate::exchange::lookup::Hit;
+use crate::experiment;
+use crate::exposure::Origin;
 use crate::key::CacheKey;
 use crate::library::Library;
 use crate::metrics::Metrics;
@@ -43,6 +46,7 @@ use crate::recorder::Credential;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
 use crate::scene::Scene;
+use crate::tally::AGAIN;
 use crate::upstream::Opened;
 use crate::upstream::Upstream;
 use crate::upstream::body::Pump;
@@ -161,6 +165,7 @@ impl Front {
         hit: &Hit,
     ) -> Result<Reply> {
         Metrics::count(&self.metrics.cache, hit.outcome);
+        self.expose(plan, incoming, Origin::Cached, Some(&hit.exchange.head.target));
         if self.promise_pair(plan, request, incoming)
             && let Some(ending) = PairEnding::of(plan)
         {
@@ -176,13 +181,23 @@ impl Front {
         let (Some(id), Some((experiment, variant))) = (plan.pair, plan.enrolled) else {
             return false;
         };
+        let created_ms = jiff::Timestamp::now().as_millisecond();
+        let is_halted = |name: &String| experiment.standing.halted.contains(name);
+        let names = experiment.variants().map(|variant| variant.name.clone());
+        let mut variants: Vec<String> = names.filter(|name| !is_halted(name)).collect();
+        if variants.len() < 2 {
+            return false;
+        }
+        if experiment::assign::position(AGAIN, &experiment.salt, &id.0) < experiment.again.ppm() {
+            variants.push(AGAIN.to_owned());
+        }
         let head = IntentHead {
             experiment: experiment.name.clone(),
             dialect: plan.dialect.as_str().to_owned(),
             in_path: incoming.in_path.clone().map(|path| (path.model, path.stream)),
-            variants: experiment.variants().map(|variant| variant.name.clone()).collect(),
+            variants: variants.clone(),
             request_id: incoming.request_id.clone(),
-            created_ms: jiff::Timestamp::now().as_millisecond(),
+            created_ms,
         };
         let credential = plan::CREDENTIAL_HEADERS.iter().find_map(|name| {
             let mut value = incoming.headers.get(*name)?.clone();
@@ -193,7 +208,13 @@ impl Front {
         let live = variant.name.clone();
         let taken = self.recorder.record(Record::Intent { id, intent, live, credential });
         if !taken {
-            self.board.lost(&experiment.name, "recorder_queue_full");
+            self.board.count(&experiment.name, |funnel| {
+                funnel.sampled += 1;
+                funnel.promise(&variants, created_ms);
+                for name in variants.iter().skip(1) {
+                    funnel.lose(name, "recorder_queue_full", created_ms);
+                }
+            });
         }
         taken
     }

@@ -12,6 +12,7 @@ mod generations;
 pub mod guard;
 pub mod journal;
 mod keeper;
+pub mod met;
 mod migrate;
 pub mod pair;
 mod rescue;

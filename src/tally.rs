@@ -44,6 +44,8 @@ pub struct Funnel {
     pub unjudged: u64,
     /// Pairs given up, by reason.
     pub lost: BTreeMap<String, u64>,
+    /// Requests of units beyond those that are tracked.
+    pub untracked: u64,
     /// Pairs of control with itself.
     pub noise: Aside,
     /// Pairs promised and lost, by time.

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use super::CachePolicy;
 use super::Config;
 use super::Limits;
+use super::Shadowing;
 use super::Timeouts;
 use super::credential::Outside;
 use super::definition;
@@ -89,6 +90,7 @@ impl Default for Config {
             cache: CachePolicy::default(),
             vary: Vec::new(),
             limits: Limits::default(),
+            shadowing: Shadowing::default(),
             experiments: Vec::new(),
         }
     }

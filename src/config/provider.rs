@@ -31,6 +31,8 @@ pub struct Provider {
     pub auth: Auth,
     /// Keys from the file; they replace whatever the client sends.
     pub api_keys: Vec<SecretString>,
+    /// Keys for copies of requests; where there are none, copies use those of the others.
+    pub shadow_keys: Vec<SecretString>,
     /// The key from the provider's usual environment variable; used when the client sends none.
     pub fallback_key: Option<SecretString>,
     /// What requests are signed with where no key is sent.
@@ -64,6 +66,7 @@ impl Provider {
             dialects: native.speaks.to_vec(),
             auth: native.auth.ready(),
             api_keys: Vec::new(),
+            shadow_keys: Vec::new(),
             fallback_key: None,
             signing: None,
             headers: HeaderMap::new(),
@@ -79,6 +82,7 @@ impl Provider {
             dialects: row.dialects.to_vec(),
             auth: row.auth.ready(),
             api_keys: Vec::new(),
+            shadow_keys: Vec::new(),
             fallback_key: None,
             signing: None,
             headers: HeaderMap::new(),

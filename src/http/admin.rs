@@ -1,6 +1,7 @@
 //! The admin plane: health, metrics, the state of experiments, and the stored exchanges.
 
 mod exchanges;
+mod feedback;
 mod openapi;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::error::Error;
 use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
+use crate::store::Store;
 
 /// What the admin plane shows.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// Stored exchanges.
     pub library: Library,
+    /// What people said.
+    pub store: Store,
     /// Brings to disk what is to be seen there.
     pub recorder: Recorder,
     /// The most that stored exchanges may take, bytes.
@@ -78,6 +82,7 @@ fn routes() -> Vec<Route> {
         ("/api/v1/experiments/{name}", get(experiment)),
     ]);
     routes.extend(exchanges::routes());
+    routes.extend(feedback::routes());
     routes
 }
 
@@ -88,6 +93,8 @@ async fn index() -> &'static str {
      /metrics                    counters for Prometheus\n\
      /api/v1/experiments         every experiment with its verdict\n\
      /api/v1/experiments/NAME    one report\n\
+     /api/v1/experiments/NAME/feedback  what people said, comments and all\n\
+     /api/v1/feedback            takes what people say of an answer\n\
      /api/v1/exchanges           what is stored, the newest first\n\
      /api/v1/exchanges/ID        one exchange: request, answer, timing, why it was keyed so\n\
      /api/v1/cache               what is stored, in numbers\n\
