@@ -101,13 +101,8 @@ impl App {
             judge,
         })?;
         let writer = write(writer)?;
-        let shadow = Arc::new(Shadow {
-            scenes: scenes.clone(),
-            store: store.clone(),
-            recorder: recorder.clone(),
-            bucket: Mutex::default(),
-            pauses: Mutex::default(),
-        });
+        let shadow = Shadow::new(scenes.clone(), store.clone(), recorder.clone());
+        let shadow = Arc::new(shadow);
         let judge = Arc::new(Judge {
             scenes: scenes.clone(),
             store: store.clone(),

@@ -57,12 +57,17 @@ pub struct Shadow {
     /// Where answers go.
     pub recorder: Recorder,
     /// How soon the next copy may be sent.
-    pub bucket: Mutex<Bucket>,
+    bucket: Mutex<Bucket>,
     /// Whom nothing is sent for a while.
-    pub pauses: Mutex<Pauses>,
+    pauses: Mutex<Pauses>,
 }
 
 impl Shadow {
+    /// Nothing sent yet.
+    pub fn new(scenes: Scenes, store: Store, recorder: Recorder) -> Self {
+        Self { scenes, store, recorder, bucket: Mutex::default(), pauses: Mutex::default() }
+    }
+
     /// Works off jobs, a bounded number at once and in a second, until the queue closes.
     pub async fn run(self: Arc<Self>, mut jobs: mpsc::Receiver<ShadowJob>) {
         let scene = scene::now(&self.scenes);

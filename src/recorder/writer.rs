@@ -212,6 +212,12 @@ impl Writer {
         if self.last_housekeeping.elapsed() >= HOUSEKEEPING {
             self.housekeep();
         }
+        // sled brings it to disk within half a second, and the report shows it at once.
+        if !self.dirty
+            && let Err(error) = guarded(|| self.put_met())
+        {
+            self.complaints.tell(&error);
+        }
         if std::mem::take(&mut self.dirty)
             && let Err(error) = guarded(|| self.flush())
         {
