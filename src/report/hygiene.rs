@@ -14,6 +14,7 @@ use crate::report::Rate;
 use crate::report::Report;
 use crate::stats::Interval;
 use crate::stats::Verdict;
+use crate::stats::srm::SampleRatio;
 use crate::tally::Tally;
 
 /// The word for a split that is not as configured.
@@ -131,7 +132,7 @@ pub fn complete(report: &mut Report, experiment: &Experiment, seen: &Seen<'_>) {
     };
     report.feedback = opinions(experiment, seen.opinions);
     report.warnings.extend(report.funnel.tide.warning());
-    if let Some(ratio) = ratio.filter(|ratio| ratio.alarms()) {
+    if let Some(ratio) = ratio.filter(SampleRatio::alarms) {
         let what = format!(
             "units do not split as configured (p = {:.1e}): a person must find out why before any \
              number here means anything",
