@@ -98,6 +98,9 @@ async fn a_provider_that_asks_for_time_is_left_alone() {
 /// What an answer of the model costs that says how much it took, in billionths of a dollar.
 const COST: u64 = 10 * 150 + 4000 * 600;
 
+/// What a case changes of the configuration.
+type Change = fn(&mut Config);
+
 fn costly() -> Answer {
     let mut answer: Value = serde_json::from_str(&completion("a")).unwrap();
     answer["usage"] = json!({"prompt_tokens": 10, "completion_tokens": 4000, "total_tokens": 4010});
@@ -108,8 +111,7 @@ fn costly() -> Answer {
 async fn a_budget_holds_to_the_cent_across_a_restart() {
     let of_one = |config: &mut Config| config.experiments[0].shadow_daily_usd = Some(0.012);
     let of_all = |config: &mut Config| config.shadowing.daily_usd = Some(0.012);
-    let cases: [(fn(&mut Config), &str); 2] =
-        [(of_one, "shadow_budget"), (of_all, "shadow_budget_of_all")];
+    let cases = [(of_one as Change, "shadow_budget"), (of_all, "shadow_budget_of_all")];
     for (set, reason) in cases {
         let (alpha, openai) = (Provider::start().await, Provider::start().await);
         let mut config = config(&[("alpha", &alpha), ("openai", &openai)]);
