@@ -100,6 +100,7 @@ impl App {
         let (recorder, writer) = recorder::recorder(recorder::Parts {
             data_dir: config.data_dir.clone(),
             store: store.clone(),
+            scenes: scenes.clone(),
             board: board.clone(),
             metrics: metrics.clone(),
             policy: config.keeping(),
@@ -108,11 +109,8 @@ impl App {
             judge,
         })?;
         let writer = write(writer)?;
-        let shadow = Arc::new(Shadow {
-            scenes: scenes.clone(),
-            store: store.clone(),
-            recorder: recorder.clone(),
-        });
+        let shadow = Shadow::new(scenes.clone(), store.clone(), recorder.clone());
+        let shadow = Arc::new(shadow);
         let judge = Arc::new(Judge {
             scenes: scenes.clone(),
             store: store.clone(),
@@ -140,7 +138,7 @@ impl App {
         });
         workers.push(tokio::spawn(director.clone().follow_files()));
         workers.push(tokio::spawn(director.clone().follow_scores()));
-        let shown = shown(&fronts.borrow(), director.clone(), stop.clone());
+        let shown = shown(&fronts.borrow(), store.clone(), director.clone(), stop.clone());
         let service = http::data::service(fronts, sockets.clone());
         let data_server = tokio::spawn(http::serve(ports.data, service, sockets, limits.drain));
         let admin_servers = serve_admin(ports.admin, ports.health, shown, &stop_admin);
@@ -295,12 +293,13 @@ fn open(config: &Config) -> Result<Store> {
 }
 
 /// What the admin plane shows of those who answer.
-fn shown(front: &Front, director: Arc<Director>, stop: CancellationToken) -> Admin {
+fn shown(front: &Front, store: Store, director: Arc<Director>, stop: CancellationToken) -> Admin {
     Admin {
         director,
         board: front.board.clone(),
         metrics: front.metrics.clone(),
         library: front.library.clone(),
+        store,
         recorder: front.recorder.clone(),
         max_bytes: front.config.cache.max_bytes,
         stop,

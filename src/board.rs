@@ -1,6 +1,6 @@
 //! The live state of every experiment: counters the request path may touch, scores the recorder adds.
 //!
-//! An epoch of an experiment has an entry of its own, under its ledger's name.
+//! An epoch of an experiment has an entry of its own, under the name of its run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,19 +14,30 @@ use std::sync::atomic::Ordering;
 use tokio::sync::Notify;
 
 use crate::error::Result;
+use crate::experiment;
 use crate::experiment::Experiment;
+use crate::exposure::Exposures;
+use crate::exposure::UnitRow;
+use crate::feedback::Opinion;
+use crate::feedback::Said;
+use crate::ledger;
+use crate::ledger::Ledger;
+use crate::ledger::Reserved;
 use crate::pair::Scored;
 use crate::report;
 use crate::report::Report;
+use crate::report::hygiene;
 use crate::store::Store;
+use crate::tally::AGAIN;
 use crate::tally::Funnel;
 use crate::tally::Tally;
 
-/// All experiments of a process, by the name of their ledger.
+/// All experiments of a process, by the names of their runs.
 #[derive(Debug, Default)]
 pub struct Board {
     entries: RwLock<BTreeMap<String, Arc<Entry>>>,
     scored: Notify,
+    ledger: Mutex<Ledger>,
 }
 
 #[derive(Debug)]
@@ -41,13 +52,15 @@ struct Entry {
 struct Counts {
     funnel: Funnel,
     tallies: BTreeMap<String, Tally>,
+    exposures: Exposures,
+    opinions: BTreeMap<String, Opinion>,
 }
 
 impl Board {
     /// Nothing counted yet.
     pub fn new(experiments: &[Experiment]) -> Self {
-        let entry = |e: &Experiment| (e.ledger().into_owned(), Entry::new(e, Counts::default()));
-        Self::of(experiments.iter().map(entry).collect())
+        let entry = |e: &Experiment| (e.run().into_owned(), Entry::new(e, Counts::default()));
+        Self::of(experiments.iter().map(entry).collect(), Ledger::default())
     }
 
     /// What the store holds of these experiments.
@@ -57,13 +70,15 @@ impl Board {
     pub fn load(experiments: &[Experiment], store: &Store) -> Result<Self> {
         let entry = |experiment: &Experiment| {
             let counts = Counts::load(experiment, store)?;
-            Ok((experiment.ledger().into_owned(), Entry::new(experiment, counts)))
+            Ok((experiment.run().into_owned(), Entry::new(experiment, counts)))
         };
-        Ok(Self::of(experiments.iter().map(entry).collect::<Result<_>>()?))
+        let entries = experiments.iter().map(entry).collect::<Result<_>>()?;
+        Ok(Self::of(entries, Ledger::new(store.spent()?)))
     }
 
-    fn of(entries: BTreeMap<String, Arc<Entry>>) -> Self {
-        Self { entries: RwLock::new(entries), scored: Notify::new() }
+    fn of(entries: BTreeMap<String, Arc<Entry>>, ledger: Ledger) -> Self {
+        let (entries, ledger) = (RwLock::new(entries), Mutex::new(ledger));
+        Self { entries, scored: Notify::new(), ledger }
     }
 
     /// Puts these definitions in the place of the present ones; what was counted stays.
@@ -75,16 +90,16 @@ impl Board {
     pub fn follow(&self, experiments: &[Experiment], store: &Store) -> Result<()> {
         let mut next = BTreeMap::new();
         for experiment in experiments {
-            let ledger = experiment.ledger();
-            let entry = match self.entry(&ledger) {
+            let run = experiment.run();
+            let entry = match self.entry(&run) {
                 Some(entry) => entry,
                 None => Entry::new(experiment, Counts::load(experiment, store)?),
             };
-            next.insert(ledger.into_owned(), (entry, experiment));
+            next.insert(run.into_owned(), (entry, experiment));
         }
-        let settle = |(ledger, (entry, experiment)): (String, (Arc<Entry>, &Experiment))| {
+        let settle = |(run, (entry, experiment)): (String, (Arc<Entry>, &Experiment))| {
             entry.define(experiment);
-            (ledger, entry)
+            (run, entry)
         };
         let next = next.into_iter().map(settle).collect();
         *self.entries.write().unwrap_or_else(PoisonError::into_inner) = next;
@@ -93,7 +108,7 @@ impl Board {
 
     /// Puts the standing of an experiment that is here in the place of the present one.
     pub fn define(&self, experiment: &Experiment) {
-        if let Some(entry) = self.entry(&experiment.ledger()) {
+        if let Some(entry) = self.entry(&experiment.run()) {
             entry.define(experiment);
         }
     }
@@ -103,9 +118,9 @@ impl Board {
         self.all().iter().map(|(_, entry)| entry.experiment()).collect()
     }
 
-    /// The definition whose results stand in this ledger.
-    pub fn experiment(&self, ledger: &str) -> Option<Arc<Experiment>> {
-        self.entry(ledger).map(|entry| entry.experiment())
+    /// The definition of this run.
+    pub fn experiment(&self, run: &str) -> Option<Arc<Experiment>> {
+        self.entry(run).map(|entry| entry.experiment())
     }
 
     /// Returns once a score was counted since the last time it returned.
@@ -113,13 +128,13 @@ impl Board {
         self.scored.notified().await;
     }
 
-    fn entry(&self, ledger: &str) -> Option<Arc<Entry>> {
-        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(ledger).cloned()
+    fn entry(&self, run: &str) -> Option<Arc<Entry>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(run).cloned()
     }
 
     fn all(&self) -> Vec<(String, Arc<Entry>)> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.iter().map(|(ledger, entry)| (ledger.clone(), entry.clone())).collect()
+        entries.iter().map(|(run, entry)| (run.clone(), entry.clone())).collect()
     }
 
     /// A request took part; costs one atomic addition.
@@ -136,18 +151,56 @@ impl Board {
         }
     }
 
-    /// Work was given up, and why.
-    pub fn lost(&self, experiment: &str, reason: &str) {
-        self.count(experiment, |funnel| {
-            *funnel.lost.entry(reason.to_owned()).or_default() += 1;
-        });
+    /// What copies cost, and may cost.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy has ended; the epochs of an experiment share its budget.
+    pub fn settle(&self, run: &str, reserved: Reserved, cost: Option<u64>) {
+        self.ledger().settle(experiment::name_of(run), reserved, cost);
+    }
+
+    /// Units tracked of an experiment.
+    pub fn units(&self, experiment: &str) -> u64 {
+        self.entry(experiment).map_or(0, |entry| entry.counts().exposures.units)
+    }
+
+    /// Takes in what is newly stored of a unit; a newer definition begins at nothing.
+    pub fn met(&self, experiment: &str, epoch: u32, before: Option<&UnitRow>, now: &UnitRow) {
+        let Some(entry) = self.entry(experiment) else { return };
+        let exposures = &mut entry.counts().exposures;
+        if exposures.epoch < epoch {
+            *exposures = Exposures::of_epoch(epoch);
+        }
+        if exposures.epoch == epoch {
+            exposures.renew(before, now);
+        }
+    }
+
+    /// The name that a label counts under.
+    pub fn label_name(&self, experiment: &str, variant: &str, label: &str) -> String {
+        let entry = self.entry(experiment);
+        let name =
+            entry.and_then(|entry| Some(entry.counts().opinions.get(variant)?.name_of(label)));
+        name.unwrap_or_else(|| label.to_owned())
+    }
+
+    /// Takes in what was newly stored of somebody's opinion, in the place of what was said before.
+    pub fn said(&self, experiment: &str, before: Option<&Said>, now: &Said) {
+        let Some(entry) = self.entry(experiment) else { return };
+        let opinions = &mut entry.counts().opinions;
+        if let Some(before) = before {
+            opinions.entry(before.variant.clone()).or_default().remove(before);
+        }
+        opinions.entry(now.variant.clone()).or_default().add(now);
     }
 
     /// Takes a newly stored score in.
     pub fn scored(&self, experiment: &str, candidate: &str, scored: &Scored) {
         if let Some(entry) = self.entry(experiment) {
             let mut counts = entry.counts();
-            counts.funnel.scored += u64::from(scored.outcome.score().is_some());
+            counts.funnel.settle(candidate, scored.outcome.score().is_some());
             counts.tallies.entry(candidate.to_owned()).or_default().add(scored);
         }
         self.scored.notify_one();
@@ -170,36 +223,72 @@ impl Board {
 
     /// The counters of every experiment, to be stored.
     pub fn funnels(&self) -> Vec<(String, Funnel)> {
-        self.all().into_iter().map(|(ledger, entry)| (ledger, entry.funnel())).collect()
+        self.all().into_iter().map(|(run, entry)| (run, entry.funnel())).collect()
     }
 
     /// The report of one experiment, by its name.
     pub fn report(&self, name: &str) -> Option<Report> {
         let all = self.all();
         let (_, entry) = all.iter().find(|(_, entry)| entry.experiment().name == name)?;
-        let tallies = entry.counts().tallies.clone();
-        Some(report::report(&entry.experiment(), entry.funnel(), &tallies))
+        let experiment = entry.experiment();
+        let mut tallies = entry.counts().tallies.clone();
+        let again = tallies.remove(AGAIN);
+        let mut report = report::report(&experiment, entry.funnel(), &tallies);
+        let today = ledger::day(jiff::Timestamp::now().as_millisecond());
+        let (today, total) = {
+            let ledger = self.ledger();
+            (ledger.of(today, name), ledger.total(name))
+        };
+        let counts = entry.counts();
+        let seen = hygiene::Seen {
+            exposures: &counts.exposures,
+            opinions: &counts.opinions,
+            again: again.as_ref(),
+            copies_nano_usd: (today, total),
+        };
+        hygiene::complete(&mut report, &experiment, &seen);
+        drop(counts);
+        Some(report)
     }
 }
 
 impl Counts {
     fn load(experiment: &Experiment, store: &Store) -> Result<Self> {
-        let counters = store.funnel(&experiment.ledger());
+        let counters = store.funnel(&experiment.run());
         let mut funnel: Funnel =
             counters.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
         let mut tallies = BTreeMap::new();
-        for candidate in &experiment.candidates {
-            let name = &candidate.variant.name;
+        let again = AGAIN.to_owned();
+        let names = experiment.candidates.iter().map(|candidate| &candidate.variant.name);
+        for name in names.chain([&again]) {
             let mut tally = Tally::default();
-            for (_, scored) in store.scores(&experiment.ledger(), name)? {
+            for (_, scored) in store.scores(&experiment.run(), name)? {
                 tally.add(&scored);
             }
             tallies.insert(name.clone(), tally);
         }
         // Scores are the truth; the counters may lag behind them after a crash.
-        funnel.scored = tallies.values().map(|tally| tally.win_rate.pairs()).sum();
-        funnel.whole = funnel.whole.max(funnel.scored);
-        Ok(Self { funnel, tallies })
+        let own = tallies.iter().filter(|(name, _)| *name != AGAIN).map(|(_, tally)| tally);
+        funnel.scored = own.clone().map(|tally| tally.win_rate.pairs()).sum();
+        funnel.unjudged = own.map(Tally::without_verdict).sum();
+        funnel.whole = funnel.whole.max(funnel.scored + funnel.unjudged);
+        let lost: u64 = funnel.lost.values().sum();
+        funnel.promised = funnel.promised.max(funnel.whole + lost);
+        if let Some(tally) = tallies.get(AGAIN) {
+            let noise = &mut funnel.noise;
+            (noise.scored, noise.unjudged) = (tally.win_rate.pairs(), tally.without_verdict());
+            noise.whole = noise.whole.max(noise.scored + noise.unjudged);
+            let lost: u64 = noise.lost.values().sum();
+            noise.promised = noise.promised.max(noise.whole + lost);
+        }
+        let epoch = experiment.standing.epoch;
+        let mut exposures = Exposures::of_epoch(epoch);
+        store.units(&experiment.run(), epoch, &mut |row| exposures.renew(None, row))?;
+        let mut opinions: BTreeMap<String, Opinion> = BTreeMap::new();
+        store.all_said(&experiment.run(), &mut |said| {
+            opinions.entry(said.variant.clone()).or_default().add(&said);
+        })?;
+        Ok(Self { funnel, tallies, exposures, opinions })
     }
 }
 

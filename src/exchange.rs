@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod count;
 pub mod ending;
+mod exposure;
 pub mod flight;
 pub mod header;
 pub mod hit;
@@ -35,6 +36,8 @@ use crate::exchange::lookup::Forward;
 use crate::exchange::lookup::Hit;
 use crate::exchange::lookup::Known;
 use crate::exchange::thread::Threads;
+use crate::experiment;
+use crate::exposure::Origin;
 use crate::key::CacheKey;
 use crate::library::Library;
 use crate::metrics::Metrics;
@@ -48,6 +51,7 @@ use crate::recorder::Credential;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
 use crate::scene::Scene;
+use crate::tally::AGAIN;
 use crate::upstream::Opened;
 use crate::upstream::Upstream;
 use crate::upstream::body::Pump;
@@ -169,10 +173,12 @@ impl Front {
 
     fn count(&self, plan: &Plan<'_>) {
         let Some((experiment, _)) = plan.enrolled else { return };
-        self.board.matched(&experiment.ledger());
+        self.board.matched(&experiment.run());
         self.metrics.step(&experiment.name, "matched");
         if let Some(reason) = plan.pinned {
-            self.board.lost(&experiment.ledger(), reason);
+            self.board.count(&experiment.run(), |funnel| {
+                *funnel.pinned.entry(reason.to_owned()).or_default() += 1;
+            });
             self.metrics.step(&experiment.name, "pinned");
         }
     }
@@ -185,6 +191,7 @@ impl Front {
         hit: &Hit,
     ) -> Result<Reply> {
         Metrics::count(&self.metrics.cache, hit.outcome);
+        self.expose(plan, incoming, Origin::Cached, Some(&hit.exchange.head.target));
         if self.promise_pair(plan, request, incoming)
             && let Some(ending) = PairEnding::of(plan)
         {
@@ -200,13 +207,23 @@ impl Front {
         let (Some(id), Some((experiment, variant))) = (plan.pair, plan.enrolled) else {
             return false;
         };
+        let created_ms = jiff::Timestamp::now().as_millisecond();
+        let is_halted = |name: &String| experiment.standing.halted.contains(name);
+        let names = experiment.variants().map(|variant| variant.name.clone());
+        let mut variants: Vec<String> = names.filter(|name| !is_halted(name)).collect();
+        if variants.len() < 2 {
+            return false;
+        }
+        if experiment::assign::position(AGAIN, &experiment.salt, &id.0) < experiment.again.ppm() {
+            variants.push(AGAIN.to_owned());
+        }
         let head = IntentHead {
-            experiment: experiment.ledger().into_owned(),
+            experiment: experiment.run().into_owned(),
             dialect: plan.dialect.as_str().to_owned(),
             in_path: incoming.in_path.clone().map(|path| (path.model, path.stream)),
-            variants: experiment.variants().map(|variant| variant.name.clone()).collect(),
+            variants: variants.clone(),
             request_id: incoming.request_id.clone(),
-            created_ms: jiff::Timestamp::now().as_millisecond(),
+            created_ms,
         };
         let credential = plan::CREDENTIAL_HEADERS.iter().find_map(|name| {
             let mut value = incoming.headers.get(*name)?.clone();
@@ -217,7 +234,13 @@ impl Front {
         let live = variant.name.clone();
         let taken = self.recorder.record(Record::Intent { id, intent, live, credential });
         if !taken {
-            self.board.lost(&experiment.ledger(), "recorder_queue_full");
+            self.board.count(&experiment.run(), |funnel| {
+                funnel.sampled += 1;
+                funnel.promise(&variants, created_ms);
+                for name in variants.iter().skip(1) {
+                    funnel.lose(name, "recorder_queue_full", created_ms);
+                }
+            });
         }
         taken
     }

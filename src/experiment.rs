@@ -280,15 +280,20 @@ impl Experiment {
     }
 
     /// The name that results of this epoch are stored under.
-    pub fn ledger(&self) -> Cow<'_, str> {
-        ledger(&self.name, self.standing.epoch)
+    pub fn run(&self) -> Cow<'_, str> {
+        run(&self.name, self.standing.epoch)
     }
 }
 
 /// The name that results of an epoch are stored under; no experiment's name holds an `@`.
-pub fn ledger(name: &str, epoch: u32) -> Cow<'_, str> {
+pub fn run(name: &str, epoch: u32) -> Cow<'_, str> {
     match epoch {
         0 | 1 => Cow::Borrowed(name),
         epoch => Cow::Owned(format!("{name}@{epoch}")),
     }
+}
+
+/// The experiment whose results of some epoch are stored under a name.
+pub fn name_of(run: &str) -> &str {
+    run.split_once('@').map_or(run, |(name, _)| name)
 }

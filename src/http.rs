@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod data;
+pub mod feedback;
 pub mod socket;
 
 use std::convert::Infallible;

@@ -106,7 +106,7 @@ impl Judge {
     /// `None` leaves the pair waiting: it is met again after a restart.
     async fn score(&self, id: PairId, experiment: &str, candidate: &str) -> Option<Scored> {
         let scene = scene::now(&self.scenes);
-        let experiment = scene.config.experiments.iter().find(|e| e.ledger() == experiment)?;
+        let experiment = scene.config.experiments.iter().find(|e| e.run() == experiment)?;
         let (store, name) = (self.store.clone(), candidate.to_owned());
         let read = tokio::task::spawn_blocking(move || {
             let intent = store.intent(id)?;
@@ -123,7 +123,7 @@ impl Judge {
         let Some(judge) = &experiment.evaluate.judge else {
             return Some(scored(Outcome::Unjudged { reason: "no_judge".into() }, 0, Some(0)));
         };
-        if self.board.is_over(&experiment.ledger()) == Some("budget_usd") {
+        if self.board.is_over(&experiment.run()) == Some("budget_usd") {
             tracing::warn!(experiment = experiment.name, "the judge's budget is spent");
             return None;
         }

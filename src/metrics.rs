@@ -9,6 +9,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use prometheus_client::registry::Unit;
 
+use crate::experiment;
+
 /// What the cache may have done, as [`Metrics::cache`] counts it; `collapsed`: onto a call that was
 /// under way.
 pub const CACHE_OUTCOMES: [&str; 6] =
@@ -172,8 +174,8 @@ impl Metrics {
 
     /// Counts a step of an experiment's funnel.
     pub fn step(&self, experiment: &str, step: &'static str) {
-        // All epochs of an experiment are one series; see `experiment::ledger`.
-        let name = experiment.split('@').next().unwrap_or_default();
+        // All epochs of an experiment are one series; see `experiment::run`.
+        let name = experiment::name_of(experiment);
         let labels = FunnelLabels { experiment: name.to_owned(), step };
         self.funnel.get_or_create(&labels).inc();
     }

@@ -195,7 +195,7 @@ pub fn plan_of<'c>(
     let pair = enrolled
         .filter(|(experiment, _)| pinned.is_none() && experiment.is_running())
         .filter(|(experiment, _)| experiment.is_shadowed(&prompt.0))
-        .map(|(experiment, _)| PairId::of(&experiment.ledger(), &prompt, &tenant));
+        .map(|(experiment, _)| PairId::of(&experiment.run(), &prompt, &tenant));
     let mut targets = asked;
     if let Some(variant) = served {
         targets.retain(|target| *target != variant.target);

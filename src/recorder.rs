@@ -21,7 +21,13 @@ use tokio::sync::oneshot;
 
 use crate::board::Board;
 use crate::config::CachePolicy;
+use crate::error::Error;
+use crate::error::Kind;
 use crate::error::Result;
+use crate::exposure::Exposure;
+use crate::feedback::Feedback;
+use crate::feedback::Subject;
+use crate::ledger::Reserved;
 use crate::metrics::Metrics;
 use crate::pair::Half;
 use crate::pair::Intent;
@@ -30,6 +36,7 @@ use crate::pair::PairId;
 use crate::pair::Scored;
 use crate::recorder::ahead::Numbered;
 use crate::recorder::writer::Writer;
+use crate::scene::Scenes;
 use crate::store::Store;
 use crate::store::exchange::Exchange;
 use crate::store::journal::Journal;
@@ -64,8 +71,28 @@ pub enum Record {
     NoHalf {
         /// Which pair.
         id: PairId,
+        /// Whose answer is missing.
+        variant: String,
         /// A short stable word.
         reason: &'static str,
+    },
+    /// A copy has ended.
+    Spent {
+        /// Of which experiment.
+        experiment: String,
+        /// What was set aside for it.
+        reserved: Reserved,
+        /// What it cost, billionths of a dollar; `None` when that is not known.
+        cost: Option<u64>,
+    },
+    /// A unit met a variant.
+    Exposure(Box<Exposure>),
+    /// Somebody said something of an answer.
+    Feedback {
+        /// What.
+        feedback: Feedback,
+        /// Told, once it is on disk, what the request was part of; `None` when it is not known.
+        done: oneshot::Sender<Option<Subject>>,
     },
     /// A pair was scored.
     Scored {
@@ -104,6 +131,8 @@ pub struct ShadowJob {
     pub variant: String,
     /// The client's own credential, if it may be used.
     pub credential: Option<Credential>,
+    /// What it may cost.
+    pub reserved: Reserved,
 }
 
 /// A pair that is ready to be scored.
@@ -156,6 +185,28 @@ impl Recorder {
     }
 }
 
+impl Recorder {
+    /// Hands over what somebody said of an answer, and waits until it is on disk.
+    ///
+    /// # Errors
+    /// Nothing is known of the request, or the disk could not take it.
+    pub async fn say(&self, feedback: Feedback) -> Result<Subject> {
+        let request_id: String = feedback.request_id.chars().take(64).collect();
+        let (done, told) = oneshot::channel();
+        self.deliver(Record::Feedback { feedback, done }).await;
+        let subject = told.await.map_err(|_| {
+            Error::new(Kind::Store, "the feedback could not be stored: send it again later")
+        })?;
+        subject.ok_or_else(|| {
+            let what = format!(
+                "no request \"{request_id}\" took part in an experiment within 30 days: send the \
+                 `x-request-id` header of an answer that also has `x-understudy-experiment`"
+            );
+            Error::new(Kind::NotFound, what)
+        })
+    }
+}
+
 impl Record {
     fn bytes(&self) -> usize {
         match self {
@@ -165,6 +216,7 @@ impl Record {
             }
             Self::Intent { intent, .. } => intent.request.len(),
             Self::Half { half, .. } => half.answer.text().len(),
+            Self::Feedback { feedback, .. } => feedback.comment.as_ref().map_or(0, String::len),
             _ => 0,
         }
     }
@@ -176,6 +228,8 @@ pub struct Parts {
     pub data_dir: PathBuf,
     /// Where everything goes.
     pub store: Store,
+    /// The definitions in force.
+    pub scenes: Scenes,
     /// Where scores are counted.
     pub board: Arc<Board>,
     /// Counters.

@@ -1,5 +1,7 @@
 //! An experiment's state as people and programs read it: the verdict first, then the numbers.
 
+pub mod hygiene;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -7,6 +9,10 @@ use serde::Serialize;
 
 use crate::experiment::Experiment;
 use crate::experiment::State;
+use crate::report::hygiene::CopiesView;
+use crate::report::hygiene::ExposuresView;
+use crate::report::hygiene::NoiseView;
+use crate::report::hygiene::OpinionView;
 use crate::stats::Interval;
 use crate::stats::Reason;
 use crate::stats::Spec;
@@ -53,6 +59,21 @@ pub struct Report {
     pub judge: Option<JudgeView>,
     /// Known cost of judging, dollars; `null` when no price is known.
     pub cost_usd: Option<f64>,
+    /// Who met what.
+    #[serde(default)]
+    pub exposures: ExposuresView,
+    /// Control against itself, if it is asked again.
+    #[serde(default)]
+    pub noise: Option<NoiseView>,
+    /// What copies cost.
+    #[serde(default)]
+    pub copies: CopiesView,
+    /// What people said, by variant.
+    #[serde(default)]
+    pub feedback: BTreeMap<String, OpinionView>,
+    /// What a person should know before believing the numbers.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 fn first() -> u32 {
@@ -188,6 +209,11 @@ pub fn report(
         judge,
         cost_usd: priced.then_some(cost as f64 / 1e9),
         candidates: candidates.clone(),
+        exposures: ExposuresView::default(),
+        noise: None,
+        copies: CopiesView::default(),
+        feedback: BTreeMap::new(),
+        warnings: Vec::new(),
     }
 }
 

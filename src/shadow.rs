@@ -1,8 +1,17 @@
 //! Sends copies of requests to other variants, out of the application's sight.
 
+pub mod bucket;
+pub mod pause;
+
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::Instant;
 
 use http::HeaderMap;
+use http::HeaderValue;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
@@ -11,15 +20,21 @@ use crate::chat::DialectName;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::experiment::Experiment;
+use crate::experiment::Target;
 use crate::experiment::Variant;
 use crate::pair::Half;
 use crate::pair::Origin;
+use crate::price;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
 use crate::recorder::ShadowJob;
+use crate::recorder::writer::pairs::find;
 use crate::scene;
 use crate::scene::Scene;
 use crate::scene::Scenes;
+use crate::shadow::bucket::Bucket;
+use crate::shadow::pause::Pauses;
 use crate::store::Store;
 use crate::upstream::Call;
 use crate::upstream::outgoing::Outgoing;
@@ -30,6 +45,9 @@ use crate::upstream::pump::Terms;
 use crate::upstream::way::Way;
 use crate::wire::InPath;
 
+/// Tells a provider that a request is a copy.
+const MARK: &str = "x-understudy-shadow";
+
 /// What shadow calls need; they share nothing with the application's own.
 pub struct Shadow {
     /// The definitions, and the way out.
@@ -38,57 +56,131 @@ pub struct Shadow {
     pub store: Store,
     /// Where answers go.
     pub recorder: Recorder,
+    /// How soon the next copy may be sent.
+    bucket: Mutex<Bucket>,
+    /// Whom nothing is sent for a while.
+    pauses: Mutex<Pauses>,
 }
 
 impl Shadow {
-    /// Works off jobs, a bounded number at once, until the queue closes.
+    /// Nothing sent yet.
+    pub fn new(scenes: Scenes, store: Store, recorder: Recorder) -> Self {
+        Self { scenes, store, recorder, bucket: Mutex::default(), pauses: Mutex::default() }
+    }
+
+    /// Works off jobs, a bounded number at once and in a second, until the queue closes.
     pub async fn run(self: Arc<Self>, mut jobs: mpsc::Receiver<ShadowJob>) {
-        let slots = Arc::new(Semaphore::new(scene::now(&self.scenes).config.shadowing.concurrency));
+        let places = scene::now(&self.scenes).config.shadowing.concurrency;
+        let slots = Arc::new(Semaphore::new(places.max(1)));
         while let Some(job) = jobs.recv().await {
+            if let Err(reason) = self.may_ask(&job, &scene::now(&self.scenes)) {
+                self.tell(&job, Some(0), nothing(&job, reason)).await;
+                continue;
+            }
             let Ok(slot) = slots.clone().acquire_owned().await else { return };
+            self.wait_for_rate().await;
             let shadow = self.clone();
             tokio::spawn(async move {
-                let id = job.id;
                 // A panic in one job must not leave its pair open for ever.
                 let work = tokio::spawn({
-                    let shadow = shadow.clone();
+                    let (shadow, job) = (shadow.clone(), job.clone());
                     async move { shadow.ask(&job).await }
                 });
-                let record = work.await.unwrap_or(Record::NoHalf { id, reason: "shadow_panicked" });
-                shadow.recorder.deliver(record).await;
+                let (cost, record) =
+                    work.await.unwrap_or_else(|_| (None, nothing(&job, "shadow_panicked")));
+                shadow.tell(&job, cost, record).await;
                 drop(slot);
             });
         }
     }
 
-    async fn ask(&self, job: &ShadowJob) -> Record {
-        let id = job.id;
-        let scene = scene::now(&self.scenes);
-        let experiment =
-            scene.config.experiments.iter().find(|e| e.ledger() == job.head.experiment.as_str());
-        let variant = experiment.and_then(|experiment| experiment.variant(&job.variant));
-        let Some(variant) = variant else {
-            return Record::NoHalf { id, reason: "variant_gone" };
-        };
-        match self.answer(&scene, job, variant).await {
-            Ok((account, sent_to)) => half(job, account, sent_to),
-            Err(error) => {
-                match error.kind {
-                    Kind::NotFound => tracing::debug!(pair = %id, %error, "no shadow call"),
-                    _ => {
-                        let target = &variant.target;
-                        tracing::warn!(pair = %id, %target, %error, "shadow call failed");
-                    }
-                }
-                let reason = match error.kind {
-                    Kind::Timeout => "shadow_timeout",
-                    Kind::Connect => "shadow_unreachable",
-                    Kind::Status(_) => "shadow_status",
-                    _ => "shadow_failed",
-                };
-                Record::NoHalf { id, reason }
+    /// What it cost comes first, so that whoever sees the half finds it paid.
+    async fn tell(&self, job: &ShadowJob, cost: Option<u64>, record: Record) {
+        let (experiment, reserved) = (job.head.experiment.clone(), job.reserved);
+        self.recorder.deliver(Record::Spent { experiment, reserved, cost }).await;
+        self.recorder.deliver(record).await;
+    }
+
+    /// Waits until the rate allows one more copy; what waits behind it is bounded by the queue.
+    async fn wait_for_rate(&self) {
+        loop {
+            let rate = scene::now(&self.scenes).config.shadowing.rate;
+            match self.wait(rate) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return,
             }
         }
+    }
+
+    fn wait(&self, rate: Option<f64>) -> Option<Duration> {
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        bucket.take(rate, Instant::now())
+    }
+
+    /// The variant to ask, or the short stable word for why it is not asked.
+    fn may_ask<'s>(
+        &self,
+        job: &ShadowJob,
+        scene: &'s Scene,
+    ) -> std::result::Result<(&'s Experiment, &'s Variant), &'static str> {
+        let found = find(&scene.config, &job.head.experiment, &job.variant);
+        let (experiment, variant) = found.ok_or("variant_gone")?;
+        if experiment.standing.halted.contains(&job.variant) {
+            return Err("candidate_halted");
+        }
+        match self.pauses().is_paused(&variant.target, Instant::now()) {
+            true => Err("shadow_paused"),
+            false => Ok((experiment, variant)),
+        }
+    }
+
+    /// What a copy cost, as far as that is known, and its half of the pair.
+    async fn ask(&self, job: &ShadowJob) -> (Option<u64>, Record) {
+        let scene = scene::now(&self.scenes);
+        // A place may have come free long after the job was taken.
+        let (_, variant) = match self.may_ask(job, &scene) {
+            Ok(found) => found,
+            Err(reason) => return (Some(0), nothing(job, reason)),
+        };
+        match self.answer(&scene, job, variant).await {
+            Ok((account, sent_to)) => {
+                let usage = account.answer.usage;
+                let cost = usage.and_then(|usage| price::cost_nano_usd(&variant.target, &usage));
+                if matches!(account.ended, Ended::Cut(_)) {
+                    self.failed(&variant.target, &HeaderMap::new());
+                } else {
+                    self.pauses().succeeded(&variant.target);
+                }
+                (cost, half(job, account, sent_to))
+            }
+            Err(error) => {
+                let (pair, target) = (job.id, &variant.target);
+                match error.kind {
+                    Kind::NotFound => tracing::debug!(%pair, %error, "no shadow call"),
+                    _ => tracing::warn!(%pair, %target, %error, "shadow call failed"),
+                }
+                let (cost, reason) = match error.kind {
+                    Kind::Timeout => (None, "shadow_timeout"),
+                    Kind::Connect => (Some(0), "shadow_unreachable"),
+                    Kind::Status(_) => (Some(0), "shadow_status"),
+                    Kind::NotFound | Kind::Config | Kind::BadRequest => (Some(0), "shadow_failed"),
+                    _ => (None, "shadow_failed"),
+                };
+                (cost, nothing(job, reason))
+            }
+        }
+    }
+
+    /// A target failed: it is not asked the same again, and perhaps nothing for a while.
+    fn failed(&self, target: &Target, headers: &HeaderMap) {
+        let asked = pause::retry_after(headers, jiff::Timestamp::now().as_millisecond());
+        if let Some(pause) = self.pauses().failed(target, asked, Instant::now()) {
+            tracing::warn!(%target, ?pause, "no copies are sent there for a while");
+        }
+    }
+
+    fn pauses(&self) -> MutexGuard<'_, Pauses> {
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn answer(
@@ -117,13 +209,24 @@ impl Shadow {
         if let Some(credential) = job.credential.as_ref().filter(|c| usable(&c.provider)) {
             headers.insert(credential.name, credential.value.clone());
         }
+        if config.shadowing.header {
+            headers.insert(MARK, HeaderValue::from_static("1"));
+        }
         let timeouts = config.timeouts;
         let call = Call { target: &variant.target, outgoing, headers: &headers, timeouts };
-        let opened = scene.upstream.send_once(call).await?;
+        let opened = scene.upstream.send_copy(call).await.inspect_err(|error| {
+            if error.may_retry() {
+                self.failed(&variant.target, &HeaderMap::new());
+            }
+        })?;
         if !opened.status.is_success() {
             let status = opened.status.as_u16();
             let detail = format!("{} answered with status {status}", variant.target);
-            return Err(Error::new(Kind::Status(status), detail));
+            let error = Error::new(Kind::Status(status), detail);
+            if error.may_retry() {
+                self.failed(&variant.target, &opened.headers);
+            }
+            return Err(error);
         }
         let terms = Terms {
             dialect: opened.dialect.dialect(),
@@ -161,5 +264,9 @@ fn half(job: &ShadowJob, account: Account, target: String) -> Record {
         Ended::TooLarge => "shadow_too_large",
         Ended::ClientLeft => "shadow_stopped",
     };
-    Record::NoHalf { id, reason }
+    nothing(job, reason)
+}
+
+fn nothing(job: &ShadowJob, reason: &'static str) -> Record {
+    Record::NoHalf { id: job.id, variant: job.variant.clone(), reason }
 }

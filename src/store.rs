@@ -13,6 +13,7 @@ pub mod guard;
 pub mod journal;
 mod keeper;
 pub mod log;
+pub mod met;
 mod migrate;
 pub mod pair;
 mod rescue;

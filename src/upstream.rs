@@ -56,6 +56,8 @@ pub struct Upstream {
 
 struct Endpoint {
     provider: Provider,
+    /// The same with the keys for copies, where it has such.
+    for_copies: Option<Provider>,
     /// Of dialects whose path is always the same, parsed once: reqwest would parse it three times
     /// a request.
     urls: Vec<(DialectName, Url)>,
@@ -133,9 +135,28 @@ impl Upstream {
     /// # Errors
     /// The provider is unknown, unreachable or too slow.
     pub async fn send_once(&self, call: Call<'_>) -> Result<Opened> {
+        let endpoint = self.endpoint(&call.target.provider)?;
+        self.send_to(endpoint, &endpoint.provider, call).await
+    }
+
+    /// Sends a copy of a request, with the provider's keys for copies if it has such.
+    ///
+    /// # Errors
+    /// As [`Self::send_once`].
+    pub async fn send_copy(&self, call: Call<'_>) -> Result<Opened> {
+        let endpoint = self.endpoint(&call.target.provider)?;
+        let provider = endpoint.for_copies.as_ref().unwrap_or(&endpoint.provider);
+        self.send_to(endpoint, provider, call).await
+    }
+
+    async fn send_to(
+        &self,
+        endpoint: &Endpoint,
+        provider: &Provider,
+        call: Call<'_>,
+    ) -> Result<Opened> {
         let Call { target, mut outgoing, headers, timeouts } = call;
-        let endpoint = self.endpoint(&target.provider)?;
-        let mut headers = self.headers(&endpoint.provider, headers);
+        let mut headers = self.headers(provider, headers);
         let json = HeaderValue::from_static("application/json");
         headers.entry(header::CONTENT_TYPE).or_insert(json);
         let mut url = endpoint.url(&outgoing, &target.model)?;
@@ -144,7 +165,7 @@ impl Upstream {
         }
         let mut request = reqwest::Request::new(Method::POST, url);
         *request.headers_mut() = headers;
-        authorize(&endpoint.provider, outgoing.dialect, &mut request, &outgoing.body)?;
+        authorize(provider, outgoing.dialect, &mut request, &outgoing.body)?;
         *request.body_mut() = Some(std::mem::take(&mut outgoing.body).into());
         self.execute(request, target.clone(), timeouts, outgoing).await
     }
@@ -293,7 +314,9 @@ impl Endpoint {
             let url = parse(&provider, &url)?;
             urls.extend(is_fixed.then_some((dialect, url)));
         }
-        Ok(Self { provider, urls })
+        let for_copies = (!provider.shadow_keys.is_empty())
+            .then(|| Provider { api_keys: provider.shadow_keys.clone(), ..provider.clone() });
+        Ok(Self { provider, for_copies, urls })
     }
 
     fn url(&self, outgoing: &Outgoing, model: &str) -> Result<Url> {

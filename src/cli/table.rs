@@ -1,5 +1,7 @@
 //! Reports as tables for people: aligned, and coloured only on a terminal.
 
+mod hygiene;
+
 use std::io::IsTerminal;
 
 use comfy_table::CellAlignment;
@@ -43,6 +45,7 @@ pub fn report(report: &Report) -> String {
         "\n            0 %            25 %           50 %           75 %          100 %\n",
     );
     out.push_str(&format!("\n{}\n{}", funnel(report), judge(report)));
+    out.push_str(&hygiene::lines(report));
     out
 }
 
@@ -148,9 +151,11 @@ fn funnel(report: &Report) -> String {
         ("matched", funnel.matched),
         ("sampled", funnel.sampled),
         ("repeated", funnel.repeated),
+        ("promised", funnel.promised),
         ("sent", funnel.sent),
         ("whole", funnel.whole),
         ("scored", funnel.scored),
+        ("unjudged", funnel.unjudged),
     ];
     let steps = steps.map(|(name, count)| format!("{name} {count}"));
     let mut line = format!("funnel      {}", steps.join(" > "));

@@ -16,6 +16,7 @@ use super::value;
 use crate::chat::request::Tool;
 use crate::experiment::SystemChange;
 use crate::experiment::Variant;
+use crate::tally::AGAIN;
 
 /// The name of the incumbent in every experiment.
 pub const CONTROL: &str = "control";
@@ -190,7 +191,10 @@ pub fn candidates(s: &mut Section<'_, '_, '_>, known: &Known) -> Vec<Found> {
     let mut found = Vec::new();
     for (key, node) in entries {
         let name = &key.name;
-        if name == CONTROL {
+        if name == AGAIN {
+            let what = "a candidate cannot be called `again`, which is control asked once more";
+            s.reader.problem(key.start, what, "choose another name");
+        } else if name == CONTROL {
             let what = "a candidate cannot be called `control`, which is the incumbent's name";
             s.reader.problem(key.start, what, "choose another name");
         } else if let Some(help) = value::checked_name(name) {

@@ -199,7 +199,7 @@ impl PairEnding {
 
     /// No whole answer came of it.
     pub fn nothing(&self, reason: &'static str) -> Record {
-        Record::NoHalf { id: self.id, reason }
+        Record::NoHalf { id: self.id, variant: self.variant.clone(), reason }
     }
 
     /// A stored answer as half of the pair; a stored failure is none.

@@ -12,6 +12,7 @@ use crate::exchange::Reply;
 use crate::exchange::ReplyBody;
 use crate::exchange::ask::Ask;
 use crate::exchange::ending::PairEnding;
+use crate::exchange::exposure::target_in;
 use crate::exchange::flight::Boarded;
 use crate::exchange::flight::Flight;
 use crate::exchange::flight::FlightKey;
@@ -19,6 +20,7 @@ use crate::exchange::flight::Listing;
 use crate::exchange::flight::Outcome;
 use crate::exchange::landing::Landed;
 use crate::exchange::landing::Load;
+use crate::exposure::Origin;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::upstream::body::Kept;
@@ -32,13 +34,17 @@ impl Front {
     pub(super) async fn alone(self: &Arc<Self>, plan: &Plan<'_>, ask: Arc<Ask>) -> Result<Reply> {
         Metrics::count(&self.metrics.cache, ask.forward.outcome());
         let pair = self.promised(plan, &ask);
-        if pair.is_none() {
-            return self.own(&ask, None).await;
-        }
-        // Half of a pair is finished even when the client leaves, so it runs on its own.
-        let front = self.clone();
-        let fetched = tokio::spawn(async move { front.own(&ask, pair).await }).await;
-        fetched.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "answering panicked")))
+        let reply = if pair.is_none() {
+            self.own(&ask, None).await
+        } else {
+            // Half of a pair is finished even when the client leaves, so it runs on its own.
+            let (front, ask) = (self.clone(), ask.clone());
+            let fetched = tokio::spawn(async move { front.own(&ask, pair).await }).await;
+            fetched.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "answering panicked")))
+        };
+        let target = reply.as_ref().ok().and_then(|reply| target_in(&reply.headers));
+        self.expose(plan, &ask.incoming, Origin::Live, target);
+        reply
     }
 
     async fn own(self: &Arc<Self>, ask: &Ask, pair: Option<PairEnding>) -> Result<Reply> {
@@ -119,7 +125,14 @@ impl Front {
             }
             outcome = flight.land().await;
         }
-        self.taken(ask, flight, outcome, leads)
+        let target = outcome.as_ref().ok().and_then(|landed| target_in(&landed.headers));
+        let target = target.map(str::to_owned);
+        let taken = self.taken(ask, flight, outcome, leads);
+        if !matches!(taken, Ok(None)) {
+            let origin = if leads { Origin::Live } else { Origin::Collapsed };
+            self.expose(plan, &ask.incoming, origin, target.as_deref());
+        }
+        taken
     }
 
     /// Half of a pair is finished even when everyone leaves before its answer has begun.

@@ -2,6 +2,7 @@
 
 mod exchanges;
 mod life;
+mod feedback;
 mod openapi;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::error::Kind;
 use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
+use crate::store::Store;
 
 /// What the admin plane shows.
 #[derive(Clone)]
@@ -40,6 +42,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// Stored exchanges.
     pub library: Library,
+    /// What people said.
+    pub store: Store,
     /// Brings to disk what is to be seen there.
     pub recorder: Recorder,
     /// The most that stored exchanges may take, bytes.
@@ -86,6 +90,7 @@ fn routes() -> Vec<Route> {
     ]);
     routes.extend(exchanges::routes());
     routes.extend(life::routes());
+    routes.extend(feedback::routes());
     routes
 }
 
@@ -98,6 +103,8 @@ async fn index() -> &'static str {
      /api/v1/experiments/NAME    one report\n\
      /api/v1/log                 what happened to every experiment, checked\n\
      /api/v1/config              the files in force, and what is wrong with new ones\n\
+     /api/v1/experiments/NAME/feedback  what people said, comments and all\n\
+     /api/v1/feedback            takes what people say of an answer\n\
      /api/v1/exchanges           what is stored, the newest first\n\
      /api/v1/exchanges/ID        one exchange: request, answer, timing, why it was keyed so\n\
      /api/v1/cache               what is stored, in numbers\n\

@@ -39,6 +39,7 @@ use crate::exchange::Incoming;
 use crate::exchange::Reply;
 use crate::exchange::ReplyBody;
 use crate::http::Serve;
+use crate::http::feedback;
 use crate::http::socket::Sockets;
 use crate::metrics::RequestLabels;
 use crate::upstream::body::Pump;
@@ -109,6 +110,9 @@ async fn handle(edge: &Edge, request: Request<hyper::body::Incoming>) -> Respons
         let dialect = DialectName::Responses;
         let open = upgrade::open(edge, &mut parts, request_id.clone(), arrived);
         (dialect, Box::pin(open).await)
+    } else if parts.uri.path() == feedback::PATH {
+        let taken = feedback::take(&edge.front.recorder, &parts.method, body).await;
+        (DialectName::OpenAi, taken.map(|reply| named(reply, &request_id)))
     } else {
         let asked = edge.asked(&parts);
         let dialect = asked.as_ref().map_or(DialectName::OpenAi, Asked::dialect);
@@ -377,6 +381,11 @@ fn error_response(dialect: &dyn Dialect, error: &Error, request_id: &str) -> Res
     if error.kind == Kind::Overloaded {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    response
+}
+
+fn named(mut response: Response, request_id: &str) -> Response {
+    finish(&mut response, request_id);
     response
 }
 

@@ -1,5 +1,8 @@
 //! The recorder's thread: writes records in batches and lets things follow once they are on disk.
 
+pub mod met;
+pub mod pairs;
+
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,13 +20,12 @@ use crate::config::CachePolicy;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::feedback::Subject;
 use crate::metrics::Metrics;
-use crate::pair::Half;
 use crate::pair::Intent;
 use crate::pair::IntentHead;
 use crate::pair::PairId;
 use crate::pair::Scored;
-use crate::recorder::Credential;
 use crate::recorder::JudgeJob;
 use crate::recorder::Parts;
 use crate::recorder::Record;
@@ -32,6 +34,8 @@ use crate::recorder::ahead::Numbered;
 use crate::recorder::complaint::Complaints;
 use crate::recorder::complaint::guarded;
 use crate::recorder::measure;
+use crate::recorder::writer::met::Pending;
+use crate::scene::Scenes;
 use crate::store::Store;
 use crate::store::journal::Journal;
 
@@ -52,11 +56,13 @@ pub struct Writer {
     metrics: Arc<Metrics>,
     store: Store,
     board: Arc<Board>,
+    scenes: Scenes,
     policy: CachePolicy,
     shadow: mpsc::Sender<ShadowJob>,
     judge: mpsc::Sender<JudgeJob>,
     known: HashSet<PairId>,
     open: HashMap<PairId, Progress>,
+    met: Pending,
     /// What follows from the batch once it is on disk.
     after: Vec<Effect>,
     dirty: bool,
@@ -69,6 +75,7 @@ struct Progress {
     head: IntentHead,
     answered: HashSet<String>,
     unscored: HashSet<String>,
+    has_score: bool,
 }
 
 enum Effect {
@@ -82,6 +89,7 @@ enum Effect {
         scored: Scored,
     },
     Flushed(oneshot::Sender<()>),
+    Said(oneshot::Sender<Option<Subject>>, Option<Subject>),
 }
 
 impl Writer {
@@ -102,9 +110,11 @@ impl Writer {
             waiting_bytes,
             known: parts.store.pair_ids()?,
             open: HashMap::new(),
+            met: Pending::new(parts.store.count_subjects()?),
             metrics: parts.metrics,
             store: parts.store,
             board: parts.board,
+            scenes: parts.scenes,
             policy: parts.policy,
             shadow: parts.shadow,
             judge: parts.judge,
@@ -151,29 +161,6 @@ impl Writer {
         self.flush()
     }
 
-    /// Asks who has not answered of every open pair, and queues what is whole.
-    fn reopen(&mut self) -> Result<()> {
-        for open in self.store.open_pairs()? {
-            let candidates = open.head.variants.iter().skip(1);
-            let is_scored =
-                |name: &&String| self.store.has_score(&open.head.experiment, name, open.id);
-            let unscored: HashSet<String> = candidates.filter(|n| !is_scored(n)).cloned().collect();
-            if unscored.is_empty() || self.board.experiment(&open.head.experiment).is_none() {
-                self.store.close_pair(open.id)?;
-                continue;
-            }
-            for variant in open.head.variants.iter().filter(|v| !open.answered.contains(v)) {
-                let (head, variant) = (open.head.clone(), variant.clone());
-                let job = ShadowJob { id: open.id, head, variant, credential: None };
-                self.after.push(Effect::Shadow(job));
-            }
-            let answered = open.answered.into_iter().collect();
-            self.open.insert(open.id, Progress { head: open.head, answered, unscored });
-            self.queue_whole(open.id, None);
-        }
-        Ok(())
-    }
-
     fn take(&mut self, (promised, record): Numbered) {
         self.promised = self.promised.max(promised);
         self.metrics.recorder_queue.dec();
@@ -192,8 +179,22 @@ impl Writer {
                 self.intent(id, &intent, &live, credential.as_ref())
             }
             Record::Half { id, half } => self.half(id, &half),
-            Record::NoHalf { id, reason } => self.no_half(id, reason),
+            Record::NoHalf { id, variant, reason } => self.no_half(id, &variant, reason),
             Record::Scored { id, candidate, scored } => self.scored(id, candidate, scored),
+            Record::Spent { experiment, reserved, cost } => {
+                self.board.settle(&experiment, reserved, cost);
+                self.dirty = true;
+                Ok(())
+            }
+            Record::Exposure(exposure) => {
+                self.exposed(&exposure);
+                Ok(())
+            }
+            Record::Feedback { feedback, done } => {
+                let subject = self.said(feedback)?;
+                self.after.push(Effect::Said(done, subject));
+                Ok(())
+            }
             Record::Flush(done) => {
                 self.dirty = true;
                 self.after.push(Effect::Flushed(done));
@@ -206,120 +207,30 @@ impl Writer {
         }
     }
 
-    fn intent(
-        &mut self,
-        id: PairId,
-        intent: &Intent,
-        live: &str,
-        credential: Option<&Credential>,
-    ) -> Result<()> {
-        let name = &intent.head.experiment;
-        if self.board.experiment(name).is_none() {
-            return Ok(());
-        }
-        let is_new = self.known.insert(id);
-        self.board.count(name, |funnel| {
-            funnel.sampled += 1;
-            funnel.repeated += u64::from(!is_new);
-        });
-        self.metrics.step(name, if is_new { "sampled" } else { "repeated" });
-        if !is_new {
-            return Ok(());
-        }
-        if let Some(reason) = self.board.is_over(name) {
-            self.known.remove(&id);
-            self.board.lost(name, reason);
-            return Ok(());
-        }
-        self.store.put_intent(id, intent)?;
-        self.dirty = true;
-        for variant in intent.head.variants.iter().filter(|variant| *variant != live) {
-            let (head, variant) = (intent.head.clone(), variant.clone());
-            let job = ShadowJob { id, head, variant, credential: credential.cloned() };
-            self.after.push(Effect::Shadow(job));
-        }
-        let head = intent.head.clone();
-        let unscored = head.variants.iter().skip(1).cloned().collect();
-        self.open.insert(id, Progress { head, answered: HashSet::new(), unscored });
-        Ok(())
-    }
-
-    fn half(&mut self, id: PairId, half: &Half) -> Result<()> {
-        let Some(progress) = self.open.get_mut(&id) else { return Ok(()) };
-        if !progress.answered.insert(half.variant.clone()) {
-            return Ok(());
-        }
-        self.store.put_half(id, half)?;
-        self.dirty = true;
-        self.queue_whole(id, Some(&half.variant));
-        Ok(())
-    }
-
-    /// Queues every candidate whose pair became whole, now that `new` has answered.
-    fn queue_whole(&mut self, id: PairId, new: Option<&str>) {
-        let Some(progress) = self.open.get(&id) else { return };
-        let control = progress.head.variants.first();
-        if !control.is_some_and(|control| progress.answered.contains(control)) {
-            return;
-        }
-        let is_new =
-            |name: &str| new.is_none_or(|new| control.is_some_and(|c| c == new) || name == new);
-        let whole = progress.unscored.iter().filter(|name| progress.answered.contains(*name));
-        for candidate in whole.filter(|name| is_new(name)) {
-            let name = progress.head.experiment.clone();
-            if new.is_some() {
-                self.board.count(&name, |funnel| funnel.whole += 1);
-                self.metrics.step(&name, "whole");
-            }
-            self.after.push(Effect::Judge((id, name, candidate.clone())));
-        }
-    }
-
-    /// Without one of its halves a pair comes to nothing; the prompt may make another one later.
-    fn no_half(&mut self, id: PairId, reason: &'static str) -> Result<()> {
-        let Some(progress) = self.open.remove(&id) else { return Ok(()) };
-        self.known.remove(&id);
-        self.board.lost(&progress.head.experiment, reason);
-        self.metrics.step(&progress.head.experiment, "lost");
-        self.dirty = true;
-        self.store.forget_pair(id)
-    }
-
-    fn scored(&mut self, id: PairId, candidate: String, scored: Scored) -> Result<()> {
-        let Some(progress) = self.open.get_mut(&id) else { return Ok(()) };
-        if !progress.unscored.remove(&candidate) {
-            return Ok(());
-        }
-        let experiment = progress.head.experiment.clone();
-        let is_done = progress.unscored.is_empty();
-        self.dirty = true;
-        if self.store.put_score(&experiment, &candidate, id, &scored)? {
-            self.after.push(Effect::Score { experiment, candidate, scored });
-        }
-        if is_done {
-            self.open.remove(&id);
-            self.store.close_pair(id)?;
-        }
-        Ok(())
-    }
-
     /// Brings the batch to disk and lets it count.
     fn commit(&mut self) {
         if self.last_housekeeping.elapsed() >= HOUSEKEEPING {
             self.housekeep();
         }
+        // sled brings it to disk within half a second, and the report shows it at once.
+        if !self.dirty
+            && let Err(error) = guarded(|| self.put_met())
+        {
+            self.complaints.tell(&error);
+        }
         if std::mem::take(&mut self.dirty)
             && let Err(error) = guarded(|| self.flush())
         {
             // Nobody may be told that what was handed over is on disk.
-            self.after.retain(|effect| !matches!(effect, Effect::Flushed(_)));
+            self.after.retain(|effect| !matches!(effect, Effect::Flushed(_) | Effect::Said(..)));
             self.complaints.tell(&error);
         }
         self.follow();
     }
 
     /// Brings everything to disk, with the number of the last promise and the counters up to it.
-    fn flush(&self) -> Result<()> {
+    fn flush(&mut self) -> Result<()> {
+        self.put_met()?;
         for (name, funnel) in self.board.funnels() {
             let json = serde_json::to_vec(&funnel).map_err(|error| {
                 Error::new(Kind::Internal, format!("counters cannot be written: {error}"))
@@ -336,9 +247,10 @@ impl Writer {
         for effect in std::mem::take(&mut self.after) {
             match effect {
                 Effect::Shadow(job) => {
-                    let id = job.id;
-                    if self.send(job).is_some() {
-                        let _ = self.no_half(id, "shadow_queue_full");
+                    if let Some(job) = self.send(job) {
+                        let experiment = &job.head.experiment;
+                        self.board.settle(experiment, job.reserved, Some(0));
+                        let _ = self.no_half(job.id, &job.variant, "shadow_queue_full");
                     }
                 }
                 Effect::ShadowAgain(job) => {
@@ -360,6 +272,7 @@ impl Writer {
                     self.metrics.step(&experiment, "scored");
                 }
                 Effect::Flushed(done) => drop(done.send(())),
+                Effect::Said(done, subject) => drop(done.send(subject)),
             }
         }
     }
@@ -383,6 +296,7 @@ impl Writer {
         let expired = jiff::Timestamp::now().as_millisecond().saturating_sub(ttl_ms);
         let swept = guarded(|| {
             self.store.sweep(self.policy.max_bytes, expired)?;
+            self.forget_old()?;
             self.store.mark()
         });
         if let Err(error) = swept {

@@ -86,7 +86,7 @@ fn chi_square(arms: &[Arm]) -> f64 {
 }
 
 /// The chance of a larger statistic under the configured split, with `arms - 1` degrees of freedom.
-fn upper_tail(chi_square: f64, arms: usize) -> f64 {
+pub fn upper_tail(chi_square: f64, arms: usize) -> f64 {
     if arms < 2 || chi_square == 0.0 {
         return 1.0;
     }

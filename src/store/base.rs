@@ -52,6 +52,16 @@ pub struct Trees {
     pub funnel: sled::Tree,
     /// Decisions, in the order in which they were made.
     pub log: sled::Tree,
+    /// Units and what they met.
+    pub units: sled::Tree,
+    /// Requests that feedback may come to.
+    pub subjects: sled::Tree,
+    /// The same by time.
+    pub subject_order: sled::Tree,
+    /// What was said of them.
+    pub feedback: sled::Tree,
+    /// What copies cost.
+    pub ledger: sled::Tree,
 }
 
 impl Base {
@@ -157,5 +167,20 @@ fn open(path: &Path) -> sled::Result<Trees> {
     let tree = |name: &str| db.open_tree(name);
     let (pairs, scores) = (tree("pairs")?, tree("scores")?);
     let (open, funnel, log) = (tree("open")?, tree("funnel")?, tree("log")?);
-    Ok(Trees { db, pairs, scores, open, funnel, log })
+    let (units, feedback) = (tree("units")?, tree("feedback")?);
+    let (subjects, subject_order) = (tree("subjects")?, tree("subject_order")?);
+    let ledger = tree("ledger")?;
+    Ok(Trees {
+        db,
+        pairs,
+        scores,
+        open,
+        funnel,
+        log,
+        units,
+        subjects,
+        subject_order,
+        feedback,
+        ledger,
+    })
 }

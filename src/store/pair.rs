@@ -106,6 +106,15 @@ impl Store {
         Ok(open)
     }
 
+    /// One of an open pair's variants is not waited for any more.
+    ///
+    /// # Errors
+    /// The disk is full or gone.
+    pub fn narrow_pair(&self, id: PairId, head: &IntentHead) -> Result<()> {
+        let head = serde_json::to_vec(head).map_err(|_| unwritable())?;
+        self.main()?.open.insert(id.0, head).map(drop).map_err(|e| failed(&e))
+    }
+
     /// Nothing is left to do for this pair.
     ///
     /// # Errors

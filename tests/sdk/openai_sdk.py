@@ -103,7 +103,7 @@ def stream(bench):
     """a stream, with its usage, and the same one again from the cache"""
     ask = dict(
         model="gpt-4o",
-        messages=QUESTION,
+        messages=[{"role": "user", "content": "Why do leaves turn red in autumn?"}],
         stream=True,
         stream_options={"include_usage": True},
     )
@@ -117,6 +117,23 @@ def stream(bench):
     del ask["stream_options"]
     _, plain = text_of(client.chat.completions.create(**ask))
     assert all(chunk.usage is None for chunk in plain)
+
+
+@check
+def other_form(bench):
+    """what was answered in one piece comes as a stream from the cache, and the other way round"""
+    client = bench.client()
+    for stream in (False, True):
+        question = [{"role": "user", "content": f"What do you serve as a stream? {stream}"}]
+        ask = dict(model="gpt-4o", messages=question)
+        said = {}
+        for form in (stream, not stream):
+            answer = client.chat.completions.with_raw_response.create(stream=form, **ask)
+            is_hit = "hit" in answer.headers["cache-status"]
+            assert is_hit == (form != stream), answer.headers["cache-status"]
+            parsed = answer.parse()
+            said[form] = text_of(parsed)[0] if form else parsed.choices[0].message.content
+        assert said[True] and said[True] == said[False], said
 
 
 @check

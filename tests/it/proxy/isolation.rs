@@ -49,6 +49,12 @@ fn moods() -> Vec<Mood> {
         mood("malformed", Some(Answer::stream(vec![malformed]))),
         mood("cut", Some(Answer::stream(vec![delta("o"), Step::Cut]))),
         Mood {
+            change: |config| config.limits.max_answer_bytes = 64 << 10,
+            ..mood("flooding", Some(Answer::stream(vec![delta(&"flood ".repeat(20_000)); 20])))
+        },
+        mood("stalling", Some(Answer::stream(vec![delta("o"), Step::Hang]))),
+        mood("trickling", Some(Answer::stream(vec![Step::Trickle(Duration::from_millis(20))]))),
+        Mood {
             change: |config| {
                 config.limits.shadow_queue = 1;
                 config.shadowing.concurrency = 1;
@@ -96,7 +102,7 @@ async fn run(mood: &Mood) -> (Vec<Reply>, Vec<Duration>) {
         "off" => assert_eq!((sidecar.funnel("sampled"), beta.count()), (0, 0)),
         "on" => until("pairs", || sidecar.funnel("whole") == 32).await,
         "full queue" => assert!(sidecar.funnel("lost") > 30, "{}", sidecar.funnel("lost")),
-        "hanging" => until("the copies", || beta.open() >= 32).await,
+        "hanging" | "stalling" | "trickling" => until("the copies", || beta.open() >= 32).await,
         name => {
             until("lost pairs", || sidecar.funnel("lost") == REQUESTS as u64).await;
             assert_eq!(sidecar.funnel("whole"), 0, "{name}");
@@ -121,6 +127,31 @@ async fn what_the_other_variant_does_never_shows_in_the_applications_answers() {
         for (got, wanted) in replies.iter().zip(expected) {
             assert_eq!(got, wanted, "shadow {}", mood.name);
         }
+    }
+}
+
+/// What a run costs this process, provider and client included: processor time and peak memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints figures; run it alone, in release mode, with --nocapture"]
+async fn what_copies_cost_beside_the_applications_requests() {
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    let processor = || {
+        let stat = read("/proc/self/stat");
+        let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+        fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10
+    };
+    let peak = || {
+        let status = read("/proc/self/status");
+        let line = status.lines().find(|line| line.starts_with("VmHWM"));
+        line.unwrap_or("VmHWM unknown").trim_start_matches("VmHWM:").trim().to_owned()
+    };
+    println!("{:<12} {:>9} {:>14} {:>14}", "shadow", "cpu ms", "median", "peak memory");
+    for mood in moods() {
+        let began = processor();
+        let (_, mut took) = run(&mood).await;
+        took.sort();
+        let (spent, median) = (processor() - began, took[REQUESTS / 2]);
+        println!("{:<12} {spent:>9} {median:>14?} {:>14}", mood.name, peak());
     }
 }
 
