@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::exchange::Front;
+use crate::guardian::Guardian;
 use crate::http;
 use crate::http::admin::Admin;
 use crate::http::socket::Sockets;
@@ -38,9 +39,13 @@ use crate::script::Print;
 use crate::script::Script;
 use crate::shadow::Shadow;
 use crate::store::Store;
+use crate::vital::Served;
 
 /// Pairs that may wait for the judge in memory; all of them wait on disk too.
 const JUDGE_QUEUE: usize = 1 << 17;
+
+/// Answers whose words on their variants may wait to be heard.
+const VITALS_QUEUE: usize = 4096;
 
 /// How long the recorder may take to write what is queued when the process ends.
 const LAST_WRITE: Duration = Duration::from_secs(10);
@@ -121,7 +126,8 @@ impl App {
         });
         let mut workers =
             vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
-        let front = front(&scene, &store, &recorder, &board, &metrics);
+        let (vitals, served) = mpsc::channel(VITALS_QUEUE);
+        let front = front(&scene, &store, &recorder, (&board, &metrics), vitals);
         let stop = CancellationToken::new();
         let stop_admin = CancellationToken::new();
         let sockets = Sockets::new(stop.clone());
@@ -138,6 +144,9 @@ impl App {
         });
         workers.push(tokio::spawn(director.clone().follow_files()));
         workers.push(tokio::spawn(director.clone().follow_scores()));
+        let guardian =
+            Guardian { board: board.clone(), director: director.clone(), metrics: metrics.clone() };
+        workers.push(tokio::spawn(guardian.run(served)));
         let shown = shown(&fronts.borrow(), store.clone(), director.clone(), stop.clone());
         let service = http::data::service(fronts, sockets.clone());
         let data_server = tokio::spawn(http::serve(ports.data, service, sockets, limits.drain));
@@ -206,8 +215,8 @@ fn front(
     scene: &Scene,
     store: &Store,
     recorder: &Recorder,
-    board: &Arc<Board>,
-    metrics: &Arc<Metrics>,
+    (board, metrics): (&Arc<Board>, &Arc<Metrics>),
+    vitals: mpsc::Sender<Served>,
 ) -> Front {
     let cache = Cache::new(store.clone(), &scene.config.keeping());
     Front {
@@ -218,6 +227,7 @@ fn front(
         upstream: scene.upstream.clone(),
         recorder: recorder.clone(),
         board: board.clone(),
+        vitals,
         metrics: metrics.clone(),
         config: scene.config.clone(),
     }

@@ -20,6 +20,10 @@ use crate::exposure::Exposures;
 use crate::exposure::UnitRow;
 use crate::feedback::Opinion;
 use crate::feedback::Said;
+use crate::guard::Breach;
+use crate::guard::Seen;
+use crate::guard::View;
+use crate::guard::Watch;
 use crate::ledger;
 use crate::ledger::Ledger;
 use crate::ledger::Reserved;
@@ -31,6 +35,8 @@ use crate::store::Store;
 use crate::tally::AGAIN;
 use crate::tally::Funnel;
 use crate::tally::Tally;
+use crate::vital::Sample;
+use crate::vital::Vitals;
 
 /// All experiments of a process, by the names of their runs.
 #[derive(Debug, Default)]
@@ -46,6 +52,8 @@ struct Entry {
     experiment: RwLock<Arc<Experiment>>,
     matched: AtomicU64,
     counts: Mutex<Counts>,
+    /// What the live answers of its variants say.
+    watch: Mutex<Watch>,
 }
 
 #[derive(Debug, Default)]
@@ -54,12 +62,16 @@ struct Counts {
     tallies: BTreeMap<String, Tally>,
     exposures: Exposures,
     opinions: BTreeMap<String, Opinion>,
+    /// Copies that each candidate has answered since this process began.
+    copied: BTreeMap<String, u64>,
 }
 
 impl Board {
     /// Nothing counted yet.
     pub fn new(experiments: &[Experiment]) -> Self {
-        let entry = |e: &Experiment| (e.run().into_owned(), Entry::new(e, Counts::default()));
+        let entry = |e: &Experiment| {
+            (e.run().into_owned(), Entry::new(e, Counts::default(), Seen::default()))
+        };
         Self::of(experiments.iter().map(entry).collect(), Ledger::default())
     }
 
@@ -69,8 +81,7 @@ impl Board {
     /// The store cannot be read.
     pub fn load(experiments: &[Experiment], store: &Store) -> Result<Self> {
         let entry = |experiment: &Experiment| {
-            let counts = Counts::load(experiment, store)?;
-            Ok((experiment.run().into_owned(), Entry::new(experiment, counts)))
+            Ok((experiment.run().into_owned(), Entry::load(experiment, store)?))
         };
         let entries = experiments.iter().map(entry).collect::<Result<_>>()?;
         Ok(Self::of(entries, Ledger::new(store.spent()?)))
@@ -93,7 +104,7 @@ impl Board {
             let run = experiment.run();
             let entry = match self.entry(&run) {
                 Some(entry) => entry,
-                None => Entry::new(experiment, Counts::load(experiment, store)?),
+                None => Entry::load(experiment, store)?,
             };
             next.insert(run.into_owned(), (entry, experiment));
         }
@@ -130,6 +141,10 @@ impl Board {
 
     fn entry(&self, run: &str) -> Option<Arc<Entry>> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).get(run).cloned()
+    }
+
+    fn named(&self, name: &str) -> Option<Arc<Entry>> {
+        self.all().into_iter().map(|(_, entry)| entry).find(|e| e.experiment().name == name)
     }
 
     fn all(&self) -> Vec<(String, Arc<Entry>)> {
@@ -196,6 +211,48 @@ impl Board {
         opinions.entry(now.variant.clone()).or_default().add(now);
     }
 
+    /// Takes in what a live answer says; gives the guardrails that it has made break.
+    pub fn served(&self, run: &str, variant: &str, sample: &Sample) -> Vec<Breach> {
+        let entry = self.entry(run);
+        entry.map(|entry| entry.watch().add(variant, sample)).unwrap_or_default()
+    }
+
+    /// A candidate has answered a copy.
+    pub fn copied(&self, run: &str, candidate: &str) {
+        if let Some(entry) = self.entry(run) {
+            *entry.counts().copied.entry(candidate.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// How often each candidate has answered, applications and copies.
+    pub fn answers(&self, run: &str) -> BTreeMap<String, u64> {
+        let Some(entry) = self.entry(run) else { return BTreeMap::new() };
+        let (experiment, mut answers) = (entry.experiment(), entry.counts().copied.clone());
+        let watch = entry.watch();
+        for candidate in &experiment.candidates {
+            let name = &candidate.variant.name;
+            let live = watch.seen().candidate(name).map_or(0, Vitals::requests);
+            *answers.entry(name.clone()).or_default() += live;
+        }
+        answers
+    }
+
+    /// What the guardrails of an experiment say, by candidate. It searches for intervals, which
+    /// takes long, so it is for reports.
+    pub fn guardrails(&self, name: &str) -> BTreeMap<String, Vec<View>> {
+        let Some(entry) = self.named(name) else { return BTreeMap::new() };
+        let watch = entry.watch().clone();
+        let experiment = entry.experiment();
+        let names = experiment.candidates.iter().map(|candidate| candidate.variant.name.clone());
+        names.map(|name| (name.clone(), watch.views(&name))).collect()
+    }
+
+    /// What was seen of every experiment's live answers, to be stored.
+    pub fn vitals(&self) -> Vec<(String, Vec<u8>)> {
+        let seen = |entry: &Entry| serde_json::to_vec(entry.watch().seen()).ok();
+        self.all().into_iter().filter_map(|(run, entry)| Some((run, seen(&entry)?))).collect()
+    }
+
     /// Takes a newly stored score in.
     pub fn scored(&self, experiment: &str, candidate: &str, scored: &Scored) {
         if let Some(entry) = self.entry(experiment) {
@@ -226,10 +283,15 @@ impl Board {
         self.all().into_iter().map(|(run, entry)| (run, entry.funnel())).collect()
     }
 
-    /// The report of one experiment, by its name.
+    /// The report of one experiment, by its name, with everything a person wants to see.
+    pub fn full_report(&self, name: &str) -> Option<Report> {
+        let guardrails = self.guardrails(name);
+        self.report(name).map(|report| Report { guardrails, ..report })
+    }
+
+    /// The report of one experiment, by its name, but for what its guardrails say.
     pub fn report(&self, name: &str) -> Option<Report> {
-        let all = self.all();
-        let (_, entry) = all.iter().find(|(_, entry)| entry.experiment().name == name)?;
+        let entry = self.named(name)?;
         let experiment = entry.experiment();
         let mut tallies = entry.counts().tallies.clone();
         let again = tallies.remove(AGAIN);
@@ -288,22 +350,37 @@ impl Counts {
         store.all_said(&experiment.run(), &mut |said| {
             opinions.entry(said.variant.clone()).or_default().add(&said);
         })?;
-        Ok(Self { funnel, tallies, exposures, opinions })
+        Ok(Self { funnel, tallies, exposures, opinions, copied: BTreeMap::new() })
     }
 }
 
 impl Entry {
-    fn new(experiment: &Experiment, counts: Counts) -> Arc<Self> {
+    fn new(experiment: &Experiment, counts: Counts, seen: Seen) -> Arc<Self> {
         Arc::new(Self {
             experiment: RwLock::new(Arc::new(experiment.clone())),
             matched: AtomicU64::new(counts.funnel.matched),
             counts: Mutex::new(counts),
+            watch: Mutex::new(Watch::resume(experiment, seen)),
         })
     }
 
+    fn load(experiment: &Experiment, store: &Store) -> Result<Arc<Self>> {
+        let counts = Counts::load(experiment, store)?;
+        let seen = store.vitals(&experiment.run());
+        let seen = seen.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
+        Ok(Self::new(experiment, counts, seen))
+    }
+
     fn define(&self, experiment: &Experiment) {
-        let mut current = self.experiment.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(experiment.clone());
+        let new = Arc::new(experiment.clone());
+        *self.experiment.write().unwrap_or_else(PoisonError::into_inner) = new;
+        let mut watch = self.watch();
+        let seen = watch.seen().clone();
+        *watch = Watch::resume(experiment, seen);
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn experiment(&self) -> Arc<Experiment> {

@@ -242,7 +242,7 @@ impl Director {
         let lives = lock(&self.lives).clone();
         let config = self.config();
         let found = config.experiments.iter().find(|e| e.name == name);
-        let present = found.and_then(|_| self.board.report(name));
+        let present = found.and_then(|_| self.board.full_report(name));
         let (Some(experiment), Some(present)) = (found, present) else {
             return Err(unknown(config.experiments.iter().map(|e| e.name.as_str()), name));
         };
@@ -325,7 +325,9 @@ pub fn former(store: &Store, lives: &Lives, experiment: &Experiment, epoch: u32)
     then.standing.epoch = epoch;
     then.standing.state = State::Stopped;
     let board = Board::load(std::slice::from_ref(&then), store)?;
-    board.report(&then.name).ok_or_else(|| Error::new(Kind::NotFound, "there is no such epoch"))
+    board
+        .full_report(&then.name)
+        .ok_or_else(|| Error::new(Kind::NotFound, "there is no such epoch"))
 }
 
 /// Why there is no experiment of that name.

@@ -14,12 +14,14 @@ pub mod pass;
 mod sharing;
 pub mod thread;
 pub mod translate;
+pub mod trial;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http::StatusCode;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::board::Board;
@@ -36,6 +38,7 @@ use crate::exchange::lookup::Forward;
 use crate::exchange::lookup::Hit;
 use crate::exchange::lookup::Known;
 use crate::exchange::thread::Threads;
+use crate::exchange::trial::Trial;
 use crate::experiment;
 use crate::exposure::Origin;
 use crate::key::CacheKey;
@@ -55,6 +58,7 @@ use crate::tally::AGAIN;
 use crate::upstream::Opened;
 use crate::upstream::Upstream;
 use crate::upstream::body::Pump;
+use crate::vital::Served;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
 use crate::wire::InPath;
@@ -78,6 +82,8 @@ pub struct Front {
     pub recorder: Recorder,
     /// Live counters of experiments.
     pub board: Arc<Board>,
+    /// Takes what live answers say of their variants.
+    pub vitals: mpsc::Sender<Served>,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
@@ -264,6 +270,7 @@ impl Front {
             cache: plan.cache,
             forward,
             assigned: plan.assigned(),
+            trial: Trial::of(plan),
             thread: plan.thread(),
         }
     }
@@ -292,6 +299,7 @@ impl Front {
             dialect: opened.dialect,
             request: ask.request.body.clone(),
             assigned: ask.assigned.clone(),
+            trial: ask.trial.clone(),
             thread: ask.thread.clone(),
             pair,
             request_id: ask.incoming.request_id.clone(),

@@ -42,6 +42,7 @@ pub mod shadow;
 pub mod judge;
 pub mod exchange;
 pub mod director;
+pub mod guardian;
 // Edge.
 pub mod simulate;
 pub mod http;

@@ -72,13 +72,15 @@ pub struct Metrics {
     pub own_seconds: Histogram,
     /// Answers that broke off: upstream, client_left, too_large.
     pub broken: Family<Word, Counter>,
+    /// Candidates halted by a guardrail, by its metric.
+    pub breaches: Family<Word, Counter>,
     /// Steps of the funnel from matched requests to judged pairs.
     pub funnel: Family<FunnelLabels, Counter>,
     /// Pairs that wait for the judge.
     pub judge_queue: Gauge,
     /// Judge calls: verdict, unparsed, failed.
     pub judge_calls: Family<Word, Counter>,
-    /// Records dropped because the disk could not follow: queue_full, store_failed.
+    /// What was dropped because its taker could not follow: queue_full, store_failed, vitals_queue_full.
     pub dropped: Family<Word, Counter>,
     /// Records that wait for the disk.
     pub recorder_queue: Gauge,
@@ -111,6 +113,7 @@ impl Metrics {
             upstream_seconds,
             own_seconds: Histogram::new(OWN_BUCKETS),
             broken: Family::default(),
+            breaches: Family::default(),
             funnel: Family::default(),
             judge_queue: Gauge::default(),
             judge_calls: Family::default(),
@@ -146,6 +149,7 @@ impl Metrics {
             self.upstream_seconds.clone(),
         );
         r.register("broken_answers", "Answers that broke off", self.broken.clone());
+        r.register("breaches", "Candidates halted by a guardrail", self.breaches.clone());
         r.register("experiment_funnel", "From matched to judged", self.funnel.clone());
         r.register("judge_queue", "Pairs that wait for the judge", self.judge_queue.clone());
         r.register("judge_calls", "Judge calls by result", self.judge_calls.clone());

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::experiment::Experiment;
 use crate::experiment::State;
+use crate::guard::View;
 use crate::report::hygiene::CopiesView;
 use crate::report::hygiene::ExposuresView;
 use crate::report::hygiene::NoiseView;
@@ -53,8 +54,8 @@ pub struct Report {
     pub candidates: BTreeMap<String, CandidateView>,
     /// From matched requests to scores.
     pub funnel: Funnel,
-    /// Metrics that would stop a candidate; none are enforced yet.
-    pub guardrails: BTreeMap<String, String>,
+    /// What stops a candidate when it gets worse, by candidate; filled in by who shows it.
+    pub guardrails: BTreeMap<String, Vec<View>>,
     /// The evaluator, if there is one.
     pub judge: Option<JudgeView>,
     /// Known cost of judging, dollars; `null` when no price is known.

@@ -47,6 +47,17 @@ pub struct Sample {
     pub cost_nano_usd: Option<u64>,
 }
 
+/// What a live answer says, and of whom.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// The run of the experiment that its request takes part in.
+    pub run: String,
+    /// The variant it was assigned.
+    pub variant: String,
+    /// What it says.
+    pub sample: Sample,
+}
+
 impl Sample {
     /// Of a request that came to nothing, after so long.
     pub fn failure(took_us: u64) -> Sample {

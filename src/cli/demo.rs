@@ -71,7 +71,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let report = watch(&app, &shop, began).await;
     shop.close();
     app.flush().await;
-    let report = report.or_else(|| app.board.report(EXPERIMENT));
+    let report = report.or_else(|| app.board.full_report(EXPERIMENT));
     let verdict = report.as_ref().map(|report| report.verdict);
     if let Some(report) = report {
         say(&format!("\n{}", table::report(&report)));

@@ -201,7 +201,7 @@ fn stored(config: &Config, name: Option<&str>, epoch: Option<u32>) -> Result<Vec
         }
     };
     let wanted = defined.into_iter().filter(|defined| name.is_none_or(|name| name == *defined));
-    Ok(wanted.filter_map(|name| board.report(name)).collect())
+    Ok(wanted.filter_map(|name| board.full_report(name)).collect())
 }
 
 /// The data directory of a sidecar that does not run, if there is one.

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::exchange::Incoming;
 use crate::exchange::hit::Form;
 use crate::exchange::lookup::Forward;
+use crate::exchange::trial::Trial;
 use crate::experiment::Target;
 use crate::experiment::Variant;
 use crate::key::CacheKey;
@@ -46,6 +47,8 @@ pub struct Ask {
     pub forward: Forward,
     /// `experiment=variant`.
     pub assigned: Option<String>,
+    /// The trial its answer is a sample of.
+    pub trial: Option<Trial>,
     /// What to remember of the response, if the variant's own target gives it.
     pub thread: Option<Thread>,
 }

@@ -12,6 +12,7 @@ use crate::cacheable::repeat;
 use crate::chat::DialectName;
 use crate::chat::Frame;
 use crate::exchange::Front;
+use crate::exchange::trial::Trial;
 use crate::experiment::Target;
 use crate::key::CacheKey;
 use crate::key::ExchangeId;
@@ -61,6 +62,8 @@ pub struct Ending {
     pub request: Bytes,
     /// `experiment=variant`.
     pub assigned: Option<String>,
+    /// The trial it is a sample of.
+    pub trial: Option<Trial>,
     /// What to remember of the response, if the conversation may go on from it.
     pub thread: Option<Thread>,
     /// The pair it is half of.
@@ -99,6 +102,9 @@ impl Ending {
             Metrics::count(&metrics.broken, account.ended.as_str());
         }
         let is_good = account.ended == Ended::Whole && self.status == 200;
+        if let Some(sample) = self.trial.as_ref().and_then(|trial| trial.sample(&self, &account)) {
+            self.front.serve(sample);
+        }
         let half = self.pair.as_ref().map(|pair| match is_good && pair.target == self.target {
             true => pair.half(&account),
             false => pair.nothing(live_reason(&account.ended, self.status)),

@@ -134,6 +134,9 @@ impl Front {
                 if let Some(pair) = &pair {
                     self.recorder.record(pair.nothing("live_failed"));
                 }
+                if let Some(trial) = &ask.trial {
+                    self.serve(trial.failure(ask.incoming.arrived.elapsed()));
+                }
                 return Err(error);
             }
         };

@@ -1,6 +1,7 @@
 //! Looks at the guardrails of one experiment as its answers come in.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -11,6 +12,7 @@ use super::View;
 use super::view;
 use crate::experiment::Experiment;
 use crate::experiment::Guardrail;
+use crate::experiment::Limit;
 use crate::experiment::Metric;
 use crate::stats::grid::Grid;
 use crate::vital::Sample;
@@ -69,6 +71,26 @@ pub struct Breach {
     pub found: Option<f64>,
 }
 
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let metric = self.metric();
+        let limit = match self.guardrail.limit {
+            Limit::MaxIncrease(limit) => format!("{limit} more"),
+            Limit::MaxRatio(limit) => format!("{limit} times as much"),
+        };
+        let figure = |figure: Option<f64>| match figure {
+            Some(figure) => format!("{figure:.6}"),
+            None => "unknown".to_owned(),
+        };
+        let (found, control) = (figure(self.found), figure(self.control));
+        write!(
+            f,
+            "{} is {found}, control's {control}, and at most {limit} is allowed",
+            metric.name()
+        )
+    }
+}
+
 impl Breach {
     /// What is worse.
     pub fn metric(&self) -> Metric {
@@ -89,7 +111,9 @@ impl Watch {
         let names: Vec<&String> = experiment.candidates.iter().map(|c| &c.variant.name).collect();
         seen.candidates.retain(|name, _| names.contains(&name));
         for name in &names {
-            seen.candidates.entry((*name).clone()).or_default();
+            let arm = seen.candidates.entry((*name).clone()).or_default();
+            // What was noticed just before a crash, and not acted on, is noticed again.
+            arm.breached &= experiment.standing.halted.contains(name);
         }
         let claims = (experiment.guardrails.len() * names.len()).max(1);
         Watch {

@@ -295,6 +295,9 @@ impl Writer {
         let ttl_ms = i64::try_from(self.policy.ttl.as_millis()).unwrap_or(i64::MAX);
         let expired = jiff::Timestamp::now().as_millisecond().saturating_sub(ttl_ms);
         let swept = guarded(|| {
+            for (run, seen) in self.board.vitals() {
+                self.store.put_vitals(&run, &seen)?;
+            }
             self.store.sweep(self.policy.max_bytes, expired)?;
             self.forget_old()?;
             self.store.mark()

@@ -52,6 +52,8 @@ pub struct Trees {
     pub funnel: sled::Tree,
     /// Decisions, in the order in which they were made.
     pub log: sled::Tree,
+    /// What was seen of live answers.
+    pub vitals: sled::Tree,
     /// Units and what they met.
     pub units: sled::Tree,
     /// Requests that feedback may come to.
@@ -169,7 +171,7 @@ fn open(path: &Path) -> sled::Result<Trees> {
     let (open, funnel, log) = (tree("open")?, tree("funnel")?, tree("log")?);
     let (units, feedback) = (tree("units")?, tree("feedback")?);
     let (subjects, subject_order) = (tree("subjects")?, tree("subject_order")?);
-    let ledger = tree("ledger")?;
+    let (ledger, vitals) = (tree("ledger")?, tree("vitals")?);
     Ok(Trees {
         db,
         pairs,
@@ -177,6 +179,7 @@ fn open(path: &Path) -> sled::Result<Trees> {
         open,
         funnel,
         log,
+        vitals,
         units,
         subjects,
         subject_order,

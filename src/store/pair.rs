@@ -190,6 +190,19 @@ impl Store {
         self.main()?.funnel.insert(experiment, counters).map(drop).map_err(|e| failed(&e))
     }
 
+    /// What was seen of a run's live answers, as the recorder last wrote it.
+    pub fn vitals(&self, run: &str) -> Option<Vec<u8>> {
+        Some(self.main().ok()?.vitals.get(run).ok()??.to_vec())
+    }
+
+    /// Stores what was seen of a run's live answers.
+    ///
+    /// # Errors
+    /// The disk is full or gone.
+    pub fn put_vitals(&self, run: &str, seen: &[u8]) -> Result<()> {
+        self.main()?.vitals.insert(run, seen).map(drop).map_err(|e| failed(&e))
+    }
+
     /// Names of the experiments that have scores or a funnel here.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use crate::ledger::Caps;
 use crate::ledger::Reserved;
 use crate::pair::Half;
 use crate::pair::Intent;
+use crate::pair::Origin;
 use crate::pair::PairId;
 use crate::pair::Scored;
 use crate::recorder::Credential;
@@ -154,8 +155,12 @@ impl Writer {
         if !progress.answered.insert(half.variant.clone()) {
             return Ok(());
         }
+        let run = progress.head.experiment.clone();
         self.store.put_half(id, half)?;
         self.dirty = true;
+        if half.origin == Origin::Shadow {
+            self.board.copied(&run, &half.variant);
+        }
         self.queue_whole(id, Some(&half.variant));
         Ok(())
     }
