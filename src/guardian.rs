@@ -79,7 +79,7 @@ impl Guardian {
                 let name = &experiment.name;
                 match self.director.step(name) {
                     Ok(()) => {
-                        tracing::info!(experiment = name, step = step + 1, "a step was taken")
+                        tracing::info!(experiment = name, step = step + 1, "a step was taken");
                     }
                     Err(error) => tracing::warn!(experiment = name, %error, "no step was taken"),
                 }

@@ -14,9 +14,13 @@ struct Row {
 
 /// Prompt, answer and cached prompt tokens, November 2026; sorted by provider and model.
 static PRICES: &[Row] = &[
+    row("anthropic", "claude-haiku-4-5", [1.0, 5.0, 0.1]),
+    row("anthropic", "claude-opus-4-5", [5.0, 25.0, 0.5]),
+    row("anthropic", "claude-sonnet-4-5", [3.0, 15.0, 0.3]),
     row("cerebras", "gpt-oss-120b", [0.35, 0.75, 0.35]),
     row("deepseek", "deepseek-chat", [0.28, 0.42, 0.028]),
     row("deepseek", "deepseek-reasoner", [0.28, 0.42, 0.028]),
+    row("gemini", "gemini-2.5-flash", [0.3, 2.5, 0.03]),
     row("groq", "openai/gpt-oss-120b", [0.15, 0.6, 0.075]),
     row("groq", "openai/gpt-oss-20b", [0.075, 0.3, 0.0375]),
     row("mistral", "mistral-large-latest", [0.5, 1.5, 0.05]),
@@ -40,11 +44,16 @@ static PRICES: &[Row] = &[
 
 /// The cost of one call, billionths of a dollar.
 ///
-/// `None` when the model's price or the token counts are unknown; dated names such as
+/// `None` when the model's price or the token counts are unknown, or when what was written to the
+/// provider's cache has no one price; dated names such as
 /// `gpt-4o-2024-08-06` cost what the undated one costs.
 pub fn cost_nano_usd(target: &Target, usage: &Usage) -> Option<u64> {
     let row = find(&target.provider, &target.model)?;
     let (input, output) = (usage.input_tokens?, usage.output_tokens?);
+    if target.provider == "anthropic" && usage.cache_write_tokens.is_some_and(|n| n > 0) {
+        // What they cost depends on how long they are to be kept, which is not told.
+        return None;
+    }
     let cached = usage.cached_input_tokens.unwrap_or(0).min(input);
     let dollars_per_million = (input - cached) as f64 * row.input
         + cached as f64 * row.cached
@@ -104,5 +113,9 @@ mod tests {
         );
         assert_eq!(cost("gpt-4o", usage(Some(1), None, None)), None);
         assert_eq!(cost("no-such-model", usage(Some(1), None, Some(1))), None);
+        let claude = Target { provider: "anthropic".into(), model: "claude-haiku-4-5".into() };
+        let plain = usage(Some(1000), None, Some(100));
+        assert_eq!(cost_nano_usd(&claude, &plain), Some(1_500_000));
+        assert_eq!(cost_nano_usd(&claude, &Usage { cache_write_tokens: Some(9), ..plain }), None);
     }
 }

@@ -12,10 +12,10 @@ const FINEST: u32 = 40;
 const CHECK: usize = 256;
 
 /// Points for each step towards the end of an interval.
-const SEARCH: usize = 1024;
+const SEARCH: usize = 4096;
 
 /// How closely an end of an interval is located: of a difference, or of the logarithm of a ratio.
-const TOLERANCE: f64 = 2e-7;
+const TOLERANCE: f64 = 1e-7;
 
 /// The largest ratio that is told apart from an unbounded one.
 const MOST_RATIO: f64 = 1e6;

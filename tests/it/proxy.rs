@@ -6,6 +6,7 @@ mod caching;
 mod hits;
 mod coalescing;
 mod exposure;
+mod guard;
 mod isolation;
 mod pump;
 mod refusal;

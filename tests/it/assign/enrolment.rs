@@ -124,7 +124,7 @@ fn a_request_takes_part_only_if_every_condition_holds() {
         (State::Running, true),
         (State::Paused, false),
         (State::Stopped, false),
-        (State::Decided, false),
+        (State::Decided, true),
     ] {
         check(&|made| made.standing.state = state, takes_part, &format!("{state:?}"));
     }

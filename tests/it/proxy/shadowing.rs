@@ -200,10 +200,11 @@ async fn a_halted_candidate_is_asked_no_more_and_the_others_go_on() {
     let gamma = Provider::start().await;
     let mut config = config(&[("alpha", &alpha), ("beta", &beta), ("gamma", &gamma)]);
     let two = experiment("alpha/m", "beta/m", Share::ALL, Share::NONE);
-    let mut two = and(two, "halted", "gamma/m");
-    two.standing.halted.push("halted".to_owned());
-    config.experiments.push(two);
+    config.experiments.push(and(two, "halted", "gamma/m"));
     let sidecar = Sidecar::start(config).await;
+    let halt = sidecar.client.post(format!("{}/api/v1/experiments/trial/halt", sidecar.admin));
+    let halt = halt.header("content-type", "application/json").body(r#"{"candidate":"halted"}"#);
+    assert_eq!(whole(halt).await.status, 200);
     alpha.always(Answer::saying("a"));
     beta.always(Answer::saying("a"));
     ask(&sidecar, 0..3).await;

@@ -216,11 +216,23 @@ fn a_restart_goes_on_where_it_was_and_a_breach_is_told_once() {
         let mut told = feed(&mut before, worse, 0..cut);
         let written = serde_json::to_string(before.seen()).unwrap();
         let seen: Seen = serde_json::from_str(&written).unwrap();
-        let mut after = Watch::resume(&experiment, seen);
+        let mut halted = experiment.clone();
+        halted.standing.halted.extend(told.iter().map(|(_, breach)| breach.candidate.clone()));
+        let mut after = Watch::resume(&halted, seen);
         told.extend(feed(&mut after, worse, cut..1500));
         assert_eq!(told, found, "cut at {cut}");
         assert_eq!(after.seen(), whole.seen());
     }
+}
+
+/// A process may die between noticing a breach and writing down that it halted the candidate.
+#[test]
+fn a_breach_that_halted_nobody_is_told_again_after_a_restart() {
+    let (experiment, worse) = (guarded(USUAL), Truth { errors: 0.2, ..CONTROL });
+    let mut watch = Watch::new(&experiment);
+    assert_eq!(feed(&mut watch, worse, 0..600).len(), 1);
+    let mut again = Watch::resume(&experiment, watch.seen().clone());
+    assert_eq!(feed(&mut again, worse, 600..700).len(), 1);
 }
 
 #[test]
