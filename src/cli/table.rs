@@ -1,6 +1,7 @@
 //! Reports as tables for people: aligned, and coloured only on a terminal.
 
 mod hygiene;
+mod rails;
 
 use std::io::IsTerminal;
 
@@ -45,6 +46,7 @@ pub fn report(report: &Report) -> String {
         "\n            0 %            25 %           50 %           75 %          100 %\n",
     );
     out.push_str(&format!("\n{}\n{}", funnel(report), judge(report)));
+    out.push_str(&rails::rails(report));
     out.push_str(&hygiene::lines(report));
     out
 }
@@ -163,6 +165,11 @@ fn funnel(report: &Report) -> String {
         let lost: Vec<String> =
             funnel.lost.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         line.push_str(&format!("\nlost        {}", lost.join(", ")));
+    }
+    if !funnel.pinned.is_empty() {
+        let pinned: Vec<String> =
+            funnel.pinned.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        line.push_str(&format!("\npinned      {}", pinned.join(", ")));
     }
     line
 }
