@@ -182,11 +182,12 @@ impl Judge {
                 Err(error) => error,
             };
             Metrics::count(&self.metrics.judge_calls, "failed");
-            if error.kind == Kind::Status(400) && logprobs {
+            // Refused there, or not to be said in its dialect.
+            if matches!(error.kind, Kind::BadRequest | Kind::Status(400)) && logprobs {
                 self.without_logprobs().insert(judge.target.clone());
                 continue;
             }
-            if matches!(error.kind, Kind::Status(400 | 413 | 422)) {
+            if matches!(error.kind, Kind::BadRequest | Kind::Status(400 | 413 | 422)) {
                 return Err(error);
             }
             tracing::warn!(judge = %judge.target, %error, ?pause, "the judge will be asked again");
