@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::experiment;
 use crate::feedback::Feedback;
 use crate::recorder::Recorder;
 
@@ -41,7 +42,7 @@ pub async fn take(recorder: &Recorder, method: &Method, body: Body) -> Result<Re
     let late = |_| Error::new(Kind::Overloaded, "the feedback took too long: send it again later");
     let (request_id, subject) = taken.await.map_err(late)??;
     let told = json!({
-        "request_id": request_id, "experiment": subject.experiment, "variant": subject.variant,
+        "request_id": request_id, "experiment": experiment::name_of(&subject.experiment), "variant": subject.variant,
     });
     let mut response = Response::new(Body::from(told.to_string()));
     let kind = http::HeaderValue::from_static("application/json");

@@ -31,13 +31,15 @@ async fn take(State(admin): State<Admin>, method: Method, body: Body) -> Respons
 }
 
 async fn list(State(admin): State<Admin>, Path(name): Path<String>) -> Response {
-    if admin.board.experiment(&name).is_none() {
+    let experiments = admin.board.experiments();
+    let Some(run) = experiments.iter().find(|e| e.name == name).map(|e| e.run().into_owned())
+    else {
         return not_found(&format!("no experiment \"{name}\" is running"));
-    }
+    };
     let store = admin.store.clone();
     let read = tokio::task::spawn_blocking(move || {
         let mut all = Vec::new();
-        store.all_said(&name, &mut |said| all.push(said))?;
+        store.all_said(&run, &mut |said| all.push(said))?;
         Ok(all)
     });
     let mut all = match read.await {
