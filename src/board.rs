@@ -2,6 +2,8 @@
 //!
 //! An epoch of an experiment has an entry of its own, under the name of its run.
 
+mod watched;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -20,9 +22,7 @@ use crate::exposure::Exposures;
 use crate::exposure::UnitRow;
 use crate::feedback::Opinion;
 use crate::feedback::Said;
-use crate::guard::Breach;
 use crate::guard::Seen;
-use crate::guard::View;
 use crate::guard::Watch;
 use crate::ledger;
 use crate::ledger::Ledger;
@@ -35,8 +35,6 @@ use crate::store::Store;
 use crate::tally::AGAIN;
 use crate::tally::Funnel;
 use crate::tally::Tally;
-use crate::vital::Sample;
-use crate::vital::Vitals;
 
 /// All experiments of a process, by the names of their runs.
 #[derive(Debug, Default)]
@@ -54,6 +52,8 @@ struct Entry {
     counts: Mutex<Counts>,
     /// What the live answers of its variants say.
     watch: Mutex<Watch>,
+    /// Requests in what was last stored of it.
+    stored: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -211,48 +211,6 @@ impl Board {
         opinions.entry(now.variant.clone()).or_default().add(now);
     }
 
-    /// Takes in what a live answer says; gives the guardrails that it has made break.
-    pub fn served(&self, run: &str, variant: &str, sample: &Sample) -> Vec<Breach> {
-        let entry = self.entry(run);
-        entry.map(|entry| entry.watch().add(variant, sample)).unwrap_or_default()
-    }
-
-    /// A candidate has answered a copy.
-    pub fn copied(&self, run: &str, candidate: &str) {
-        if let Some(entry) = self.entry(run) {
-            *entry.counts().copied.entry(candidate.to_owned()).or_default() += 1;
-        }
-    }
-
-    /// How often each candidate has answered, applications and copies.
-    pub fn answers(&self, run: &str) -> BTreeMap<String, u64> {
-        let Some(entry) = self.entry(run) else { return BTreeMap::new() };
-        let (experiment, mut answers) = (entry.experiment(), entry.counts().copied.clone());
-        let watch = entry.watch();
-        for candidate in &experiment.candidates {
-            let name = &candidate.variant.name;
-            let live = watch.seen().candidate(name).map_or(0, Vitals::requests);
-            *answers.entry(name.clone()).or_default() += live;
-        }
-        answers
-    }
-
-    /// What the guardrails of an experiment say, by candidate. It searches for intervals, which
-    /// takes long, so it is for reports.
-    pub fn guardrails(&self, name: &str) -> BTreeMap<String, Vec<View>> {
-        let Some(entry) = self.named(name) else { return BTreeMap::new() };
-        let watch = entry.watch().clone();
-        let experiment = entry.experiment();
-        let names = experiment.candidates.iter().map(|candidate| candidate.variant.name.clone());
-        names.map(|name| (name.clone(), watch.views(&name))).collect()
-    }
-
-    /// What was seen of every experiment's live answers, to be stored.
-    pub fn vitals(&self) -> Vec<(String, Vec<u8>)> {
-        let seen = |entry: &Entry| serde_json::to_vec(entry.watch().seen()).ok();
-        self.all().into_iter().filter_map(|(run, entry)| Some((run, seen(&entry)?))).collect()
-    }
-
     /// Takes a newly stored score in.
     pub fn scored(&self, experiment: &str, candidate: &str, scored: &Scored) {
         if let Some(entry) = self.entry(experiment) {
@@ -360,6 +318,7 @@ impl Entry {
             experiment: RwLock::new(Arc::new(experiment.clone())),
             matched: AtomicU64::new(counts.funnel.matched),
             counts: Mutex::new(counts),
+            stored: AtomicU64::new(seen.requests()),
             watch: Mutex::new(Watch::resume(experiment, seen)),
         })
     }

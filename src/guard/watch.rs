@@ -168,6 +168,12 @@ impl Seen {
         self.candidates.get(name).map(|arm| &arm.vitals)
     }
 
+    /// Requests of all variants.
+    pub fn requests(&self) -> u64 {
+        let arms = self.candidates.values().map(|arm| arm.vitals.requests());
+        arms.fold(self.control.requests(), u64::saturating_add)
+    }
+
     /// The vitals of control.
     pub fn control(&self) -> &Vitals {
         &self.control
