@@ -198,11 +198,6 @@ impl Front {
     ) -> Result<Reply> {
         Metrics::count(&self.metrics.cache, hit.outcome);
         self.expose(plan, incoming, Origin::Cached, Some(&hit.exchange.head.target));
-        if self.promise_pair(plan, request, incoming)
-            && let Some(ending) = PairEnding::of(plan)
-        {
-            self.recorder.record(ending.from_cache(&hit.exchange));
-        }
         let headers = header::of_hit(plan, incoming, hit);
         self.metrics.request_seconds.observe(incoming.arrived.elapsed().as_secs_f64());
         hit::reply(&hit.exchange, request, plan.request.as_ref(), incoming, headers)

@@ -95,8 +95,6 @@ pub struct Half {
 pub enum Origin {
     /// The application saw it.
     Live,
-    /// The application saw it, from the cache.
-    Cached,
     /// Asked out of the application's sight.
     Shadow,
 }

@@ -30,7 +30,6 @@ use crate::store::exchange::Exchange;
 use crate::store::exchange::Head;
 use crate::upstream::pump::Account;
 use crate::upstream::pump::Ended;
-use crate::wire;
 
 /// Everything that is known of an exchange before its answer ends.
 pub struct Ending {
@@ -206,25 +205,6 @@ impl PairEnding {
     /// No whole answer came of it.
     pub fn nothing(&self, reason: &'static str) -> Record {
         Record::NoHalf { id: self.id, variant: self.variant.clone(), reason }
-    }
-
-    /// A stored answer as half of the pair; a stored failure is none.
-    pub fn from_cache(&self, hit: &Exchange) -> Record {
-        if hit.head.status != 200 {
-            return self.nothing("live_status");
-        }
-        let dialect = DialectName::parse(&hit.head.dialect).unwrap_or(DialectName::OpenAi);
-        let pieces = hit.frames.iter().map(|frame| &frame.bytes[..]);
-        let answer = wire::fold(dialect.dialect(), hit.head.is_stream, pieces);
-        let half = Half {
-            variant: self.variant.clone(),
-            target: hit.head.target.clone(),
-            origin: Origin::Cached,
-            first_us: hit.frames.first().map_or(0, |frame| frame.at_us),
-            took_us: hit.head.took_us,
-            answer,
-        };
-        Record::Half { id: self.id, half: Box::new(half) }
     }
 
     fn half(&self, account: &Account) -> Record {
