@@ -198,13 +198,23 @@ impl Front {
     ) -> Result<Reply> {
         Metrics::count(&self.metrics.cache, hit.outcome);
         self.expose(plan, incoming, Origin::Cached, Some(&hit.exchange.head.target));
+        // What is stored is no sample, so if this prompt makes a pair, all are asked out of sight.
+        self.promise_pair(plan, request, incoming, false);
         let headers = header::of_hit(plan, incoming, hit);
         self.metrics.request_seconds.observe(incoming.arrived.elapsed().as_secs_f64());
         hit::reply(&hit.exchange, request, plan.request.as_ref(), incoming, headers)
     }
 
     /// Tells the recorder that this request is to make a pair; false when it could not take it.
-    fn promise_pair(&self, plan: &Plan<'_>, request: &ChatRequest, incoming: &Incoming) -> bool {
+    ///
+    /// If it is live, the answer that the application gets is the half of its variant.
+    fn promise_pair(
+        &self,
+        plan: &Plan<'_>,
+        request: &ChatRequest,
+        incoming: &Incoming,
+        is_live: bool,
+    ) -> bool {
         let (Some(id), Some((experiment, variant))) = (plan.pair, plan.enrolled) else {
             return false;
         };
@@ -232,7 +242,7 @@ impl Front {
             Some(Credential { provider: plan.credential_for.clone(), name, value })
         });
         let intent = Intent { head, request: request.body.clone() };
-        let live = variant.name.clone();
+        let live = if is_live { variant.name.clone() } else { String::new() };
         let taken = self.recorder.record(Record::Intent { id, intent, live, credential });
         if !taken {
             self.board.count(&experiment.run(), |funnel| {

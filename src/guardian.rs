@@ -76,13 +76,15 @@ impl Guardian {
             if mark.at_ms == 0 || mark.step != step {
                 *mark = Mark { step, at_ms: now_ms, answers };
             } else if experiment.is_step_due(mark, now_ms, &answers) {
-                let name = &experiment.name;
-                match self.director.step(name) {
+                // So that no second step is due while the disk takes its time with this one.
+                *mark = Mark::default();
+                let (director, name) = (self.director.clone(), experiment.name.clone());
+                tokio::task::spawn_blocking(move || match director.step(&name) {
                     Ok(()) => {
                         tracing::info!(experiment = name, step = step + 1, "a step was taken");
                     }
                     Err(error) => tracing::warn!(experiment = name, %error, "no step was taken"),
-                }
+                });
             }
         }
     }

@@ -55,7 +55,7 @@ pub enum Record {
         id: PairId,
         /// What to ask again.
         intent: Intent,
-        /// The variant the application is being answered by.
+        /// The variant whose half is the application's own answer; empty when none is.
         live: String,
         /// The client's own credential, for one provider only and never stored.
         credential: Option<Credential>,

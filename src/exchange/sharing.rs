@@ -110,7 +110,7 @@ impl Front {
             self.see_through(&flight);
         } else if flight.has_pair {
             // The same pair as that of the flight, so it only counts as met again.
-            self.promise_pair(plan, &ask.request, &ask.incoming);
+            self.promise_pair(plan, &ask.request, &ask.incoming, true);
         }
         let mut outcome = flight.land().await;
         if !leads && flight.may_be_made_again(&outcome) {
@@ -188,7 +188,7 @@ impl Front {
     }
 
     fn promised(&self, plan: &Plan<'_>, ask: &Ask) -> Option<PairEnding> {
-        let is_pair = self.promise_pair(plan, &ask.request, &ask.incoming);
+        let is_pair = self.promise_pair(plan, &ask.request, &ask.incoming, true);
         PairEnding::of(plan).filter(|_| is_pair)
     }
 }

@@ -205,6 +205,33 @@ async fn nothing_that_was_told_is_lost_when_the_process_is_killed() {
     assert!(log.contains("stopped by a person: test") && log.contains("is whole"), "{log}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hang_up_reads_the_files_again_and_the_hash_in_force_is_that_of_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("experiments/trial.yaml");
+    fs::create_dir(dir.path().join("experiments")).unwrap();
+    fs::write(&file, FILE).unwrap();
+    let mut process = Process::start(dir.path(), &[&["serve"], &FREE[..]].concat(), &[]);
+    let admin = process.address("admin");
+    let (code, checked) = command(dir.path(), &["check", "--json"]);
+    assert_eq!(code, Some(0), "{checked}");
+    let checked: Value = serde_json::from_str(&checked).unwrap();
+    let config = reqwest::get(format!("http://{admin}/api/v1/config")).await.unwrap();
+    let config: Value = serde_json::from_str(&config.text().await.unwrap()).unwrap();
+    assert_eq!(checked["hash"], config["hash"], "{checked} {config}");
+    fs::write(&file, "experiment: [").unwrap();
+    let refused = |times: usize| {
+        move |output: &str| {
+            let found = output.matches("what was in force stays").count();
+            assert!(found <= times, "read without being asked:\n{output}");
+            (found == times).then_some(())
+        }
+    };
+    process.wait_for("that the file is broken", refused(1));
+    process.signal("HUP");
+    process.wait_for("that it is still broken", refused(2));
+}
+
 fn life_offline(dir: &Path) -> Value {
     // Nobody listens on the port of a listener that is gone.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -165,7 +165,10 @@ async fn what_copies_cost_beside_the_applications_requests() {
         line.unwrap_or("VmHWM unknown").trim_start_matches("VmHWM:").trim().to_owned()
     };
     println!("{MANY} requests a row; times from sending a request to the end of its answer");
-    println!("{:<12} {:>12} {:>9} {:>9} {:>14}", "shadow", "cpu µs each", "p50 µs", "p99 µs", "peak");
+    println!(
+        "{:<12} {:>12} {:>9} {:>9} {:>14}",
+        "shadow", "cpu µs each", "p50 µs", "p99 µs", "peak"
+    );
     // The first run warms up; the second row without copies shows what is noise.
     let all = moods();
     for mood in all.iter().take(1).chain(&all).chain(all.iter().take(1)) {

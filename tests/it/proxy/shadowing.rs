@@ -78,6 +78,27 @@ async fn one_candidates_failure_costs_the_others_nothing_and_the_funnel_adds_up(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stored_answer_is_no_half_of_a_pair_so_control_is_asked_again_out_of_sight() {
+    let (alpha, beta) = (Provider::start().await, Provider::start().await);
+    let mut config = config(&[("alpha", &alpha), ("beta", &beta)]);
+    config.experiments.push(experiment("alpha/m", "beta/m", Share::NONE, Share::NONE));
+    let sidecar = Sidecar::start(config).await;
+    alpha.expect(Answer::saying("stored"));
+    alpha.expect(Answer::saying("new"));
+    beta.always(Answer::saying("new"));
+    let body = || asking("alpha/m", "question", false);
+    assert!(sidecar.ask(body()).await.text().contains("stored"));
+    let sidecar = sidecar.restart(|config| config.experiments[0].shadow = Share::ALL).await;
+    let hit = sidecar.ask(body()).await;
+    assert!(hit.text().contains("stored") && hit.header("cache-status").contains("hit"));
+    until("the pair", || sidecar.funnel("scored") == 1).await;
+    assert_eq!((alpha.count(), beta.count()), (2, 1));
+    // With the stored answer as control's half the two would differ.
+    assert_eq!(report(&sidecar).await["candidates"]["next"]["equal"], 1);
+    sidecar.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_that_asks_for_time_is_left_alone() {
     let (alpha, beta) = (Provider::start().await, Provider::start().await);
     let mut config = config(&[("alpha", &alpha), ("beta", &beta)]);
