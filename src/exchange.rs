@@ -40,7 +40,9 @@ use crate::exchange::lookup::Known;
 use crate::exchange::thread::Threads;
 use crate::exchange::trial::Trial;
 use crate::experiment;
+
 use crate::exposure::Origin;
+use crate::exposure::unit_number;
 use crate::key::CacheKey;
 use crate::library::Library;
 use crate::metrics::Metrics;
@@ -235,6 +237,9 @@ impl Front {
             variants: variants.clone(),
             request_id: incoming.request_id.clone(),
             created_ms,
+            unit: plan.unit.as_deref().map(|unit| unit_number(&experiment.name, unit)),
+            route: request.model.clone(),
+            tenant: plan.tenant.short(),
         };
         let credential = plan::CREDENTIAL_HEADERS.iter().find_map(|name| {
             let mut value = incoming.headers.get(*name)?.clone();

@@ -120,6 +120,12 @@ pub fn digest(experiment: &str, unit: &str) -> UnitDigest {
     parts.finish().first_chunk().copied().unwrap_or_default()
 }
 
+/// The beginning of a unit's digest, for what is kept of each of its pairs.
+pub fn unit_number(experiment: &str, unit: &str) -> u64 {
+    let digest = digest(experiment, unit);
+    u64::from_be_bytes(digest.first_chunk().copied().unwrap_or_default())
+}
+
 impl UnitRow {
     /// Takes one request in.
     pub fn meet(&mut self, exposure: &Exposure) {

@@ -23,6 +23,7 @@ use crate::experiment::Experiment;
 use crate::experiment::Target;
 use crate::key::Parts;
 use crate::metrics::Metrics;
+use crate::pair::Facts;
 use crate::pair::Half;
 use crate::pair::Intent;
 use crate::pair::Outcome;
@@ -267,5 +268,5 @@ fn fence(id: PairId, order: &str) -> String {
 
 fn scored(outcome: Outcome, calls: u32, cost_nano_usd: Option<u64>) -> Scored {
     let scored_ms = jiff::Timestamp::now().as_millisecond();
-    Scored { outcome, calls, cost_nano_usd, scored_ms }
+    Scored { outcome, calls, cost_nano_usd, scored_ms, facts: Facts::default() }
 }

@@ -122,6 +122,11 @@ impl Tenant {
         }
         Self(hasher.finish())
     }
+
+    /// The first 16 hex digits, by which people name it.
+    pub fn short(&self) -> String {
+        blake3::Hash::from_bytes(self.0).to_hex().chars().take(16).collect()
+    }
 }
 
 /// blake3 over parts that cannot run into each other: each is preceded by its length.

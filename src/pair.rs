@@ -1,5 +1,6 @@
 //! Two or more answers to one request, and how they were scored against each other.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
@@ -70,6 +71,15 @@ pub struct IntentHead {
     pub request_id: String,
     /// Unix milliseconds.
     pub created_ms: i64,
+    /// The unit, hashed; `None` in pairs of before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<u64>,
+    /// The route or model that the application asked for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub route: String,
+    /// The first 16 hex digits of the tenant, as `understudy explain` shows them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tenant: String,
 }
 
 /// One variant's answer to the request of a pair.
@@ -110,6 +120,69 @@ pub struct Scored {
     pub cost_nano_usd: Option<u64>,
     /// Unix milliseconds.
     pub scored_ms: i64,
+    /// What is known of the pair besides its score.
+    #[serde(default)]
+    pub facts: Facts,
+}
+
+/// What audits of the judge, segments and clusters need to know of a pair besides its score.
+///
+/// Everything here is known without the score, except what the judge said in detail.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// The unit, hashed; pairs of one unit are not independent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<u64>,
+    /// Where the request belongs, by dimension: `route`, `tools`, `prompt_length`, `language`,
+    /// `tenant`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub segments: BTreeMap<String, String>,
+    /// Control's answer.
+    pub control: Look,
+    /// The candidate's answer.
+    pub candidate: Look,
+    /// What each judge of a panel said, in the order of the definition; empty for a single judge.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub panel: Vec<Opinion>,
+    /// The same question asked twice: the score of the first and of the second time, candidate's
+    /// view.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<(Score, Score)>,
+}
+
+/// What can be seen of an answer without understanding it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Look {
+    /// Characters of text and tool arguments.
+    pub chars: u32,
+    /// A hash of the text with case, punctuation and white space evened out; equal answers to
+    /// different prompts have equal ones.
+    pub digest: u64,
+    /// Signs that it speaks to the judge instead of the user.
+    pub suspicious: bool,
+    /// Until the first piece of the body, microseconds.
+    pub first_us: u64,
+    /// Until the end, microseconds.
+    pub took_us: u64,
+    /// Price in billionths of a dollar, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_nano_usd: Option<u64>,
+    /// Tokens of the answer, if the provider said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<u64>,
+}
+
+/// What one judge of several said of a pair, candidate's view.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Opinion {
+    /// Who: `provider/model`, or `human`.
+    pub judge: String,
+    /// With the control's answer shown first; absent when not asked.
+    pub control_first: Option<Score>,
+    /// With the candidate's answer shown first; absent when not asked.
+    pub candidate_first: Option<Score>,
 }
 
 /// A score, or why there is none.
@@ -123,11 +196,13 @@ pub enum Outcome {
     },
     /// The judge's verdicts, candidate's view: 0 control better, 1 candidate better.
     Judged {
-        /// With the control's answer shown first; absent when not asked.
+        /// With the control's answer shown first; absent when not asked. Of a panel, the mean.
         control_first: Option<Score>,
-        /// With the candidate's answer shown first; absent when not asked.
+        /// With the candidate's answer shown first; absent when not asked. Of a panel, the mean.
         candidate_first: Option<Score>,
     },
+    /// The two differ, and chance left the pair out of the sample that is judged.
+    Unsampled {},
     /// The judge gave no usable verdict; counted, never a tie.
     Unjudged {
         /// A short stable word.
@@ -142,7 +217,7 @@ impl Outcome {
             Self::Equal { .. } => Some(Score::TIE),
             Self::Judged { control_first: Some(a), candidate_first: Some(b) } => Some(a.mean(*b)),
             Self::Judged { control_first, candidate_first } => control_first.or(*candidate_first),
-            Self::Unjudged { .. } => None,
+            Self::Unsampled {} | Self::Unjudged { .. } => None,
         }
     }
 }

@@ -206,6 +206,9 @@ mod tests {
             variants: vec!["control".into(), "new".into()],
             request_id: number.to_string(),
             created_ms: 7,
+            unit: None,
+            route: String::new(),
+            tenant: String::new(),
         };
         // Random, so that compression does not make it small.
         let mut request = vec![0; size];

@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::json;
 use understudy::experiment::Share;
 
+use crate::harness;
 use crate::harness::process::Process;
 use crate::harness::provider::Answer;
 use crate::harness::provider::Provider;
@@ -100,7 +101,7 @@ async fn results_of_two_definitions_are_never_mixed() {
         for number in numbers {
             met(sidecar, number).await;
         }
-        crate::harness::until("scores", || sidecar.funnel("scored") == before + count).await;
+        harness::until("scores", || sidecar.funnel("scored") == before + count).await;
     };
     ask(&sidecar, 0..4).await;
     let sidecar = sidecar.restart(|config| config.experiments[0].decide.max_pairs = 900).await;
@@ -216,8 +217,8 @@ async fn a_hang_up_reads_the_files_again_and_the_hash_in_force_is_that_of_check(
     let (code, checked) = command(dir.path(), &["check", "--json"]);
     assert_eq!(code, Some(0), "{checked}");
     let checked: Value = serde_json::from_str(&checked).unwrap();
-    let config = reqwest::get(format!("http://{admin}/api/v1/config")).await.unwrap();
-    let config: Value = serde_json::from_str(&config.text().await.unwrap()).unwrap();
+    let client = harness::client().build().unwrap();
+    let config: Value = whole(client.get(format!("http://{admin}/api/v1/config"))).await.json();
     assert_eq!(checked["hash"], config["hash"], "{checked} {config}");
     fs::write(&file, "experiment: [").unwrap();
     let refused = |times: usize| {
