@@ -2,6 +2,7 @@
 
 use super::betting::CAP;
 use super::grid::Grid;
+use super::mean::critical;
 use super::rule::{Goal, Spec};
 use super::winrate::WinRate;
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,19 @@ pub fn remaining(summary: &WinRate, spec: &Spec) -> Option<Pairs> {
     Some(Pairs { n50: all.n50.saturating_sub(seen), n80: all.n80.saturating_sub(seen) })
 }
 
+/// Units needed to tell a mean from its null by the interval of [`super::mean`]: `n_q` is the least
+/// `n` with `(z*(n) + z_q) sd / sqrt n <= |delta|`, `delta` the expected difference from the null
+/// and `sd` the standard deviation of one unit. `None` if more than 2^50 are needed.
+pub fn plan_units(delta: f64, sd: f64, alpha: f64) -> Option<Pairs> {
+    let grid = Grid::default();
+    let least = |z: f64| {
+        least_where(|n| {
+            (critical(&grid, n as f64, alpha) + z) * sd / (n as f64).sqrt() <= delta.abs()
+        })
+    };
+    Some(Pairs { n50: least(0.0)?, n80: least(Z80)? })
+}
+
 /// Pairs that a classical test of a fixed size needs to find a win rate of `mean` without ties:
 /// `(z_{1-alpha/2} sqrt(1/4) + z_power sqrt(mean (1-mean)))^2 / (mean - 1/2)^2`. For comparison
 /// only, since nobody may look before its end. `None` if no finite number does.
@@ -114,12 +128,16 @@ fn next_excluded(mean: f64, spec: &Spec) -> f64 {
     }
 }
 
-/// Once the left side is positive it only grows, so doubling and halving find the first `n`.
+/// Once the left side is positive it only grows.
 fn least_pairs(effect: &Effect, alpha: f64, z: f64) -> Option<u64> {
     let threshold = (2.0 / alpha).ln();
     let grid = Grid::default();
     let bets = bets(&grid, effect);
-    let enough = |pairs: u64| ln_capital(&grid, &bets, effect, z, pairs as f64) >= threshold;
+    least_where(|pairs| ln_capital(&grid, &bets, effect, z, pairs as f64) >= threshold)
+}
+
+/// The least number from 1 to 2^50 that is `enough`, which all larger ones are too.
+fn least_where(enough: impl Fn(u64) -> bool) -> Option<u64> {
     let mut most = 1;
     while !enough(most) {
         most *= 2;
@@ -148,6 +166,7 @@ fn ln_capital(grid: &Grid, bets: &[f64], effect: &Effect, z: f64, pairs: f64) ->
     grid.mix(&wealth)
 }
 
-fn normal_quantile(p: f64) -> f64 {
+/// The point below which a share `p` of the standard normal distribution lies.
+pub fn normal_quantile(p: f64) -> f64 {
     -std::f64::consts::SQRT_2 * erfc_inv(2.0 * p)
 }

@@ -186,6 +186,16 @@ impl WinRate {
         betting::ln_e_value(&Grid::default(), &low, &high, null)
     }
 
+    /// `ln e` against "the mean score is at most `null`", valid at every look.
+    pub fn ln_e_above(&self, null: f64) -> f64 {
+        betting::ln_capital_above(&Grid::default(), &self.levels().0, null)
+    }
+
+    /// `ln e` against "the mean score is at least `null`", valid at every look.
+    pub fn ln_e_below(&self, null: f64) -> f64 {
+        betting::ln_capital_below(&Grid::default(), &self.levels().1, null)
+    }
+
     /// The histogram twice: each score valued at the least, then at the most, that it can be.
     pub fn levels(&self) -> (Vec<Level>, Vec<Level>) {
         (self.valued(|bin| bin / 2), self.valued(|bin| bin.div_ceil(2)))
