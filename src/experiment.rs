@@ -1,6 +1,7 @@
 //! What an experiment is: who takes part, which variants there are, how traffic and evaluation run.
 
 pub mod assign;
+pub mod audit;
 mod change;
 pub mod definition;
 pub mod life;

@@ -17,14 +17,17 @@ pub mod diff;
 pub mod key;
 pub mod cacheable;
 pub mod pair;
+pub mod label;
 pub mod vital;
 pub mod guard;
 pub mod price;
 pub mod tally;
+pub mod audit;
 pub mod exposure;
 pub mod feedback;
 pub mod ledger;
 pub mod report;
+pub mod fleet;
 pub mod config;
 pub mod plan;
 // Resources: each owns one outside thing.
@@ -37,6 +40,7 @@ pub mod scene;
 pub mod script;
 // Work.
 pub mod board;
+pub mod labelling;
 pub mod recorder;
 pub mod shadow;
 pub mod judge;

@@ -12,6 +12,7 @@ mod generations;
 pub mod guard;
 pub mod journal;
 mod keeper;
+mod label;
 pub mod log;
 pub mod met;
 mod migrate;
