@@ -44,7 +44,6 @@ pub struct Summary {
     /// Of one replica's summaries the one with the highest is the newest.
     pub version: u64,
     /// What was counted.
-    #[serde(flatten)]
     pub counts: Counts,
 }
 

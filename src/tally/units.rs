@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use crate::stats::Score;
 use crate::stats::Sums;
-use crate::tally::highest;
 
 /// Units kept apart; of more, those with the lowest hashes are, which is a fair sample.
 const MOST: usize = 1 << 15;
@@ -95,8 +94,9 @@ impl Units {
         let own = self.by_unit.entry(unit).or_default();
         own.n = own.n.saturating_add(more.n);
         own.sum = own.sum.saturating_add(more.sum);
-        let out = highest(&self.by_unit, MOST, |unit| *unit);
-        if let Some(own) = out.and_then(|unit| self.by_unit.remove(&unit)) {
+        // As `highest` says, with the hash itself for a rank.
+        let out = (self.by_unit.len() > MOST).then(|| self.by_unit.pop_last()).flatten();
+        if let Some((_, own)) = out {
             self.others = self.others.saturating_add(own.n);
         }
     }
