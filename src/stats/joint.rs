@@ -64,6 +64,11 @@ impl Joint {
         self.n
     }
 
+    /// The sums of the first measure and of its square.
+    pub(super) fn first_powers(&self) -> (f64, f64) {
+        (self.x as f64, self.xx as f64)
+    }
+
     /// Means, variances and covariance; `None` below two units.
     pub fn moments(&self) -> Option<JointMoments> {
         let n = self.n as f64;

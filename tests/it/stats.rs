@@ -774,6 +774,10 @@ impl Rule for Peeking {
         "peeking"
     }
 
+    fn see(&self, _: Interval, _: &Spec) -> Option<Decision> {
+        None
+    }
+
     fn decide(&self, summary: &WinRate, _: &Spec) -> Decision {
         let z = (summary.estimate().unwrap() - 0.5) / summary.standard_error().unwrap();
         match z.abs() > 1.96 {
