@@ -35,6 +35,14 @@ impl Clusters {
         self.sums.add(pairs, units);
     }
 
+    /// A unit that is in with so many pairs and such a sum, none at first, comes to this now.
+    pub fn replace(&mut self, (pairs, units): (u64, u64), now: (u64, u64)) {
+        if pairs > 0 {
+            self.sums.remove(pairs, units);
+        }
+        self.add(now.0, now.1);
+    }
+
     /// Takes in every unit of `other`, which must be units of which `self` has seen no pair.
     pub fn merge(&mut self, other: &Clusters) {
         self.sums.merge(&other.sums);
