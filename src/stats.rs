@@ -24,6 +24,8 @@ pub mod mean;
 
 pub mod joint;
 
+pub mod clusters;
+
 pub mod normal_mixture;
 
 pub mod histogram;
@@ -49,6 +51,7 @@ pub mod plan;
 pub use agreement::Agreement;
 pub use agreement::Choice;
 pub use betting::Interval;
+pub use clusters::Clusters;
 pub use corrected::Labelled;
 pub use histogram::Histogram;
 pub use joint::Joint;

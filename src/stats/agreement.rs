@@ -98,10 +98,10 @@ impl Kappa {
 /// Cohen's kappa of a square table of counts, rows by one rater and columns by the other.
 ///
 /// With shares `p_ij`, margins `r_i` (rows) and `c_j` (columns), `a = sum p_ii` and
-/// `e = sum r_i c_i`: `kappa = (a - e) / (1 - e)`, and of its large-sample variance, `n (1 - e)^2
-/// var = sum_i p_ii (1 - (r_i + c_i)(1 - kappa))^2 + (1 - kappa)^2 sum_{i != j} p_ij (c_i + r_j)^2
-/// - (kappa - e (1 - kappa))^2` (Fleiss, Cohen and Everitt, Psychological Bulletin 72 (1969)
-/// 323-327).
+/// `e = sum r_i c_i`: `kappa = (a - e) / (1 - e)`. Its large-sample variance is
+/// `(A + B - C) / (n (1 - e)^2)` with `A = sum_i p_ii (1 - (r_i + c_i)(1 - kappa))^2`,
+/// `B = (1 - kappa)^2 sum_{i != j} p_ij (c_i + r_j)^2` and `C = (kappa - e (1 - kappa))^2`
+/// (Fleiss, Cohen and Everitt, Psychological Bulletin 72 (1969) 323-327).
 ///
 /// `None` for a table that is not square or empty, and if both raters only ever said one and the
 /// same thing, which shows nothing about chance.

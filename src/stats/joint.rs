@@ -49,6 +49,17 @@ impl Joint {
         self.merge(&one);
     }
 
+    /// Takes out a unit that was put in with exactly these values.
+    pub fn remove(&mut self, x: u64, y: u64) {
+        let (x, y) = (u128::from(x), u128::from(y));
+        self.n = self.n.saturating_sub(1);
+        self.x = self.x.saturating_sub(x);
+        self.y = self.y.saturating_sub(y);
+        self.xx = self.xx.saturating_sub(x * x);
+        self.yy = self.yy.saturating_sub(y * y);
+        self.xy = self.xy.saturating_sub(x * y);
+    }
+
     /// Takes in every unit of `other`, which must be units that `self` has not seen.
     pub fn merge(&mut self, other: &Joint) {
         self.n = self.n.saturating_add(other.n);
@@ -62,6 +73,11 @@ impl Joint {
     /// How many units there were.
     pub fn n(&self) -> u64 {
         self.n
+    }
+
+    /// The sums of the first measure and of its square.
+    pub(super) fn first_powers(&self) -> (f64, f64) {
+        (self.x as f64, self.xx as f64)
     }
 
     /// Means, variances and covariance; `None` below two units.

@@ -66,7 +66,7 @@ pub fn plan_pairs(effect: &Effect, alpha: f64) -> Option<Pairs> {
 }
 
 /// Pairs, in all, that `spec` is expected to take when scores have this mean and deviation, as
-/// shown to people; `None` if half of such experiments would end their budget undecided.
+/// shown to people, `spec.margin` being one on that mean; `None` if half of such experiments would end their budget undecided.
 pub fn expected(mean: f64, sd: f64, spec: &Spec) -> Option<Pairs> {
     let null = next_excluded(mean, spec);
     let plan = plan_pairs(&Effect { null, delta: mean - null, sd }, spec.alpha)?.shown();
@@ -74,22 +74,66 @@ pub fn expected(mean: f64, sd: f64, spec: &Spec) -> Option<Pairs> {
     (plan.n50 <= spec.max_pairs).then(|| Pairs { n50: least(plan.n50), n80: least(plan.n80) })
 }
 
-/// Pairs expected before any is seen: of equal models, or of a slightly better candidate where
-/// it must be superior, and without ties, which would shorten the wait.
+/// What is expected of an experiment before its first pair.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prospect {
+    /// The candidate's win rate, ties counting half.
+    pub win_rate: f64,
+    /// The share of pairs that tie.
+    pub ties: f64,
+    /// The share of the pairs that differ that is judged; the others count as 1/2.
+    pub judged_share: f64,
+}
+
+impl Prospect {
+    /// What `spec` is planned for if nobody says otherwise: equal models, or a slightly better
+    /// candidate where it must be superior, and no ties, which would shorten the wait.
+    pub fn usual(spec: &Spec, judged_share: f64) -> Prospect {
+        let win_rate = if spec.goal == Goal::Superior { HOPED } else { 0.5 };
+        Prospect { win_rate, ties: 0.0, judged_share }
+    }
+
+    /// Mean and standard deviation of what is written down for a pair.
+    fn moments(&self) -> (f64, f64) {
+        let gap = self.judged_share * (self.win_rate - 0.5);
+        let square = self.judged_share * (1.0 - self.ties) / 4.0;
+        (0.5 + gap, (square - gap * gap).max(0.0).sqrt())
+    }
+}
+
+/// Pairs, in all, that `spec` is expected to take, as shown to people; `None` if half of such
+/// experiments would end their budget undecided. Where units make several pairs, it takes as many
+/// times more as the design effect says ([`super::clusters`]).
+pub fn planned(prospect: &Prospect, spec: &Spec) -> Option<Pairs> {
+    let (mean, sd) = prospect.moments();
+    expected(mean, sd, &narrowed(spec, prospect.judged_share))
+}
+
+/// Pairs expected before any is seen and if nobody says otherwise; see [`Prospect::usual`].
 pub fn expected_at_start(spec: &Spec) -> Option<Pairs> {
-    let mean = if spec.goal == Goal::Superior { HOPED } else { 0.5 };
-    expected(mean, 0.5, spec)
+    planned(&Prospect::usual(spec, 1.0), spec)
 }
 
 /// How many more pairs are expected after those seen, if the rest is like them; `None` when a
 /// decision within the budget is unlikely.
 pub fn remaining(summary: &WinRate, spec: &Spec) -> Option<Pairs> {
+    remaining_of_sample(summary, 1.0, spec)
+}
+
+/// The same where only a share of the pairs that differ is judged and `summary` holds 1/2 for the
+/// others.
+pub fn remaining_of_sample(summary: &WinRate, judged_share: f64, spec: &Spec) -> Option<Pairs> {
     let seen = summary.pairs();
     let all = match summary.estimate().zip(summary.deviation()) {
-        Some((mean, sd)) if seen >= FEW_PAIRS => expected(mean, sd, spec),
-        _ => expected_at_start(spec),
+        Some((mean, sd)) if seen >= FEW_PAIRS => expected(mean, sd, &narrowed(spec, judged_share)),
+        _ => planned(&Prospect::usual(spec, judged_share), spec),
     }?;
     Some(Pairs { n50: all.n50.saturating_sub(seen), n80: all.n80.saturating_sub(seen) })
+}
+
+/// A margin on the win rate as one on the mean of what is written down.
+fn narrowed(spec: &Spec, judged_share: f64) -> Spec {
+    Spec { margin: spec.margin * judged_share, ..*spec }
 }
 
 /// Units needed to tell a mean from its null by the interval of [`super::mean`]: `n_q` is the least

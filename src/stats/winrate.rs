@@ -1,6 +1,6 @@
 //! The summary of an experiment's pair scores: integers only, so that merging is exact.
 
-use super::betting::{self, Interval, Level};
+use super::betting::{self, Interval, Level, Sides};
 use super::grid::Grid;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -186,14 +186,18 @@ impl WinRate {
         betting::ln_e_value(&Grid::default(), &low, &high, null)
     }
 
-    /// `ln e` against "the mean score is at most `null`", valid at every look.
-    pub fn ln_e_above(&self, null: f64) -> f64 {
-        betting::ln_capital_above(&Grid::default(), &self.levels().0, null)
+    /// The confidence sequence of pairs that count for less than independent ones; `discount` is
+    /// that of [`super::clusters`], 1 for independent pairs.
+    pub fn interval_discounted(&self, alpha: f64, discount: f64) -> Interval {
+        let (low, high) = self.levels();
+        betting::interval_discounted(&Grid::default(), (&low, &high), alpha, discount)
     }
 
-    /// `ln e` against "the mean score is at least `null`", valid at every look.
-    pub fn ln_e_below(&self, null: f64) -> f64 {
-        betting::ln_capital_below(&Grid::default(), &self.levels().1, null)
+    /// `ln e` against "the mean score is at most `null`" and against "it is at least `null`", each
+    /// valid at every look, of pairs that count for less than independent ones by `discount`.
+    pub fn ln_e_sides(&self, null: f64, discount: f64) -> Sides {
+        let (low, high) = self.levels();
+        betting::ln_discounted(&Grid::default(), (&low, &high), null, discount)
     }
 
     /// The histogram twice: each score valued at the least, then at the most, that it can be.
