@@ -163,7 +163,7 @@ impl Fleet {
             broken: &broken,
         };
         let report = report::report(&experiment, counted, Detail::Full);
-        let mut report = Report { guardrails, ..report };
+        let mut report = Report { guardrails, replicas: self.replicas(), ..report };
         let seen = hygiene::Seen {
             exposures: &exposures,
             opinions: &BTreeMap::new(),

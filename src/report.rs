@@ -51,6 +51,9 @@ pub struct Report {
     /// Counts the definitions whose results are kept apart, from 1.
     #[serde(default = "first")]
     pub epoch: u32,
+    /// Sidecars whose counts are in it.
+    #[serde(default = "alone")]
+    pub replicas: usize,
     /// Candidates for whom control answers, because a guardrail or a person stopped them.
     #[serde(default)]
     pub halted: Vec<String>,
@@ -97,6 +100,10 @@ pub struct Report {
 }
 
 fn first() -> u32 {
+    1
+}
+
+fn alone() -> usize {
     1
 }
 
@@ -229,6 +236,7 @@ fn assemble(
         experiment: experiment.name.clone(),
         state: experiment.standing.state,
         epoch: experiment.standing.epoch,
+        replicas: 1,
         halted: experiment.standing.halted.clone(),
         question: experiment.question.clone(),
         verdict,

@@ -17,6 +17,7 @@ pub mod log;
 pub mod met;
 mod migrate;
 pub mod pair;
+mod replica;
 mod rescue;
 mod row;
 pub mod seal;

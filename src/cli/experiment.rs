@@ -1,6 +1,8 @@
 //! `understudy experiment`: reports, from the running sidecar or from its data directory.
 
+mod label;
 mod life;
+mod together;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,6 +42,8 @@ pub enum Command {
     Stop(life::WishArgs),
     /// Let control answer for a candidate from now on
     Halt(life::HaltArgs),
+    /// Show pairs blind and ask which answer is better; the answers correct the judge
+    Label(label::LabelArgs),
     /// Show what happened to experiments, and check that nobody changed it
     Log(life::LogArgs),
 }
@@ -68,6 +72,9 @@ pub struct ReportArgs {
     /// The results of a former epoch
     #[arg(long, value_name = "N")]
     epoch: Option<u32>,
+    /// Add what another sidecar counted: its /api/v1/experiments/NAME/summary, saved; repeatable
+    #[arg(long, value_name = "FILE", conflicts_with = "epoch")]
+    with: Vec<PathBuf>,
     #[command(flatten)]
     args: Args,
 }
@@ -79,7 +86,15 @@ pub struct ReportArgs {
 pub async fn run(command: Command) -> Result<ExitCode> {
     let (name, epoch, args) = match command {
         Command::Ls(args) => (None, None, args),
-        Command::Report(ReportArgs { name, epoch, args }) => (Some(name), epoch, args),
+        Command::Report(ReportArgs { name, with, args, .. }) if !with.is_empty() => {
+            let report = together::report(&args.config()?, &name, &with).await?;
+            match args.json {
+                true => say_json(&report)?,
+                false => say(&table::report(&report)),
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Report(ReportArgs { name, epoch, args, .. }) => (Some(name), epoch, args),
         other => return live(other).await,
     };
     let config = args.config()?;
@@ -112,6 +127,7 @@ async fn live(command: Command) -> Result<ExitCode> {
             true => {}
             false => return Ok(ExitCode::from(EXIT_FAILED)),
         },
+        Command::Label(args) => label::run(&args).await?,
         Command::Ls(_) | Command::Report(_) => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 mod exchanges;
 mod life;
 mod feedback;
+mod labels;
 mod openapi;
 
 use std::sync::Arc;
@@ -91,6 +92,7 @@ fn routes() -> Vec<Route> {
     routes.extend(exchanges::routes());
     routes.extend(life::routes());
     routes.extend(feedback::routes());
+    routes.extend(labels::routes());
     routes
 }
 
@@ -104,6 +106,8 @@ async fn index() -> &'static str {
      /api/v1/log                 what happened to every experiment, checked\n\
      /api/v1/config              the files in force, and what is wrong with new ones\n\
      /api/v1/experiments/NAME/feedback  what people said, comments and all\n\
+     /api/v1/experiments/NAME/labels    pairs that wait for a person's word; takes it, too\n\
+     /api/v1/experiments/NAME/summary   what was counted here, to be added to other sidecars'\n\
      /api/v1/feedback            takes what people say of an answer\n\
      /api/v1/exchanges           what is stored, the newest first\n\
      /api/v1/exchanges/ID        one exchange: request, answer, timing, why it was keyed so\n\

@@ -212,14 +212,12 @@ fn difference(of: &Joint, unit: f64, alpha: f64) -> Option<Difference> {
 
 /// Pairs still expected, as far as the judge's word goes.
 ///
-/// Among pairs that count as ties because they are not judged, the margin is smaller by the share
-/// that is; pairs of the same units are worth less by the design effect.
+/// Pairs of the same units are worth less by the design effect.
 fn remaining(tally: &Tally, reading: &Reading, spec: &Spec) -> Option<Remaining> {
     if reading.corrected.is_some() {
         return None;
     }
-    let spec = Spec { margin: spec.margin * reading.sample, ..*spec };
-    let pairs = plan::remaining(&tally.win_rate, &spec)?;
+    let pairs = plan::remaining_of_sample(&tally.win_rate, reading.sample, spec)?;
     let more = |pairs: u64| (pairs as f64 * reading.design_effect).ceil() as u64;
     Some(Remaining { n50: more(pairs.n50), n80: more(pairs.n80) })
 }

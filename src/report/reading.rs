@@ -6,7 +6,6 @@ use serde::Serialize;
 use crate::experiment::Experiment;
 use crate::report::spec;
 use crate::stats::Interval;
-use crate::stats::WinRate;
 use crate::stats::corrected;
 use crate::tally::Tally;
 
@@ -17,6 +16,8 @@ pub struct Reading {
     pub sample: f64,
     /// How many times the variance of independent pairs the mean score has.
     pub design_effect: f64,
+    /// By what the evidence of pairs of the same units is divided.
+    pub discount: f64,
     /// The estimate by the judge; `None` before the first pair.
     pub estimate: Option<f64>,
     /// Its standard error.
@@ -47,13 +48,15 @@ impl Reading {
     pub fn of(experiment: &Experiment, tally: &Tally) -> Self {
         let (sample, alpha) = (sample(experiment), spec(experiment).alpha);
         let summary = &tally.win_rate;
-        let design_effect = tally.units.design_effect(summary.deviation().unwrap_or(0.0));
+        let clusters = tally.units.clusters();
+        let (design_effect, discount) =
+            (clusters.design_effect(summary), clusters.discount(summary));
         let estimate = summary.estimate().map(|mean| of_all(mean, sample));
         let error = summary.standard_error();
         let standard_error = error.map(|error| error * design_effect.sqrt() / sample);
-        let judged = interval(summary, alpha, sample, design_effect);
-        let corrected = corrected(tally, alpha, design_effect);
-        Self { sample, design_effect, estimate, standard_error, judged, corrected }
+        let judged = summary.interval_discounted(alpha, discount).of_sample(sample);
+        let corrected = corrected(tally, alpha, discount);
+        Self { sample, design_effect, discount, estimate, standard_error, judged, corrected }
     }
 
     /// What the verdict is read off: people's word once there is enough of it.
@@ -72,22 +75,8 @@ pub fn sample(_experiment: &Experiment) -> f64 {
 
 /// The win rate of all pairs, where `mean` counts those left out of the sample as ties: with `q`
 /// judged, `E[v] = 1/2 + q (theta - 1/2)`.
-fn of_all(mean: f64, sample: f64) -> f64 {
+pub fn of_all(mean: f64, sample: f64) -> f64 {
     (0.5 + (mean - 0.5) / sample).clamp(0.0, 1.0)
-}
-
-/// The confidence sequence for the win rate.
-///
-/// Exact when every unit made one pair. Otherwise it is widened by the root of the design effect,
-/// as if there were so many times fewer pairs.
-pub fn interval(summary: &WinRate, alpha: f64, sample: f64, design_effect: f64) -> Interval {
-    let Interval { lower, upper } = summary.interval(alpha);
-    let Some(mean) = summary.estimate() else { return Interval::ALL };
-    let wider = design_effect.sqrt();
-    Interval {
-        lower: of_all(mean - (mean - lower) * wider, sample),
-        upper: of_all(mean + (upper - mean) * wider, sample),
-    }
 }
 
 /// The win rate corrected by labels (prediction-powered inference), from the least number on.
@@ -95,13 +84,13 @@ pub fn interval(summary: &WinRate, alpha: f64, sample: f64, design_effect: f64) 
 /// Labels are of pairs that the comparators told apart, so what they correct is the win rate `t`
 /// of those. With a share `w` of them among `n` pairs, that of all is `1/2 + w (t - 1/2)`, and to
 /// its variance comes `(t - 1/2)^2 w (1 - w) / n`.
-fn corrected(tally: &Tally, alpha: f64, design_effect: f64) -> Option<Corrected> {
+fn corrected(tally: &Tally, alpha: f64, discount: f64) -> Option<Corrected> {
     let labels = tally.labelled.labels();
     let found = tally.labelled.corrected().filter(|_| labels >= corrected::LEAST_LABELS)?;
     let pairs = tally.win_rate.pairs() as f64;
     let differing = 1.0 - tally.equal as f64 / pairs;
     let of_share = (found.estimate - 0.5).powi(2) * differing * (1.0 - differing) / pairs;
-    let error = ((differing * found.error).powi(2) * design_effect + of_share).sqrt();
+    let error = ((differing * found.error).powi(2) * discount + of_share).sqrt();
     let estimate = 0.5 + differing * (found.estimate - 0.5);
     let scaled = corrected::Corrected { estimate, error, ..found };
     let bounds = scaled.interval(alpha);

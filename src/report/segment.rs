@@ -12,8 +12,6 @@ use crate::report::reading::Reading;
 use crate::report::spec;
 use crate::stats::Interval;
 use crate::stats::WinRate;
-use crate::stats::betting;
-use crate::stats::grid::Grid;
 use crate::stats::several;
 use crate::tally::Tally;
 
@@ -60,9 +58,10 @@ pub fn segments(
     let found = several::e_bh(&evidence, FALSE_DISCOVERIES);
     let mut views: BTreeMap<String, Vec<SegmentView>> = BTreeMap::new();
     for ((name, reading, (dimension, value, scores)), found) in all().zip(found.chunks(2)) {
-        let Reading { sample, design_effect, .. } = *reading;
-        let Interval { lower, upper } = reading::interval(scores, alpha, sample, design_effect);
-        let estimate = scores.estimate().map(|mean| 0.5 + (mean - 0.5) / sample);
+        let Reading { sample, discount, .. } = *reading;
+        let seen = scores.interval_discounted(alpha, discount).of_sample(sample);
+        let Interval { lower, upper } = seen;
+        let estimate = scores.estimate().map(|mean| reading::of_all(mean, sample));
         let standard_error = scores.standard_error().map(|error| error / sample);
         views.entry(name.clone()).or_default().push(SegmentView {
             dimension: dimension.to_owned(),
@@ -77,11 +76,8 @@ pub fn segments(
 }
 
 /// The evidence that a segment's win rate is above 1/2, and that it is below; that of pairs of the
-/// same units is discounted by the design effect.
+/// same units is discounted.
 fn e_values(scores: &WinRate, reading: &Reading) -> [f64; 2] {
-    let (low, high) = scores.levels();
-    let grid = Grid::default();
-    let above = betting::ln_capital_above(&grid, &low, 0.5);
-    let below = betting::ln_capital_below(&grid, &high, 0.5);
-    [above, below].map(|ln| (ln / reading.design_effect).min(MOST_LN).exp())
+    let sides = scores.ln_e_sides(0.5, reading.discount);
+    [sides.above, sides.below].map(|ln| ln.min(MOST_LN).exp())
 }

@@ -159,7 +159,10 @@ pub async fn log(args: &LogArgs) -> Result<bool> {
 }
 
 /// The sidecar's answer; `None` if none listens.
-async fn asked(config: &Config, question: Question<'_>) -> Result<Option<serde_json::Value>> {
+///
+/// # Errors
+/// It refuses, or does not answer properly.
+pub async fn asked(config: &Config, question: Question<'_>) -> Result<Option<serde_json::Value>> {
     let answered = match local::ask(config.admin, question).await {
         Ok(answered) => answered,
         Err(error) if error.kind == Kind::Connect => return Ok(None),
