@@ -193,8 +193,9 @@ const CLIENT: [(&str, &str); 5] = [
 
 fn judged(control: &str, candidate: &str) -> Experiment {
     let mut experiment = experiment(control, candidate, Share::ALL, Share::NONE);
-    experiment.evaluate.judge =
-        Some(Judge { target: target("judge/j"), criteria: "Right.".to_owned(), both_orders: true });
+    let criteria = vec!["Right.".to_owned()];
+    let judge = Judge { criteria, ..Judge::new(target("judge/j")) };
+    experiment.evaluate.judge = Judges::Models(vec![judge]);
     experiment
 }
 
