@@ -7,6 +7,7 @@ use http::HeaderMap;
 use understudy::config::Config;
 use understudy::experiment::Experiment;
 use understudy::experiment::Judge;
+use understudy::experiment::Judges;
 use understudy::experiment::Share;
 
 use crate::harness::provider::Answer;
