@@ -3,20 +3,19 @@
 use serde::Deserialize;
 use serde::Serialize;
 
-use crate::chat::Answer;
-use crate::chat::DialectName;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Experiment;
+use crate::experiment::Judges;
+use crate::judge::pair::Pair;
+use crate::judge::shown;
 use crate::label;
 use crate::label::Given;
 use crate::label::Label;
-use crate::pair::Intent;
 use crate::pair::Outcome;
 use crate::pair::PairId;
 use crate::store::Store;
-use crate::wire::InPath;
 use crate::wire::turn;
 
 /// The most pairs that are shown at once.
@@ -81,7 +80,7 @@ pub fn waiting(store: &Store, experiment: &Experiment, wanted: &Wanted) -> Resul
         let labels = store.labels(&run, name)?;
         let mut ids: Vec<PairId> = Vec::new();
         for (id, scored) in store.scores(&run, name)? {
-            if matches!(scored.outcome, Outcome::Judged { .. }) {
+            if matches!(scored.outcome, Outcome::Judged { .. } | Outcome::Settled { .. }) {
                 ids.push(id);
             }
         }
@@ -138,8 +137,7 @@ fn names<'e>(experiment: &'e Experiment, wanted: Option<&str>) -> Result<Vec<&'e
 
 /// Whole pairs that only a person can score.
 fn unscored(store: &Store, experiment: &Experiment, candidate: &str) -> Result<Vec<PairId>> {
-    let judge = experiment.evaluate.judge.as_ref();
-    if judge.is_none_or(|judge| judge.target.provider != "human") {
+    if experiment.evaluate.judge != Judges::People {
         return Ok(Vec::new());
     }
     let run = experiment.run();
@@ -154,34 +152,13 @@ fn unscored(store: &Store, experiment: &Experiment, candidate: &str) -> Result<V
 }
 
 fn show(store: &Store, id: PairId, candidate: &str) -> Option<Shown> {
-    let intent = store.intent(id)?;
-    let control = told(&store.half(id, intent.head.variants.first()?)?.answer);
-    let other = told(&store.half(id, candidate)?.answer);
+    let Pair { turns, control, candidate: other, .. } = Pair::read(store, id, candidate)?;
+    let (control, other) = (shown::answer(&control.answer), shown::answer(&other.answer));
     let (a, b) = match label::shows_control_first(id) {
         true => (control, other),
         false => (other, control),
     };
-    Some(Shown {
-        pair: id.to_string(),
-        candidate: candidate.to_owned(),
-        prompt: prompt(&intent),
-        a,
-        b,
-    })
-}
-
-fn prompt(intent: &Intent) -> Vec<Turn> {
-    let in_path = intent.head.in_path.clone().map(|(model, stream)| InPath { model, stream });
-    let dialect = DialectName::parse(&intent.head.dialect).map(DialectName::dialect);
-    let head = dialect.and_then(|d| Some((d, d.read_head(intent.request.clone(), in_path).ok()?)));
-    let turns = head.map(|(dialect, head)| turn::turns(dialect, &head)).unwrap_or_default();
-    turns.into_iter().map(|turn| Turn { role: turn.role, text: turn.text }).collect()
-}
-
-/// The words of an answer, and the tools that it calls.
-fn told(answer: &Answer) -> String {
-    let Some(choice) = answer.choices.first() else { return String::new() };
-    let calls = choice.tool_calls.iter();
-    let calls = calls.map(|call| format!("\n[calls {}({})]", call.name, call.arguments));
-    [choice.said().to_owned()].into_iter().chain(calls).collect()
+    let turn = |turn: turn::Turn| Turn { role: turn.role, text: turn.text };
+    let prompt = turns.into_iter().map(turn).collect();
+    Some(Shown { pair: id.to_string(), candidate: candidate.to_owned(), prompt, a, b })
 }

@@ -40,10 +40,10 @@ pub mod scene;
 pub mod script;
 // Work.
 pub mod board;
-pub mod labelling;
 pub mod recorder;
 pub mod shadow;
 pub mod judge;
+pub mod labelling;
 pub mod exchange;
 pub mod director;
 pub mod guardian;

@@ -18,7 +18,6 @@ use crate::audit::Row;
 use crate::audit::Subject;
 use crate::experiment::Experiment;
 use crate::experiment::State;
-use crate::experiment::audit::Limits;
 use crate::guard::View;
 use crate::report::hygiene::CopiesView;
 use crate::report::hygiene::ExposuresView;
@@ -224,8 +223,9 @@ fn assemble(
     let verdict = experiment.standing.verdict.unwrap_or(verdict);
     let best = best.and_then(|name| candidates.get_key_value(&name));
     let summary = sentence::summary(experiment, verdict, &reason, best, &audit);
-    let judge = experiment.evaluate.judge.as_ref().map(|judge| JudgeView {
-        target: judge.target.to_string(),
+    let names = experiment.evaluate.judge_names();
+    let judge = (!names.is_empty()).then(|| JudgeView {
+        target: names.join(", "),
         by_candidate: counted.tallies.iter().map(|(k, t)| (k.clone(), (&t.judge).into())).collect(),
         audit,
     });
@@ -277,18 +277,13 @@ pub fn spec(experiment: &Experiment) -> Spec {
     }
 }
 
-/// What the judge is held to.
-fn limits(_experiment: &Experiment) -> Limits {
-    Limits::default()
-}
-
 /// Every check of the judge, then those of each candidate's pairs; none without a judge.
 fn audited(
     experiment: &Experiment,
     counted: &Counted<'_>,
     readings: &BTreeMap<&String, Reading>,
 ) -> Vec<Row> {
-    if experiment.evaluate.judge.is_none() {
+    if experiment.evaluate.judges().is_empty() {
         return Vec::new();
     }
     let mut together = Tally::default();
@@ -296,13 +291,13 @@ fn audited(
         together.judge.merge(&tally.judge);
         together.human.merge(&tally.human);
     }
-    let (limits, alpha) = (limits(experiment), audit::share_of(experiment.decide.alpha));
+    let alpha = audit::share_of(experiment.decide.alpha);
     let none = Tally::default();
     let evidence = Evidence {
         tally: &together,
         again: counted.again,
         win_rate: Interval::ALL,
-        limits: &limits,
+        limits: &experiment.evaluate.audit,
         alpha,
     };
     let mut rows = audit::audit(Subject::Judge, &evidence, None);

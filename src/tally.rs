@@ -70,7 +70,7 @@ pub struct Tally {
     pub compared: Compared,
     /// What people said (rows) and the judge (columns) of the same pairs.
     pub human: Agreement,
-    /// Judged pairs with and without a label.
+    /// Scored pairs that differ, with and without a label.
     pub labelled: Labelled,
 }
 
@@ -96,7 +96,7 @@ impl Tally {
             Outcome::Equal { .. } => self.equal += 1,
             Outcome::Unsampled {} => self.unsampled += 1,
             Outcome::Unjudged { reason } => *self.unjudged.entry(reason.clone()).or_default() += 1,
-            Outcome::Judged { .. } => {}
+            Outcome::Judged { .. } | Outcome::Settled { .. } => {}
         }
         let is_missing = matches!(outcome, Outcome::Unjudged { .. });
         let is_asked = is_missing || matches!(outcome, Outcome::Judged { .. });
@@ -111,19 +111,17 @@ impl Tally {
             if is_known(facts) {
                 self.length.add(facts.control.chars.into(), facts.candidate.chars.into(), score);
             }
-            if matches!(outcome, Outcome::Judged { .. }) {
-                self.see_label(label, score);
+            let is_judged = matches!(outcome, Outcome::Judged { .. });
+            match label {
+                _ if matches!(outcome, Outcome::Equal { .. }) => {}
+                None => self.labelled.add_unlabelled(score),
+                Some(label) => {
+                    self.labelled.add(label, score);
+                    if is_judged {
+                        self.human.add(Choice::of(label), Choice::of(score));
+                    }
+                }
             }
-        }
-    }
-
-    fn see_label(&mut self, label: Option<Score>, judged: Score) {
-        match label {
-            Some(label) => {
-                self.human.add(Choice::of(label), Choice::of(judged));
-                self.labelled.add(label, judged);
-            }
-            None => self.labelled.add_unlabelled(judged),
         }
     }
 

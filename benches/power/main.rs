@@ -25,17 +25,11 @@ use crate::arms::Measure;
 use crate::cluster::Sessions;
 use crate::draw::Kind;
 use crate::engine::ALPHA;
+use crate::runs::Size;
 use crate::runs::most;
 use crate::runs::share;
 use crate::runs::spread;
 use crate::table::Table;
-
-/// How much is simulated.
-#[derive(Clone, Copy)]
-struct Size {
-    runs: u64,
-    horizon: u64,
-}
 
 fn main() -> ExitCode {
     let is_quick = std::env::args().any(|arg| arg == "--quick");

@@ -3,12 +3,12 @@
 use fastrand::Rng;
 use understudy::stats::grid::Grid;
 
-use super::Size;
 use super::draw::Kind;
 use super::engine::Side;
 use super::peer;
 use super::peer::Path;
 use super::peer::Peer;
+use super::runs::Size;
 use super::runs::spread;
 use super::table::Table;
 
@@ -70,6 +70,14 @@ fn stops(cell: (f64, f64), peers: &[Peer], (runs, horizon): (u64, u64)) -> Vec<(
         (pairs / runs as f64, right as f64 / runs as f64)
     };
     (0..=peers.len()).map(of).collect()
+}
+
+/// Whether ours needs hardly more pairs than the best always-valid peer in one cell.
+pub fn is_as_fast_as_peers(cell: (f64, f64), size: Size) -> bool {
+    let peers = VALID.map(|(_, peer)| peer);
+    let found = stops(cell, &peers, (size.runs, size.horizon));
+    let theirs = found.iter().skip(1).map(|(pairs, _)| *pairs).fold(f64::MAX, f64::min);
+    found.first().is_some_and(|(ours, _)| ours / theirs <= WORST * slack(size.runs))
 }
 
 /// Prints pairs and factors, and whether the factors are as they must be.

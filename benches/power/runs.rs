@@ -2,6 +2,15 @@
 
 use std::thread;
 
+/// How much is simulated.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Experiments.
+    pub runs: u64,
+    /// Pairs, or requests, of each.
+    pub horizon: u64,
+}
+
 /// What `run` gives for each seed below `runs`, in that order.
 pub fn spread<T: Send>(runs: u64, run: impl Fn(u64) -> T + Sync) -> Vec<T> {
     let workers = thread::available_parallelism().map_or(1, |n| n.get() as u64);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use crate::error::Result;
 use crate::experiment::Experiment;
+use crate::experiment::Judges;
 use crate::exposure::Exposures;
 use crate::feedback::Opinion;
 use crate::store::Store;
@@ -89,6 +90,5 @@ pub fn tally(experiment: &Experiment, candidate: &str, store: &Store) -> Result<
 
 /// Whether the labels are the scores, which then need no correction by them.
 pub fn is_judged_by_people(experiment: &Experiment) -> bool {
-    let judge = experiment.evaluate.judge.as_ref();
-    judge.is_some_and(|judge| judge.target.provider == "human")
+    experiment.evaluate.judge == Judges::People
 }

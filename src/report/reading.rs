@@ -46,7 +46,7 @@ pub struct Corrected {
 impl Reading {
     /// Of what was counted of a candidate.
     pub fn of(experiment: &Experiment, tally: &Tally) -> Self {
-        let (sample, alpha) = (sample(experiment), spec(experiment).alpha);
+        let (sample, alpha) = (experiment.evaluate.sample.fraction(), spec(experiment).alpha);
         let summary = &tally.win_rate;
         let clusters = tally.units.clusters();
         let (design_effect, discount) =
@@ -66,11 +66,6 @@ impl Reading {
             None => self.judged,
         }
     }
-}
-
-/// The share of the pairs that differ that is judged.
-pub fn sample(_experiment: &Experiment) -> f64 {
-    1.0
 }
 
 /// The win rate of all pairs, where `mean` counts those left out of the sample as ties: with `q`

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::mean::Estimate;
 use super::sums::Moments;
+use super::sums::spread;
 
 /// How many units there were, and the sums of first and second powers of two measures of each.
 ///
@@ -88,21 +89,10 @@ impl Joint {
             n,
             mean_x: self.x as f64 / n,
             mean_y: self.y as f64 / n,
-            var_x: self.spread(self.xx, self.x, self.x).max(0.0) / pairs,
-            var_y: self.spread(self.yy, self.y, self.y).max(0.0) / pairs,
-            cov: self.spread(self.xy, self.x, self.y) / pairs,
+            var_x: spread(self.n, self.xx, self.x, self.x).max(0.0) / pairs,
+            var_y: spread(self.n, self.yy, self.y, self.y).max(0.0) / pairs,
+            cov: spread(self.n, self.xy, self.x, self.y) / pairs,
         })
-    }
-
-    /// `n sum(ab) - sum(a) sum(b)`, exactly where the products fit; where they do not there are so
-    /// many units that rounding is forgiven.
-    fn spread(&self, product: u128, a: u128, b: u128) -> f64 {
-        let rounded = || self.n as f64 * product as f64 - a as f64 * b as f64;
-        match u128::from(self.n).checked_mul(product).zip(a.checked_mul(b)) {
-            Some((left, right)) if left >= right => (left - right) as f64,
-            Some((left, right)) => -((right - left) as f64),
-            None => rounded(),
-        }
     }
 }
 

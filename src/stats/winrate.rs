@@ -2,6 +2,7 @@
 
 use super::betting::{self, Interval, Level, Sides};
 use super::grid::Grid;
+use super::sums;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -225,13 +226,7 @@ impl WinRate {
     /// `n sum(x^2) - (sum x)^2` for scores in `[0, 1]`, which is `n^2` times their variance.
     fn spread(&self, pairs: u64) -> f64 {
         let scale = f64::from(UNITS) * f64::from(UNITS);
-        let exact = u128::from(pairs)
-            .checked_mul(self.squares)
-            .zip(self.sum.checked_mul(self.sum))
-            .and_then(|(left, right)| left.checked_sub(right));
-        // Beyond 1.8e10 pairs the products overflow; so many pairs forgive rounding.
-        let rounded = || pairs as f64 * self.squares as f64 - (self.sum as f64).powi(2);
-        exact.map_or_else(rounded, |spread| spread as f64).max(0.0) / scale
+        sums::spread(pairs, self.squares, self.sum, self.sum).max(0.0) / scale
     }
 }
 

@@ -1,8 +1,10 @@
 //! The statistics against independent reference values, published tables, and simulation.
 
 mod arms;
+mod exact;
 mod guard;
 mod judged;
+mod power;
 
 use flate2::read::GzDecoder;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};

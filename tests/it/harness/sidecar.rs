@@ -12,7 +12,6 @@ use serde_json::Map;
 use tempfile::TempDir;
 use understudy::app::App;
 use understudy::chat::DialectName;
-use understudy::compare::Comparator;
 use understudy::config::Config;
 use understudy::config::Provider as Endpoint;
 use understudy::config::Route;
@@ -107,7 +106,7 @@ pub fn experiment(control: &str, candidate: &str, shadow: Share, split: Share) -
         control: variant("control", control),
         candidates: vec![Candidate { variant: variant("next", candidate), split }],
         shadow,
-        evaluate: Evaluate { comparators: vec![Comparator::Exact], judge: None, budget_usd: None },
+        evaluate: Evaluate::default(),
         decide: Decide {
             goal: Goal::NonInferior,
             margin: 0.1,

@@ -17,6 +17,7 @@ use understudy::stats::Joint;
 use understudy::stats::Labelled;
 use understudy::stats::LengthCells;
 use understudy::stats::Score;
+use understudy::stats::Sums;
 use understudy::stats::Swap;
 use understudy::stats::agreement;
 use understudy::stats::corrected::Corrected;
@@ -449,6 +450,23 @@ fn equal_lengths_leave_the_win_rate_as_it_is() {
     assert!((fit.estimate - 0.7).abs() < 1e-9, "{fit:?}");
     assert!((fit.error - (0.16_f64 / 100.0).sqrt()).abs() < 1e-6, "{fit:?}");
     assert_eq!((length::bin(0, 0), length::bin(0, 9), length::bin(9, 0)), (0, 20, -20));
+}
+
+#[test]
+fn a_small_spread_of_huge_values_is_not_lost() {
+    // Values of 10^12 + {0, 1}: squares add up to 10^33, and n times that overflows.
+    let n = 1_000_000_000_u64;
+    let (value, wide) = (1_000_000_000_000_u128, u128::from(n));
+    let (sum, squares) =
+        (value * wide + wide / 2, value * value * wide + (2 * value + 1) * wide / 2);
+    let (sum, squares) = (sum.to_string(), squares.to_string());
+    let sums = json!({ "n": n, "nonzero": n, "sum": sum, "squares": squares });
+    let moments = serde_json::from_value::<Sums>(sums).unwrap().moments().unwrap();
+    assert!((moments.variance - 0.25).abs() < 1e-9, "{moments:?}");
+    let both = json!({ "n": n, "x": sum, "y": sum, "xx": squares, "yy": squares, "xy": squares });
+    let both = serde_json::from_value::<Joint>(both).unwrap().moments().unwrap();
+    assert!((both.cov - 0.25).abs() < 1e-9, "{both:?}");
+    assert!(both.difference().error.abs() < 1e-9);
 }
 
 #[test]
