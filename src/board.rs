@@ -2,6 +2,7 @@
 //!
 //! An epoch of an experiment has an entry of its own, under the name of its run.
 
+mod counted;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -24,17 +25,15 @@ use crate::feedback::Opinion;
 use crate::feedback::Said;
 use crate::guard::Seen;
 use crate::guard::Watch;
-use crate::ledger;
 use crate::ledger::Ledger;
 use crate::ledger::Reserved;
 use crate::pair::Scored;
-use crate::report;
-use crate::report::Report;
-use crate::report::hygiene;
 use crate::store::Store;
 use crate::tally::AGAIN;
 use crate::tally::Funnel;
 use crate::tally::Tally;
+
+pub use counted::Counted;
 
 /// All experiments of a process, by the names of their runs.
 #[derive(Debug, Default)]
@@ -239,36 +238,6 @@ impl Board {
     /// The counters of every experiment, to be stored.
     pub fn funnels(&self) -> Vec<(String, Funnel)> {
         self.all().into_iter().map(|(run, entry)| (run, entry.funnel())).collect()
-    }
-
-    /// The report of one experiment, by its name, with everything a person wants to see.
-    pub fn full_report(&self, name: &str) -> Option<Report> {
-        let guardrails = self.guardrails(name);
-        self.report(name).map(|report| Report { guardrails, ..report })
-    }
-
-    /// The report of one experiment, by its name, but for what its guardrails say.
-    pub fn report(&self, name: &str) -> Option<Report> {
-        let entry = self.named(name)?;
-        let experiment = entry.experiment();
-        let mut tallies = entry.counts().tallies.clone();
-        let again = tallies.remove(AGAIN);
-        let mut report = report::report(&experiment, entry.funnel(), &tallies);
-        let today = ledger::day(jiff::Timestamp::now().as_millisecond());
-        let (today, total) = {
-            let ledger = self.ledger();
-            (ledger.of(today, name), ledger.total(name))
-        };
-        let counts = entry.counts();
-        let seen = hygiene::Seen {
-            exposures: &counts.exposures,
-            opinions: &counts.opinions,
-            again: again.as_ref(),
-            copies_nano_usd: (today, total),
-        };
-        hygiene::complete(&mut report, &experiment, &seen);
-        drop(counts);
-        Some(report)
     }
 }
 

@@ -6,6 +6,7 @@ pub mod definition;
 pub mod life;
 pub mod metric;
 pub mod ramp;
+pub mod record;
 pub mod standing;
 
 use std::borrow::Cow;
@@ -21,6 +22,7 @@ pub use metric::Guardrail;
 pub use metric::Limit;
 pub use metric::METRICS;
 pub use metric::Metric;
+pub use record::Overruled;
 pub use standing::Standing;
 pub use standing::State;
 pub use standing::Status;

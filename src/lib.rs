@@ -24,7 +24,12 @@ pub mod tally;
 pub mod exposure;
 pub mod feedback;
 pub mod ledger;
+pub mod forecast;
 pub mod report;
+pub mod evidence;
+pub mod series;
+pub mod record;
+pub mod page;
 pub mod config;
 pub mod plan;
 // Resources: each owns one outside thing.
@@ -42,6 +47,7 @@ pub mod shadow;
 pub mod judge;
 pub mod exchange;
 pub mod director;
+pub mod dossier;
 pub mod guardian;
 // Edge.
 pub mod simulate;

@@ -71,7 +71,7 @@ pub struct Aside {
 }
 
 /// Everything known about one candidate's pairs; merging and order never matter.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// Scores in the candidate's view.
     pub win_rate: WinRate,

@@ -1,6 +1,7 @@
 //! `understudy experiment`: reports, from the running sidecar or from its data directory.
 
 mod life;
+mod shown;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ pub enum Command {
     Ls(Args),
     /// Show one experiment: the verdict in a sentence, then the numbers
     Report(ReportArgs),
+    /// Say how many pairs, hours and dollars an experiment takes, by margin
+    Plan(shown::PlanArgs),
     /// Take everybody out of an experiment until it is resumed
     Pause(life::WishArgs),
     /// Let a paused experiment go on
@@ -40,12 +43,14 @@ pub enum Command {
     Stop(life::WishArgs),
     /// Let control answer for a candidate from now on
     Halt(life::HaltArgs),
+    /// Decide in the place of the evidence; the log keeps who did and why
+    Override(life::OverrideArgs),
     /// Show what happened to experiments, and check that nobody changed it
     Log(life::LogArgs),
 }
 
 /// Where to look.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]
     files: Files,
@@ -68,6 +73,9 @@ pub struct ReportArgs {
     /// The results of a former epoch
     #[arg(long, value_name = "N")]
     epoch: Option<u32>,
+    /// Write the report into this file, as a page that needs no network
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["epoch", "json"])]
+    html: Option<PathBuf>,
     #[command(flatten)]
     args: Args,
 }
@@ -79,7 +87,11 @@ pub struct ReportArgs {
 pub async fn run(command: Command) -> Result<ExitCode> {
     let (name, epoch, args) = match command {
         Command::Ls(args) => (None, None, args),
-        Command::Report(ReportArgs { name, epoch, args }) => (Some(name), epoch, args),
+        Command::Report(ReportArgs { name, html: Some(file), args, .. }) => {
+            shown::write_page(&args.config()?, &name, &file).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Report(ReportArgs { name, epoch, args, .. }) => (Some(name), epoch, args),
         other => return live(other).await,
     };
     let config = args.config()?;
@@ -87,14 +99,15 @@ pub async fn run(command: Command) -> Result<ExitCode> {
         Some(reports) => reports,
         None => stored(&config, name.as_deref(), epoch)?,
     };
+    let ink = table::Ink::of_terminal();
     match (name, args.json) {
         (Some(_), true) => reports.first().map_or(Ok(()), say_json)?,
         (None, true) => say_json(&serde_json::json!({ "experiments": reports }))?,
-        (Some(_), false) => reports.iter().for_each(|report| say(&table::report(report))),
+        (Some(_), false) => reports.iter().for_each(|report| say(&table::report(report, ink))),
         (None, false) if reports.is_empty() => {
             say("no experiments: put a definition into experiments/, see experiments/README.md");
         }
-        (None, false) => say(&table::list(&reports)),
+        (None, false) => say(&table::list(&reports, ink)),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -108,6 +121,8 @@ async fn live(command: Command) -> Result<ExitCode> {
         Command::Halt(life::HaltArgs { name, candidate, why, args }) => {
             life::act(Act::Halt, &life::WishArgs { name, why, args }, &candidate).await?;
         }
+        Command::Plan(wanted) => shown::plan(&wanted).await?,
+        Command::Override(args) => life::overrule(&args).await?,
         Command::Log(args) => match life::log(&args).await? {
             true => {}
             false => return Ok(ExitCode::from(EXIT_FAILED)),

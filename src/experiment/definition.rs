@@ -315,6 +315,7 @@ impl Experiment {
         }
         then.standing.halted.clear();
         then.standing.verdict = None;
+        then.standing.overruled = None;
         then
     }
 }

@@ -1,0 +1,156 @@
+//! A plan as text: what is known of the traffic, and what each margin takes.
+
+use crate::cli::table::wrap::item;
+use crate::cli::table::wrap::paragraph;
+use crate::forecast::Plan;
+use crate::forecast::Row;
+use crate::forecast::Span;
+use crate::forecast::traffic::Known;
+use crate::forecast::traffic::Origin;
+use crate::report::words;
+
+/// How long the experiment takes, and why.
+pub fn plan(plan: &Plan) -> String {
+    let mut out = format!("{}\n\n", paragraph(&sentence(plan)));
+    out.push_str(&item("goal", &format!("{}: {}", plan.goal, words::goal(plan.goal, plan.margin))));
+    let shared = match plan.candidates {
+        1 => String::new(),
+        several => format!(" (shared by {several} candidates)"),
+    };
+    let alpha = words::trimmed(plan.alpha * 100.0);
+    let (least, most) = (words::grouped(plan.min_pairs), words::grouped(plan.max_pairs));
+    out.push_str(&item("held to", &format!("alpha {alpha} %{shared}, {least} to {most} pairs")));
+    out.push_str(&traffic(plan));
+    let mut case = None;
+    for (at, row) in plan.rows.iter().enumerate() {
+        let begins = at == 0 || case != Some(self::case(plan, row));
+        case = Some(self::case(plan, row));
+        if begins {
+            out.push_str(&heading(plan, row));
+        }
+        out.push_str(&line(plan, row));
+    }
+    out.push_str("\nHalf of such experiments take the first number or less, four of five the second.\n");
+    for note in &plan.notes {
+        out.push_str(&item("note", note));
+    }
+    out.trim_end().to_owned()
+}
+
+fn sentence(plan: &Plan) -> String {
+    let name = &plan.experiment;
+    let margin = words::trimmed(plan.margin * 100.0);
+    let Some(row) = plan.rows.iter().find(|row| row.is_stated) else {
+        return format!("{name} cannot be planned.");
+    };
+    match row.pairs {
+        Some(pairs) => {
+            let (n50, n80) = (words::grouped(pairs.n50), words::grouped(pairs.n80));
+            let mut all = vec![format!("{n50} to {n80} pairs")];
+            all.extend(row.hours.map(time));
+            all.extend(row.usd.map(money));
+            format!(
+                "If the models are equal, {name} ends with {} at a margin of {margin} points after \
+                 {}.",
+                row.verdict,
+                all.join(", ")
+            )
+        }
+        None => format!("{name} is unlikely to end at a margin of {margin} points."),
+    }
+}
+
+fn traffic(plan: &Plan) -> String {
+    let traffic = &plan.traffic;
+    let mut out = String::new();
+    let rate = match (traffic.requests_per_hour, traffic.pairs_per_hour()) {
+        (Some(rate), pairs) => format!(
+            "{} requests an hour{}, {} % of them sampled: {} pairs an hour",
+            figure(rate.value),
+            source(rate),
+            words::trimmed(traffic.shadow * 100.0),
+            figure(pairs.unwrap_or(0.0))
+        ),
+        (None, _) => "unknown".to_owned(),
+    };
+    out.push_str(&item("traffic", &rate));
+    let ties = traffic.tie_rate;
+    let says = format!("{} %{}", words::trimmed(ties.value * 100.0), source(ties));
+    out.push_str(&item("ties", &says));
+    let price = |known: Option<Known>| match known {
+        Some(known) => format!("${}{}", words::money(known.value), source(known)),
+        None => "unknown".to_owned(),
+    };
+    let costs = match (traffic.given_pair_usd, traffic.pair_usd()) {
+        (Some(given), _) => format!("${} (given)", words::money(given)),
+        (None, pair) => format!(
+            "{}: copy {}, judge {}; control's answer {} is paid anyway",
+            pair.map_or("unknown".to_owned(), |usd| format!("${}", words::money(usd))),
+            price(traffic.candidate_usd),
+            price(traffic.judge_usd),
+            price(traffic.control_usd)
+        ),
+    };
+    out.push_str(&item("a pair costs", &costs));
+    out
+}
+
+fn source(known: Known) -> String {
+    match known.origin {
+        Origin::Measured => format!(" (of {})", words::grouped(known.of)),
+        Origin::Given => " (given)".to_owned(),
+        Origin::Assumed => " (assumed)".to_owned(),
+    }
+}
+
+/// What distinguishes the tables: where the true win rate lies, in margins from 1/2.
+fn case(plan: &Plan, row: &Row) -> (i64, String) {
+    let _ = plan;
+    (((row.win_rate - 0.5) / row.margin).round() as i64, row.verdict.to_string())
+}
+
+fn heading(plan: &Plan, row: &Row) -> String {
+    let (margins, verdict) = case(plan, row);
+    let truth = match margins {
+        0 => "If the models are equal (true win rate 50 %)".to_owned(),
+        n => {
+            let side = if n > 0 { "better" } else { "worse" };
+            let times = if n.abs() == 1 { "a margin".to_owned() } else { format!("{} margins", n.abs()) };
+            format!("If the candidate is {side} by {times}")
+        }
+    };
+    let head = format!(
+        "  {:<8} {:>22} {:>21} {:>17}\n",
+        "margin", "pairs", "time", "dollars"
+    );
+    format!("\n{}\n{head}", paragraph(&format!("{truth}, the verdict {verdict} takes")))
+}
+
+fn line(plan: &Plan, row: &Row) -> String {
+    let mark = if row.is_stated { '*' } else { ' ' };
+    let margin = format!("{} %", words::trimmed(row.margin * 100.0));
+    let Some(pairs) = row.pairs else { return format!("{mark} {margin:<8} out of reach\n") };
+    let range = format!("{} to {}", words::grouped(pairs.n50), words::grouped(pairs.n80));
+    let hours = row.hours.map_or("?".to_owned(), time);
+    let usd = row.usd.map_or("?".to_owned(), money);
+    // More than a verdict may take.
+    let beyond = if pairs.n50 > plan.max_pairs { " !" } else { "" };
+    format!("{mark} {margin:<8} {range:>22} {hours:>21} {usd:>17}{beyond}\n")
+}
+
+fn time(hours: Span) -> String {
+    let (n50, n80) = (words::spell(hours.n50), words::spell(hours.n80));
+    let unit = |text: &str| text.split(' ').next_back().unwrap_or_default().to_owned();
+    match unit(&n50) == unit(&n80) && hours.n50 * 60.0 >= 1.0 {
+        true => format!("{} to {n80}", n50.split(' ').next().unwrap_or_default()),
+        false => format!("{n50} to {n80}"),
+    }
+}
+
+fn money(usd: Span) -> String {
+    format!("${} to ${}", words::money(usd.n50), words::money(usd.n80))
+}
+
+fn figure(value: f64) -> String {
+    if value >= 10.0 { words::grouped(value.round() as u64) } else { words::trimmed(value) }
+}
