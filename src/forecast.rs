@@ -105,8 +105,7 @@ pub fn plan(experiment: &Experiment, traffic: Traffic) -> Plan {
         notes: Vec::new(),
     };
     for case in 0..cases(decide.goal, decide.margin).len() {
-        let rows: Vec<Row> =
-            margins.iter().filter_map(|margin| plan.row(*margin, case)).collect();
+        let rows: Vec<Row> = margins.iter().filter_map(|margin| plan.row(*margin, case)).collect();
         plan.rows.extend(rows);
     }
     plan.notes = plan.notes(experiment);

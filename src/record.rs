@@ -212,9 +212,8 @@ fn compared(record: &Record, stored: Option<&Tallies>) -> Check {
         return told("store", Some(true), say);
     }
     let pairs = |name: &String| stored.get(name).map_or(0, |tally| tally.win_rate.pairs());
-    let is_more = |name: &&String| {
-        record.rulings.get(*name).is_some_and(|ruling| pairs(name) > ruling.pairs)
-    };
+    let is_more =
+        |name: &&String| record.rulings.get(*name).is_some_and(|ruling| pairs(name) > ruling.pairs);
     let names = differing.join(", ");
     // A verdict that a judge was already writing is stored a moment after the count.
     match differing.iter().all(|name| is_more(&name)) {

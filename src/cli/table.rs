@@ -85,8 +85,10 @@ pub fn list(reports: &[Report], ink: Ink) -> String {
     };
     let name = width(&|report| plain_width(&report.experiment), 10);
     let verdict = width(&|report| report.verdict.to_string().len(), 7);
-    let mut out =
-        format!("{:<name$}  {:<7}  {:<verdict$}  {:>7}  win rate\n", "experiment", "state", "verdict", "pairs");
+    let mut out = format!(
+        "{:<name$}  {:<7}  {:<verdict$}  {:>7}  win rate\n",
+        "experiment", "state", "verdict", "pairs"
+    );
     for report in reports {
         let state = report.state.as_str();
         let word = format!("{:<verdict$}", report.verdict.to_string());
@@ -97,7 +99,9 @@ pub fn list(reports: &[Report], ink: Ink) -> String {
             let rate = if several { format!("{rate} {candidate}") } else { rate };
             let pairs = words::grouped(view.pairs);
             let line = match at {
-                0 => format!("{:<name$}  {state:<7}  {word}  {pairs:>7}  {rate}", report.experiment),
+                0 => {
+                    format!("{:<name$}  {state:<7}  {word}  {pairs:>7}  {rate}", report.experiment)
+                }
                 _ => format!("{:<name$}  {:<7}  {:<verdict$}  {pairs:>7}  {rate}", "", "", ""),
             };
             out.push_str(line.trim_end());
@@ -166,7 +170,10 @@ fn head(report: &Report) -> String {
 
 fn candidate(report: &Report, evidence: &Evidence, name: &str, view: &CandidateView) -> String {
     let mut out = String::from("\n");
-    out.push_str(&item("candidate", &format!("{name}, {}: {} ({})", view.target, view.verdict, view.reason)));
+    out.push_str(&item(
+        "candidate",
+        &format!("{name}, {}: {} ({})", view.target, view.verdict, view.reason),
+    ));
     let ties = match view.equal {
         0 => format!("{} tied", words::grouped(view.ties)),
         equal => {

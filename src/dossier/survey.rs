@@ -100,7 +100,9 @@ pub fn traffic(store: &Store, experiment: &Experiment) -> Result<Traffic> {
     traffic.judge_usd = match (&experiment.evaluate.judge, pairs) {
         (None, _) => Some(Known::given(0.0)),
         (Some(_), 0) => seen.judge.mean(),
-        (Some(_), pairs) if is_priced => Some(Known::measured(spent as f64 / 1e9 / pairs as f64, pairs)),
+        (Some(_), pairs) if is_priced => {
+            Some(Known::measured(spent as f64 / 1e9 / pairs as f64, pairs))
+        }
         (Some(_), _) => None,
     };
     Ok(traffic)
@@ -121,8 +123,7 @@ fn tallies(store: &Store, experiment: &Experiment) -> Result<Vec<Tally>> {
 fn look(store: &Store, experiment: &Experiment) -> Seen {
     let mut seen = Seen::default();
     // What is not stored cannot be asked for.
-    let matches =
-        Match { headers: Vec::new(), tenants: Vec::new(), ..experiment.matches.clone() };
+    let matches = Match { headers: Vec::new(), tenants: Vec::new(), ..experiment.matches.clone() };
     let mut left = MOST;
     store.scan(None, &mut |exchange| {
         if takes_part(experiment, &matches, &exchange) {

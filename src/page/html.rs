@@ -22,6 +22,22 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// Sentences, in which what stands between backticks is code.
+pub fn prose(text: &str) -> String {
+    let mut out = String::new();
+    let parts: Vec<&str> = text.split('`').collect();
+    // Without a partner a backtick is a backtick.
+    let last = parts.len() - 1;
+    for (at, part) in parts.iter().enumerate() {
+        match at % 2 == 1 {
+            true if at == last => out.push_str(&format!("`{}", escape(part))),
+            true => out.push_str(&format!("<code>{}</code>", escape(part))),
+            false => out.push_str(&escape(part)),
+        }
+    }
+    out
+}
+
 /// Text as it stands in double quotes.
 pub fn attribute(text: &str) -> String {
     escape(text)
@@ -34,7 +50,7 @@ pub fn card(heading: &str, note: &str, body: &str) -> String {
     }
     let note = match note {
         "" => String::new(),
-        note => format!("<p class=\"note\">{}</p>\n", escape(note)),
+        note => format!("<p class=\"note\">{}</p>\n", prose(note)),
     };
     format!("<section class=\"card\">\n<h2>{}</h2>\n{note}{body}</section>\n", escape(heading))
 }
@@ -68,6 +84,7 @@ pub fn moment(at_ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::escape;
+    use super::prose;
 
     #[test]
     fn nothing_that_means_something_in_html_is_left() {
@@ -75,5 +92,13 @@ mod tests {
         let safe = escape(hostile);
         assert!(!safe.contains(['<', '>', '"', '\'', '\u{0}', '\u{202e}', '\u{1b}']));
         assert!(safe.starts_with("&lt;script&gt;alert(&#39;1&#39;)"));
+    }
+
+    #[test]
+    fn only_backticks_in_pairs_make_code() {
+        let code = "set <code>a&lt;b</code> to 1";
+        assert_eq!(prose("set `a<b` to 1"), code);
+        assert_eq!(prose(""), "");
+        assert_eq!(prose("a `b` c ` d"), "a <code>b</code> c ` d");
     }
 }

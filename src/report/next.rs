@@ -76,14 +76,14 @@ fn route(experiment: &Experiment, target: &str) -> String {
     match &experiment.matches.route {
         // A target asked for by its own name needs a route with a name to be moved.
         Some(route) if !route.contains('/') => format!(
-            "routes:\n  {}:\n    targets: [{}, {}]   # {control} answers if the first fails\n",
+            "routes:\n  {}:\n    # the second answers if the first fails\n    targets: [{}, {}]\n",
             quoted(route),
             quoted(target),
             quoted(&control)
         ),
         _ => format!(
-            "routes:\n  my-route:   # applications ask for this name instead of {control}\n    \
-             targets: [{}, {}]\n",
+            "routes:\n  # applications ask for this name instead of {control}\n  my-route:\n    \
+             # the second answers if the first fails\n    targets: [{}, {}]\n",
             quoted(target),
             quoted(&control)
         ),
@@ -106,12 +106,12 @@ fn stay(report: &Report) -> String {
     match (report.reason.as_str(), broken) {
         ("budget_exhausted", _) => format!(
             "Stay with {control}: {} pairs were not enough to show the goal, so a new experiment \
-             needs a larger `margin` or `max_pairs`; see `experiment plan {}`.",
+             needs a larger `margin` or `max_pairs`; see `understudy experiment plan {}`.",
             report.goal.max_pairs, report.experiment
         ),
         (_, Some(broken)) => format!(
-            "Stay with {control}: {broken}, so look at its answers with `cache ls --experiment \
-             {}` before you try it again.",
+            "Stay with {control}: {broken}, so look at its answers with `understudy cache ls \
+             --experiment {}` before you try it again.",
             report.experiment
         ),
         _ => format!(
@@ -137,11 +137,11 @@ fn look(report: &Report) -> String {
             .to_owned(),
         "judge_inconsistent" | "order_consistency" => format!(
             "The judge changes its mind when the answers are swapped: take a stronger judge or \
-             clearer criteria, or label pairs yourself with `experiment label {name}`."
+             clearer criteria, or label pairs yourself with `understudy experiment label {name}`."
         ),
         "human_agreement" => format!(
             "The judge does not agree with people: read what they labelled, then change the \
-             criteria or the judge, or let people decide with `experiment label {name}`."
+             criteria or the judge, or let people decide with `understudy experiment label {name}`."
         ),
         "prompt_independence" | "injection" => "Read some of the candidate's answers: they do \
              not depend on the question or speak to the judge, so the win rate says nothing about \
@@ -158,7 +158,7 @@ fn look(report: &Report) -> String {
             .to_owned(),
         reason => format!(
             "A check failed ({reason}): look at the judge's audit and the warnings below before \
-             you believe any number; a person decides with `experiment override {name}`."
+             you believe any number; a person decides with `understudy experiment override {name}`."
         ),
     }
 }
@@ -167,11 +167,11 @@ fn wait(report: &Report) -> String {
     let name = &report.experiment;
     match report.state {
         State::Draft => return "Set `status: running` in its file when it shall begin.".to_owned(),
-        State::Paused => return format!("Go on with `experiment resume {name}`."),
+        State::Paused => return format!("Go on with `understudy experiment resume {name}`."),
         State::Stopped => {
             return format!(
                 "It was stopped before its verdict: set `status` to `stopped` and back to \
-                 `running` to begin again, or decide yourself with `experiment override {name}`."
+                 `running` to begin again, or decide yourself with `understudy experiment override {name}`."
             );
         }
         State::Running | State::Decided => {}
@@ -179,14 +179,16 @@ fn wait(report: &Report) -> String {
     let pairs: u64 = report.candidates.values().map(|view| view.pairs).sum();
     if pairs == 0 {
         return format!(
-            "Send traffic and raise `traffic.shadow` if no pairs come; `experiment plan {name}` \
+            "Send traffic and raise `traffic.shadow` if no pairs come; `understudy experiment plan {name}` \
              says how many are needed."
         );
     }
     let unresolved = report.reason.strip_prefix("guardrail_unresolved");
     if let Some(which) = unresolved {
         let which = which.trim_start_matches(':');
-        return format!("Wait: {which} has to be seen on more answers of real users; raise `split`.");
+        return format!(
+            "Wait: {which} has to be seen on more answers of real users; raise `split`."
+        );
     }
     match report.outlook.as_ref().and_then(|ahead| more(ahead, report.candidates.len())) {
         Some(more) => format!("Wait: {more} are expected, at the pace and the cost so far."),
@@ -202,7 +204,8 @@ fn wait(report: &Report) -> String {
 fn more(ahead: &Outlook, candidates: usize) -> Option<String> {
     let pairs = ahead.pairs?;
     let each = if candidates > 1 { " of each candidate" } else { "" };
-    let mut all = vec![format!("{} to {} more pairs{each}", grouped(pairs.n50), grouped(pairs.n80))];
+    let mut all =
+        vec![format!("{} to {} more pairs{each}", grouped(pairs.n50), grouped(pairs.n80))];
     all.extend(ahead.hours.map(|hours| format!("{} to {}", spell(hours.n50), spell(hours.n80))));
     all.extend(ahead.usd.map(|usd| format!("${} to ${}", money(usd.n50), money(usd.n80))));
     Some(all.join(", "))

@@ -24,7 +24,7 @@ pub fn grouped(number: u64) -> String {
 /// Hours as people say them.
 pub fn spell(hours: f64) -> String {
     match hours {
-        h if h * 60.0 < 1.0 => "under 1 minute".to_owned(),
+        h if h * 60.0 < 1.0 => "<1 min".to_owned(),
         h if h < 1.0 => format!("{:.0} min", h * 60.0),
         h if h < 48.0 => format!("{h:.1} h"),
         h => format!("{:.1} days", h / 24.0),
@@ -72,6 +72,12 @@ pub fn goal(goal: Goal, margin: f64) -> String {
 /// A number without zeros at its end.
 pub fn trimmed(number: f64) -> String {
     let text = format!("{number:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A number with the digits that a check of the judge needs.
+pub fn fine(number: f64) -> String {
+    let text = format!("{number:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -187,11 +193,12 @@ mod tests {
     #[test]
     fn numbers_are_written_as_people_write_them() {
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0.0001, 0.05, 0.5, 5.25, 1234.5].map(money), [
-            "0.0001", "0.0500", "0.50", "5.25", "1,235"
-        ]);
+        assert_eq!(
+            [0.0001, 0.05, 0.5, 5.25, 1234.5].map(money),
+            ["0.0001", "0.0500", "0.50", "5.25", "1,235"]
+        );
         let hours = [0.01, 0.5, 5.0, 100.0].map(spell);
-        assert_eq!(hours, ["under 1 minute", "30 min", "5.0 h", "4.2 days"]);
+        assert_eq!(hours, ["<1 min", "30 min", "5.0 h", "4.2 days"]);
         assert_eq!([3.0, 2.5, 0.25].map(trimmed), ["3", "2.5", "0.25"]);
     }
 }

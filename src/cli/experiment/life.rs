@@ -217,9 +217,7 @@ fn stored(config: &Config, args: &LogArgs) -> Result<Shown> {
     };
     let Audit { entries, broken } = store.audit_log()?;
     let verified = match args.verify {
-        true => {
-            dossier::verify(&store, &config.experiments, &entries, args.name.as_deref())?
-        }
+        true => dossier::verify(&store, &config.experiments, &entries, args.name.as_deref())?,
         false => Vec::new(),
     };
     Ok(Shown { entries, broken, verified })

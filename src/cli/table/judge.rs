@@ -14,12 +14,13 @@ pub fn judge(report: &Report, evidence: &Evidence, ink: Ink) -> String {
     let Some(judge) = &report.judge else {
         return format!("\n{}", item("judge", "none: comparators alone score"));
     };
-    let cost = report.cost_usd.map_or("at an unknown price".to_owned(), |usd| {
-        format!("${} so far", words::money(usd))
-    });
+    let cost = report
+        .cost_usd
+        .map_or("at an unknown price".to_owned(), |usd| format!("${} so far", words::money(usd)));
     let calls: u64 = judge.by_candidate.values().map(|tally| tally.calls).sum();
     let calls = words::grouped(calls);
-    let mut out = format!("\n{}", item("judge", &format!("{}, {calls} calls, {cost}", judge.target)));
+    let mut out =
+        format!("\n{}", item("judge", &format!("{}, {calls} calls, {cost}", judge.target)));
     for check in &evidence.audit {
         out.push_str(&one(check, ink));
     }
@@ -30,14 +31,14 @@ fn one(check: &Check, ink: Ink) -> String {
     let state = check.state.as_str();
     let mut says = format!("{state}: {}", words::plain(&check.check));
     if let Some(value) = check.value {
-        let number = |value: f64| words::trimmed(value);
+        let number = words::fine;
         says.push_str(&format!(" {}", number(value)));
         if let (Some(lower), Some(upper)) = (check.lower, check.upper) {
             says.push_str(&format!(" ({} to {})", number(lower), number(upper)));
         }
     }
     if let Some(limit) = check.limit {
-        says.push_str(&format!(", limit {}", words::trimmed(limit)));
+        says.push_str(&format!(", limit {}", words::fine(limit)));
     }
     says.push_str(&format!(", n\u{a0}{}", words::grouped(check.n)));
     if !check.why.is_empty() {
@@ -73,7 +74,10 @@ pub fn more(more: &More) -> String {
     if let Some((ends, estimate)) = more.length_controlled.and_then(|e| Some((e, e.estimate?))) {
         let (lower, upper) = (words::points(ends.lower), words::points(ends.upper));
         let rate = words::points(estimate);
-        out.push_str(&item("same length", &format!("{rate} % ({lower} to {upper} %), if answers were equally long")));
+        out.push_str(&item(
+            "same length",
+            &format!("{rate} % ({lower} to {upper} %), if answers were equally long"),
+        ));
     }
     if let (Some(units), Some(effect)) = (more.units, more.design_effect) {
         let units = words::grouped(units);

@@ -23,14 +23,17 @@ pub fn plan(plan: &Plan) -> String {
     out.push_str(&traffic(plan));
     let mut case = None;
     for (at, row) in plan.rows.iter().enumerate() {
-        let begins = at == 0 || case != Some(self::case(plan, row));
-        case = Some(self::case(plan, row));
+        let begins = at == 0 || case != Some(self::case(row));
+        case = Some(self::case(row));
         if begins {
-            out.push_str(&heading(plan, row));
+            out.push_str(&heading(row));
         }
         out.push_str(&line(plan, row));
     }
-    out.push_str("\nHalf of such experiments take the first number or less, four of five the second.\n");
+    let beyond = plan.rows.iter().any(|row| row.pairs.is_some() && !row.within_max);
+    let beyond = if beyond { " ! is more than max_pairs." } else { "" };
+    let half = "Half of such experiments take the first number or less, four of five the second.";
+    out.push_str(&format!("\n{}\n", paragraph(&format!("* is the stated margin.{beyond} {half}"))));
     for note in &plan.notes {
         out.push_str(&item("note", note));
     }
@@ -74,9 +77,7 @@ fn traffic(plan: &Plan) -> String {
         (None, _) => "unknown".to_owned(),
     };
     out.push_str(&item("traffic", &rate));
-    let ties = traffic.tie_rate;
-    let says = format!("{} %{}", words::trimmed(ties.value * 100.0), source(ties));
-    out.push_str(&item("ties", &says));
+    out.push_str(&item("ties", &ties(traffic.tie_rate)));
     let price = |known: Option<Known>| match known {
         Some(known) => format!("${}{}", words::money(known.value), source(known)),
         None => "unknown".to_owned(),
@@ -91,8 +92,21 @@ fn traffic(plan: &Plan) -> String {
             price(traffic.control_usd)
         ),
     };
-    out.push_str(&item("a pair costs", &costs));
+    out.push_str(&item("per pair", &costs));
     out
+}
+
+/// Counts where there are some, because a share would need its interval.
+fn ties(known: Known) -> String {
+    match known.origin {
+        Origin::Measured => {
+            let tied = words::grouped((known.value * known.of as f64).round() as u64);
+            let of = words::grouped(known.of);
+            format!("scores vary as if {tied} of {of} pairs were tied")
+        }
+        Origin::Given => format!("{} % (given)", words::trimmed(known.value * 100.0)),
+        Origin::Assumed => "none (assumed, which is cautious: ties shorten the wait)".to_owned(),
+    }
 }
 
 fn source(known: Known) -> String {
@@ -104,25 +118,22 @@ fn source(known: Known) -> String {
 }
 
 /// What distinguishes the tables: where the true win rate lies, in margins from 1/2.
-fn case(plan: &Plan, row: &Row) -> (i64, String) {
-    let _ = plan;
+fn case(row: &Row) -> (i64, String) {
     (((row.win_rate - 0.5) / row.margin).round() as i64, row.verdict.to_string())
 }
 
-fn heading(plan: &Plan, row: &Row) -> String {
-    let (margins, verdict) = case(plan, row);
+fn heading(row: &Row) -> String {
+    let (margins, verdict) = case(row);
     let truth = match margins {
         0 => "If the models are equal (true win rate 50 %)".to_owned(),
         n => {
             let side = if n > 0 { "better" } else { "worse" };
-            let times = if n.abs() == 1 { "a margin".to_owned() } else { format!("{} margins", n.abs()) };
+            let times =
+                if n.abs() == 1 { "a margin".to_owned() } else { format!("{} margins", n.abs()) };
             format!("If the candidate is {side} by {times}")
         }
     };
-    let head = format!(
-        "  {:<8} {:>22} {:>21} {:>17}\n",
-        "margin", "pairs", "time", "dollars"
-    );
+    let head = format!("  {:<8} {:>22} {:>21} {:>17}\n", "margin", "pairs", "time", "dollars");
     format!("\n{}\n{head}", paragraph(&format!("{truth}, the verdict {verdict} takes")))
 }
 
@@ -130,7 +141,10 @@ fn line(plan: &Plan, row: &Row) -> String {
     let mark = if row.is_stated { '*' } else { ' ' };
     let margin = format!("{} %", words::trimmed(row.margin * 100.0));
     let Some(pairs) = row.pairs else { return format!("{mark} {margin:<8} out of reach\n") };
-    let range = format!("{} to {}", words::grouped(pairs.n50), words::grouped(pairs.n80));
+    let range = match pairs.n50 == pairs.n80 {
+        true => words::grouped(pairs.n50),
+        false => format!("{} to {}", words::grouped(pairs.n50), words::grouped(pairs.n80)),
+    };
     let hours = row.hours.map_or("?".to_owned(), time);
     let usd = row.usd.map_or("?".to_owned(), money);
     // More than a verdict may take.
@@ -140,10 +154,13 @@ fn line(plan: &Plan, row: &Row) -> String {
 
 fn time(hours: Span) -> String {
     let (n50, n80) = (words::spell(hours.n50), words::spell(hours.n80));
-    let unit = |text: &str| text.split(' ').next_back().unwrap_or_default().to_owned();
-    match unit(&n50) == unit(&n80) && hours.n50 * 60.0 >= 1.0 {
-        true => format!("{} to {n80}", n50.split(' ').next().unwrap_or_default()),
-        false => format!("{n50} to {n80}"),
+    if n50 == n80 {
+        return n50;
+    }
+    // A unit that both have is said once.
+    match (n50.split_once(' '), n80.split_once(' ')) {
+        (Some((number, a)), Some((_, b))) if a == b => format!("{number} to {n80}"),
+        _ => format!("{n50} to {n80}"),
     }
 }
 

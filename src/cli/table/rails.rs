@@ -11,7 +11,10 @@ use crate::report::words;
 pub fn rails(report: &Report, ink: Ink) -> String {
     let mut out = String::new();
     for (name, rails) in report.guardrails.iter().filter(|(_, rails)| !rails.is_empty()) {
-        out.push_str(&format!("\n{}", item("guardrails", &format!("of {name}, on users' answers"))));
+        out.push_str(&format!(
+            "\n{}",
+            item("guardrails", &format!("of {name}, on users' answers"))
+        ));
         rails.iter().for_each(|rail| out.push_str(&one(rail, ink)));
     }
     out

@@ -107,7 +107,9 @@ async fn wish(
     let wish = match wish {
         Ok(wish) => wish,
         Err(error) => {
-            let what = format!("the body is not {{\"why\": TEXT, \"candidate\": NAME, \"verdict\": WORD}}: {error}");
+            let what = format!(
+                "the body is not {{\"why\": TEXT, \"candidate\": NAME, \"verdict\": WORD}}: {error}"
+            );
             return failed(&Error::new(Kind::BadRequest, what));
         }
     };
@@ -122,11 +124,7 @@ async fn wish(
     .await
 }
 
-async fn log_of(
-    State(admin): State<Admin>,
-    Path(name): Path<String>,
-    again: Asked,
-) -> Response {
+async fn log_of(State(admin): State<Admin>, Path(name): Path<String>, again: Asked) -> Response {
     blocking_log(admin, Some(name), again).await
 }
 

@@ -13,11 +13,8 @@ pub fn outcomes(name: &str, view: &CandidateView) -> String {
     if all == 0 {
         return String::new();
     }
-    let parts = [
-        ("wins", "won", view.wins),
-        ("ties", "tied", view.ties),
-        ("losses", "lost", view.losses),
-    ];
+    let parts =
+        [("wins", "won", view.wins), ("ties", "tied", view.ties), ("losses", "lost", view.losses)];
     let (mut from, mut body, mut key) = (0, String::new(), String::new());
     let place = |count: u64| (count as f64 / all as f64 * 8800.0).round() / 10.0;
     for (class, word, count) in parts {

@@ -94,10 +94,11 @@ fn marks(y: &Scale, edges: &[f64]) -> String {
     for edge in edges {
         out.push_str(&line("margin", (LEFT, y.at(*edge)), (RIGHT, y.at(*edge))));
         // Two labels on top of each other cannot be read.
-        if (y.at(*edge) - y.at(0.5)).abs() > 13.0 {
-            let words = format!("{} % margin", words::trimmed(edge * 100.0));
-            out.push_str(&text("margin", (RIGHT + 6.0, y.at(*edge) + 4.5), &words));
-        }
+        let apart = if *edge < 0.5 { 14.0 } else { -14.0 };
+        let least = y.at(0.5) + apart;
+        let place = if *edge < 0.5 { y.at(*edge).max(least) } else { y.at(*edge).min(least) };
+        let words = format!("{} % margin", words::trimmed(edge * 100.0));
+        out.push_str(&text("margin", (RIGHT + 6.0, place + 4.5), &words));
     }
     out
 }

@@ -7,6 +7,7 @@ use crate::guard::View;
 use crate::page::html::card;
 use crate::page::html::chip;
 use crate::page::html::escape;
+use crate::page::html::prose;
 use crate::page::html::table;
 use crate::page::plot::steps::steps;
 use crate::report::Report;
@@ -49,9 +50,9 @@ pub fn judge(report: &Report, evidence: &Evidence) -> String {
         return card("The judge", "", body);
     };
     let calls: u64 = judge.by_candidate.values().map(|tally| tally.calls).sum();
-    let cost = report.cost_usd.map_or("at an unknown price".to_owned(), |usd| {
-        format!("${} so far", words::money(usd))
-    });
+    let cost = report
+        .cost_usd
+        .map_or("at an unknown price".to_owned(), |usd| format!("${} so far", words::money(usd)));
     let mut body = format!(
         "<p>{}, {} calls, {}.</p>\n",
         escape(&judge.target),
@@ -77,7 +78,7 @@ pub fn judge(report: &Report, evidence: &Evidence) -> String {
 }
 
 fn audit_row(check: &Check) -> Vec<String> {
-    let number = |value: Option<f64>| value.map(words::trimmed);
+    let number = |value: Option<f64>| value.map(words::fine);
     let found = match (number(check.value), number(check.lower), number(check.upper)) {
         (Some(value), Some(lower), Some(upper)) => format!("{value} ({lower} to {upper})"),
         (Some(value), _, _) => value,
@@ -122,7 +123,7 @@ pub fn people(report: &Report) -> String {
     let mut body = String::new();
     if !report.warnings.is_empty() {
         let all: String =
-            report.warnings.iter().map(|says| format!("<li>{}</li>\n", escape(says))).collect();
+            report.warnings.iter().map(|says| format!("<li>{}</li>\n", prose(says))).collect();
         body.push_str(&format!("<ul class=\"warnings\">\n{all}</ul>\n"));
     }
     let met: Vec<Vec<String>> = report
@@ -157,7 +158,8 @@ pub fn people(report: &Report) -> String {
     }
     if report.copies.total_usd > 0.0 {
         let (today, total) = (report.copies.today_usd, report.copies.total_usd);
-        let says = format!("Copies: ${} today, ${} in all.", words::money(today), words::money(total));
+        let says =
+            format!("Copies: ${} today, ${} in all.", words::money(today), words::money(total));
         body.push_str(&format!("<p class=\"note\">{}</p>\n", escape(&says)));
     }
     card("Who met what", "", &body)

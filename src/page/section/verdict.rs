@@ -7,6 +7,7 @@ use crate::page::html::card;
 use crate::page::html::chip;
 use crate::page::html::escape;
 use crate::page::html::moment;
+use crate::page::html::prose;
 use crate::page::html::table;
 use crate::page::plot::interval::interval;
 use crate::page::plot::outcomes::outcomes;
@@ -65,7 +66,7 @@ pub fn header(dossier: &Dossier) -> String {
 pub fn next(report: &Report) -> String {
     let mut body = match report.next.say.as_str() {
         "" => String::new(),
-        say => format!("<p>{}</p>\n", escape(say)),
+        say => format!("<p>{}</p>\n", prose(say)),
     };
     if let Some(yaml) = &report.next.yaml {
         body.push_str(&format!("<pre>{}</pre>\n", escape(yaml)));
@@ -77,14 +78,14 @@ pub fn next(report: &Report) -> String {
                 range(words::grouped(pairs.n50), words::grouped(pairs.n80))
             }),
             ahead.hours.map_or("unknown".to_owned(), |hours| {
-                range(words::spell(hours.n50), words::spell(hours.n80))
+                escape(&range(words::spell(hours.n50), words::spell(hours.n80)))
             }),
             ahead.usd.map_or("unknown".to_owned(), |usd| {
                 format!("${} to ${}", words::money(usd.n50), words::money(usd.n80))
             }),
-            ahead.pairs_per_hour.map_or("unknown".to_owned(), |pace| {
-                words::grouped(pace.round() as u64)
-            }),
+            ahead
+                .pairs_per_hour
+                .map_or("unknown".to_owned(), |pace| words::grouped(pace.round() as u64)),
         ];
         body.push_str(&table(&["more pairs", "time", "dollars", "pairs an hour"], &[cells]));
         body.push_str(
@@ -97,9 +98,10 @@ pub fn next(report: &Report) -> String {
 
 /// The evidence on each candidate.
 pub fn candidates(report: &Report, evidence: &Evidence) -> String {
-    let arms = report.candidates.iter().map(|(name, view)| {
-        arm(report, name, view, evidence.candidates.get(name))
-    });
+    let arms = report
+        .candidates
+        .iter()
+        .map(|(name, view)| arm(report, name, view, evidence.candidates.get(name)));
     let note = "Wins and half of the ties, of all pairs judged. The interval holds however often \
                 anybody looks.";
     card("Win rate", note, &arms.collect::<String>())
@@ -107,9 +109,9 @@ pub fn candidates(report: &Report, evidence: &Evidence) -> String {
 
 fn arm(report: &Report, name: &str, view: &CandidateView, more: Option<&More>) -> String {
     let rate = &view.win_rate;
-    let estimate = rate.estimate.map_or("no pair yet".to_owned(), |estimate| {
-        format!("{} %", words::points(estimate))
-    });
+    let estimate = rate
+        .estimate
+        .map_or("no pair yet".to_owned(), |estimate| format!("{} %", words::points(estimate)));
     let colour = colour_of(report, name);
     let edges = words::edges(report.goal.goal, report.goal.margin);
     let mut out = format!(

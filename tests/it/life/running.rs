@@ -80,8 +80,10 @@ async fn a_wish_holds_for_the_next_request_and_after_a_restart() {
     let log = get(&sidecar, "experiments/trial/log").await;
     let entries = log["entries"].as_array().unwrap();
     let told: Vec<&str> = entries.iter().map(|entry| entry["event"].as_str().unwrap()).collect();
-    let wanted =
-        ["defined", "started", "paused", "resumed", "halted", "paused", "resumed", "stopped"];
+    let wanted = [
+        "defined", "started", "paused", "resumed", "halted", "paused", "resumed", "stopped",
+        "recorded",
+    ];
     assert_eq!((told.as_slice(), &log["broken"]), (wanted.as_slice(), &Value::Null));
     assert_eq!(entries[4]["why"], "too slow");
     sidecar.stop().await;
