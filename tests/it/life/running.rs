@@ -155,7 +155,9 @@ async fn a_verdict_ends_the_experiment_and_stays() {
         assert_eq!((&report["state"], &report["verdict"]), (&json!("decided"), &json!("ship")));
     }
     let log = get(&sidecar, "log").await;
-    let last = log["entries"].as_array().unwrap().last().unwrap();
+    let entries = log["entries"].as_array().unwrap();
+    let [.., last, recorded] = entries.as_slice() else { panic!("{log}") };
+    assert_eq!(recorded["event"], json!("recorded"));
     assert_eq!((&last["event"], &last["verdict"]), (&json!("decided"), &json!("ship")));
     assert!(last["verdicts"]["next"]["pairs"].as_u64().unwrap() >= 10, "{last}");
     sidecar.stop().await;
