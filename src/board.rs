@@ -2,6 +2,7 @@
 //!
 //! An epoch of an experiment has an entry of its own, under the name of its run.
 
+mod counted;
 mod counts;
 mod summary;
 mod watched;
@@ -19,7 +20,6 @@ use tokio::sync::Notify;
 
 use crate::board::counts::Counts;
 use crate::board::counts::is_judged_by_people;
-use crate::board::counts::tally;
 use crate::error::Result;
 use crate::experiment;
 use crate::experiment::Experiment;
@@ -28,20 +28,16 @@ use crate::exposure::UnitRow;
 use crate::feedback::Said;
 use crate::guard::Seen;
 use crate::guard::Watch;
-use crate::ledger;
 use crate::ledger::Ledger;
 use crate::ledger::Reserved;
 use crate::pair::Scored;
-use crate::report;
-use crate::report::Counted;
-use crate::report::Detail;
-use crate::report::Report;
-use crate::report::hygiene;
 use crate::stats::Score;
 use crate::store::Store;
-use crate::tally::AGAIN;
 use crate::tally::Funnel;
 use crate::tally::Tally;
+
+pub use counted::Counted;
+pub use counts::tally;
 
 /// All experiments of a process, by the names of their runs.
 #[derive(Debug, Default)]
@@ -231,7 +227,7 @@ impl Board {
     /// The store cannot be read.
     pub fn recount(&self, run: &str, candidate: &str, store: &Store) -> Result<()> {
         if let Some(entry) = self.entry(run) {
-            let tally = tally(&entry.experiment(), candidate, store)?;
+            let tally = tally(&entry.experiment(), candidate, store, i64::MAX)?;
             entry.counts().tallies.insert(candidate.to_owned(), tally);
         }
         self.scored.notify_one();
@@ -256,43 +252,6 @@ impl Board {
     /// The counters of every experiment, to be stored.
     pub fn funnels(&self) -> Vec<(String, Funnel)> {
         self.all().into_iter().map(|(run, entry)| (run, entry.funnel())).collect()
-    }
-
-    /// The report of one experiment, by its name, with everything a person wants to see.
-    pub fn full_report(&self, name: &str) -> Option<Report> {
-        let guardrails = self.guardrails(name);
-        self.made(name, Detail::Full).map(|report| Report { guardrails, ..report })
-    }
-
-    /// The verdict on one experiment, by its name, and what it rests on.
-    pub fn report(&self, name: &str) -> Option<Report> {
-        self.made(name, Detail::Verdict)
-    }
-
-    fn made(&self, name: &str, detail: Detail) -> Option<Report> {
-        let entry = self.named(name)?;
-        let experiment = entry.experiment();
-        let mut tallies = entry.counts().tallies.clone();
-        let again = tallies.remove(AGAIN);
-        let (funnel, broken) = (entry.funnel(), entry.watch().seen().broken());
-        let (tallies, again_ref) = (&tallies, again.as_ref());
-        let counted = Counted { funnel: &funnel, tallies, again: again_ref, broken: &broken };
-        let mut report = report::report(&experiment, counted, detail);
-        let today = ledger::day(jiff::Timestamp::now().as_millisecond());
-        let (today, total) = {
-            let ledger = self.ledger();
-            (ledger.of(today, name), ledger.total(name))
-        };
-        let counts = entry.counts();
-        let seen = hygiene::Seen {
-            exposures: &counts.exposures,
-            opinions: &counts.opinions,
-            again: again.as_ref(),
-            copies_nano_usd: (today, total),
-        };
-        hygiene::complete(&mut report, &experiment, &seen);
-        drop(counts);
-        Some(report)
     }
 }
 

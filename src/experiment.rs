@@ -8,6 +8,7 @@ pub mod evaluate;
 pub mod life;
 pub mod metric;
 pub mod ramp;
+pub mod record;
 pub mod standing;
 pub mod template;
 
@@ -31,6 +32,7 @@ pub use metric::Guardrail;
 pub use metric::Limit;
 pub use metric::METRICS;
 pub use metric::Metric;
+pub use record::Overruled;
 pub use standing::Standing;
 pub use standing::State;
 pub use standing::Status;

@@ -26,8 +26,13 @@ pub mod audit;
 pub mod exposure;
 pub mod feedback;
 pub mod ledger;
+pub mod forecast;
 pub mod report;
 pub mod fleet;
+pub mod evidence;
+pub mod series;
+pub mod record;
+pub mod page;
 pub mod config;
 pub mod plan;
 // Resources: each owns one outside thing.
@@ -46,6 +51,7 @@ pub mod judge;
 pub mod labelling;
 pub mod exchange;
 pub mod director;
+pub mod dossier;
 pub mod guardian;
 // Edge.
 pub mod simulate;

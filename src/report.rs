@@ -2,10 +2,12 @@
 
 pub mod candidate;
 pub mod hygiene;
-mod reading;
+pub mod next;
+pub mod reading;
 mod routing;
 mod segment;
 mod sentence;
+pub mod words;
 
 use std::collections::BTreeMap;
 
@@ -17,12 +19,15 @@ use crate::audit::Evidence;
 use crate::audit::Row;
 use crate::audit::Subject;
 use crate::experiment::Experiment;
+use crate::experiment::Overruled;
 use crate::experiment::State;
+use crate::forecast::outlook::Outlook;
 use crate::guard::View;
 use crate::report::hygiene::CopiesView;
 use crate::report::hygiene::ExposuresView;
 use crate::report::hygiene::NoiseView;
 use crate::report::hygiene::OpinionView;
+use crate::report::next::Next;
 use crate::report::reading::Reading;
 use crate::stats::Interval;
 use crate::stats::Reason;
@@ -96,6 +101,15 @@ pub struct Report {
     /// What a person should know before believing the numbers.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What a person decided against or without the verdict.
+    #[serde(default)]
+    pub overruled: Option<Overruled>,
+    /// What is still to come; filled in by who shows it.
+    #[serde(default)]
+    pub outlook: Option<Outlook>,
+    /// What to do; filled in by who shows it.
+    #[serde(default)]
+    pub next: Next,
 }
 
 fn first() -> u32 {
@@ -220,7 +234,8 @@ fn assemble(
 ) -> Report {
     let (verdict, reason, best) = overall(&candidates);
     // A verdict that was given stays, whatever late pairs say.
-    let verdict = experiment.standing.verdict.unwrap_or(verdict);
+    let given = experiment.standing.overruled.as_ref().map(|overruled| overruled.instead_of);
+    let verdict = given.or(experiment.standing.verdict).unwrap_or(verdict);
     let best = best.and_then(|name| candidates.get_key_value(&name));
     let summary = sentence::summary(experiment, verdict, &reason, best, &audit);
     let names = experiment.evaluate.judge_names();
@@ -262,7 +277,25 @@ fn assemble(
         copies: CopiesView::default(),
         feedback: BTreeMap::new(),
         warnings: Vec::new(),
+        overruled: experiment.standing.overruled.clone(),
+        outlook: None,
+        next: Next::default(),
     }
+}
+
+/// Puts a person's decision in the place of the verdict, and says so.
+pub fn overrule(report: &mut Report) {
+    let Some(overruled) = &report.overruled else { return };
+    let why = match overruled.why.trim_end_matches('.') {
+        "" => "no reason was given".to_owned(),
+        why => why.to_owned(),
+    };
+    report.summary = format!(
+        "A person decided {} where the evidence said {}: {why}. The evidence: {}",
+        overruled.verdict, overruled.instead_of, report.summary
+    );
+    report.verdict = overruled.verdict;
+    report.reason = "overruled".to_owned();
 }
 
 /// What the rules need; each of several candidates gets its share of alpha (Bonferroni).

@@ -316,6 +316,7 @@ impl Experiment {
         }
         then.standing.halted.clear();
         then.standing.verdict = None;
+        then.standing.overruled = None;
         then
     }
 }

@@ -108,10 +108,13 @@ pub struct Remaining {
 #[serde(default)]
 pub struct Paired {
     /// Dollars an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<Difference>,
     /// Characters of an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub output_chars: Option<Difference>,
     /// Milliseconds until an answer's end; copies run beside live answers, so this is a hint only.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<Difference>,
 }
 

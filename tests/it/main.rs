@@ -31,6 +31,7 @@ mod provider;
 mod proxy;
 mod recordings;
 mod replay;
+mod report;
 mod schema;
 mod shared;
 mod simulate;
