@@ -9,11 +9,17 @@ const LEAST: usize = 3;
 /// The commonest short words of languages in Latin letters.
 const WORDS: &[(&str, &str)] = &[
     ("da", "og det er ikke jeg til en på som de med af for har kan du der vi skal hvad hvordan"),
-    ("de", "der die das und ist nicht ich ein eine zu mit den von für auf wie was sie es im dem bitte"),
+    (
+        "de",
+        "der die das und ist nicht ich ein eine zu mit den von für auf wie was sie es im dem bitte",
+    ),
     ("en", "the of and to is in that it for you what how with are this be on as do my can please"),
     ("es", "el la de que y los en un una es por para con no se las del como qué cómo puedo mi"),
     ("fi", "ja on ei se että en mitä miten hän oli mutta ovat kun voi ole tämä minä"),
-    ("fr", "le la les et de des est un une que qui dans pour pas vous je du en ce comment avec mon puis"),
+    (
+        "fr",
+        "le la les et de des est un une que qui dans pour pas vous je du en ce comment avec mon puis",
+    ),
     ("id", "yang dan di ini itu untuk dengan tidak dari apa saya adalah ke bagaimana pada"),
     ("it", "il di che e la un una per non sono è con come del della gli le mi si cosa posso"),
     ("nl", "de het een en van is niet ik dat te met voor op zijn hoe wat je in er aan"),

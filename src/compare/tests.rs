@@ -1,3 +1,5 @@
+//! What each comparator says, as tables.
+
 use serde_json::json;
 
 use super::COMPARATORS;
@@ -137,7 +139,11 @@ fn code_is_compared_up_to_white_space() {
     check(
         Comparator::Code,
         &[
-            ("Here:\n```py\nif x:\n\ty = 1\n```", "```python\nif x:\n    y  =  1\n\n```\nDone", Equal),
+            (
+                "Here:\n```py\nif x:\n\ty = 1\n```",
+                "```python\nif x:\n    y  =  1\n\n```\nDone",
+                Equal,
+            ),
             ("```\nif x:\n    y\n```", "```\nif x:\ny\n```", Unknown),
             ("```\na\n```", "```\na\n```\n```\nb\n```", Unknown),
             ("~~~\na\n~~~", "```\na\n```", Equal),

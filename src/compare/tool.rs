@@ -23,7 +23,11 @@ fn calls(answer: &Answer) -> Option<Vec<(&str, Value)>> {
     if choice.tool_calls.is_empty() || !choice.text.trim().is_empty() {
         return None;
     }
-    choice.tool_calls.iter().map(|call| Some((call.name.as_str(), call.arguments_json()?))).collect()
+    choice
+        .tool_calls
+        .iter()
+        .map(|call| Some((call.name.as_str(), call.arguments_json()?)))
+        .collect()
 }
 
 fn pair_up(a: &[(&str, Value)], mut b: Vec<(&str, Value)>) -> bool {
@@ -48,8 +52,7 @@ pub fn same(a: &Value, b: &Value) -> bool {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
         }
         (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len()
-                && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
         }
         (a, b) => a == b,
     }

@@ -45,7 +45,8 @@ pub fn evaluate(s: &mut Section<'_, '_, '_>, known: &Known, tested: &[&Variant])
         let (most, help) = (evaluate.judges().len().max(1), value::count(1, MAX_JUDGES as u64));
         evaluate.quorum = s.take("quorum", help).map(|n| n as usize);
         if let (Some(at), true) = (s.key_at("quorum"), evaluate.quorum.is_some_and(|n| n > most)) {
-            let what = format!("`evaluate.quorum` asks for more verdicts than there are judges ({most})");
+            let what =
+                format!("`evaluate.quorum` asks for more verdicts than there are judges ({most})");
             s.reader.problem(at, what, "lower it or add a judge");
         }
         evaluate.budget_usd = s.take("budget_usd", value::above(0.0, "write for example 25"));

@@ -150,10 +150,9 @@ fn one(
         let method = method(s);
         let criteria = s.find("criteria").map(|node| criteria(s, node)).unwrap_or_default();
         // A judge without its target is read to its end, for everything else that is wrong in it.
-        let mut judge = Judge::new(target.clone().unwrap_or(Target {
-            provider: String::new(),
-            model: String::new(),
-        }));
+        let mut judge = Judge::new(
+            target.clone().unwrap_or(Target { provider: String::new(), model: String::new() }),
+        );
         judge.method = method;
         judge.template = template(s, &criteria);
         judge.criteria = criteria;
@@ -246,10 +245,10 @@ fn template(s: &mut Section<'_, '_, '_>, criteria: &[String]) -> Option<Template
     }
 }
 
-/// Where a line of a text stands in the file; a block begins below its sign.
+/// Where a line of a text stands in the file.
 fn place(node: &Node, line: usize) -> Pos {
     match node.end.line > node.start.line {
-        true => Pos { line: node.start.line + line, column: 1 },
+        true => Pos { line: node.start.line + line.saturating_sub(1), column: 1 },
         false => node.start,
     }
 }
@@ -260,7 +259,8 @@ fn reference(s: &mut Section<'_, '_, '_>) -> Option<Reference> {
         let field = s.take("field", value::pointer).map(Reference::Field);
         let given = ["header", "field"].iter().filter(|key| s.key_at(key).is_some()).count();
         if given != 1 {
-            let what = format!("`{}` needs one source and has {given}", s.path("").trim_matches('.'));
+            let what =
+                format!("`{}` needs one source and has {given}", s.path("").trim_matches('.'));
             let help = "write { header: x-reference } or { field: /metadata/reference }";
             s.reader.problem(s.at, what, help);
         }

@@ -92,7 +92,10 @@ impl Template {
         for pieces in [&with_reference, &without_reference] {
             if let Some(missing) = missing(pieces) {
                 let what = format!("does not show {missing}");
-                return Err(flaw(what, "write {{ question }}, {{ answer_a }} and {{ answer_b }}, without filters"));
+                return Err(flaw(
+                    what,
+                    "write {{ question }}, {{ answer_a }} and {{ answer_b }}, without filters",
+                ));
             }
         }
         Ok(Self { source: source.to_owned(), with_reference, without_reference })

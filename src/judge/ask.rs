@@ -131,7 +131,7 @@ impl Judge {
         loop {
             let way = self.way(&judge.target);
             let error = match self.call(&question, way).await {
-                Ok(answer) => return Ok(self.reply(&question, asked, &answer).await),
+                Ok(answer) => return Ok(self.reply(&question, asked, &answer, is_fresh).await),
                 Err(error) => error,
             };
             Metrics::count(&self.metrics.judge_calls, "failed");
@@ -152,12 +152,19 @@ impl Judge {
         }
     }
 
-    /// Reads a reply, and keeps its verdict for when the same is asked again.
-    async fn reply(&self, question: &Question<'_>, asked: [u8; 32], answer: &Answer) -> Reply {
+    /// Reads a reply, and keeps its verdict for when the same is asked again; what the audit asks
+    /// is not kept, because it may be answered before the question that it repeats.
+    async fn reply(
+        &self,
+        question: &Question<'_>,
+        asked: [u8; 32],
+        answer: &Answer,
+        is_fresh: bool,
+    ) -> Reply {
         let verdict = verdict::read(question.judge, question.fence, answer);
         let result = verdict.map_or_else(NoVerdict::as_str, |_| "verdict");
         Metrics::count(&self.metrics.judge_calls, result);
-        if let Ok(score) = verdict {
+        if let (Ok(score), false) = (verdict, is_fresh) {
             let store = self.store.clone();
             let put = tokio::task::spawn_blocking(move || store.put_judged(&asked, score));
             if !matches!(put.await, Ok(Ok(()))) {

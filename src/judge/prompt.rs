@@ -123,7 +123,8 @@ pub fn write(question: &Question<'_>, way: Way) -> Prompt {
         (_, false, Form::Letter) => "Which answer is better? Reply with A, B or C.",
         (_, false, Form::Words) => "Which answer is better?",
     };
-    let is_letter = !judge.reasons && judge.form == Form::Letter && judge.method == Method::Pairwise;
+    let is_letter =
+        !judge.reasons && judge.form == Form::Letter && judge.method == Method::Pairwise;
     let shape = shape(judge).filter(|_| way.extras);
     let user = if material.reference.is_some() && judge.template.is_none() {
         format!("{user}The reference is an answer that is known to be good.\n{last}")

@@ -177,7 +177,8 @@ fn rooms(turns: &[Turn], counts: &[usize], most: usize) -> Vec<usize> {
     };
     let last = counts.len().saturating_sub(1);
     give(last, most / 2, &mut left);
-    let is_system = turns.first().is_some_and(|turn| turn.role != "user" && turn.role != "assistant");
+    let is_system =
+        turns.first().is_some_and(|turn| turn.role != "user" && turn.role != "assistant");
     if is_system {
         give(0, most / 4, &mut left);
     }

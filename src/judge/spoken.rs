@@ -2,7 +2,15 @@
 
 /// What comes before the name of an answer.
 const NOUNS: [&str; 9] = [
-    "answer", "assistant", "candidate", "model", "option", "output", "reply", "response", "summary",
+    "answer",
+    "assistant",
+    "candidate",
+    "model",
+    "option",
+    "output",
+    "reply",
+    "response",
+    "summary",
 ];
 
 /// What a statement has between an answer and what it is.
@@ -10,9 +18,27 @@ const VERBS: [&str; 6] = ["appears", "is", "remains", "seems", "was", "would"];
 
 /// What may stand before what it is.
 const FILLERS: [&str; 21] = [
-    "a", "also", "be", "clearly", "considered", "deemed", "definitely", "far", "generally",
-    "judged", "marginally", "much", "overall", "significantly", "slightly", "still", "the",
-    "therefore", "thus", "to", "too",
+    "a",
+    "also",
+    "be",
+    "clearly",
+    "considered",
+    "deemed",
+    "definitely",
+    "far",
+    "generally",
+    "judged",
+    "marginally",
+    "much",
+    "overall",
+    "significantly",
+    "slightly",
+    "still",
+    "the",
+    "therefore",
+    "thus",
+    "to",
+    "too",
 ];
 
 /// What says that an answer wins.
@@ -49,6 +75,9 @@ pub fn verdict(text: &str) -> Option<char> {
         return bracketed.iter().all(|letter| letter == last).then_some(*last);
     }
     let words = words(text);
+    if let [Word { text: letter @ ("A" | "B" | "C"), .. }] = words.as_slice() {
+        return letter.chars().next();
+    }
     let named = named(&words);
     let better = winners(&words, &named, false);
     let only = |letters: &[char]| {
@@ -117,8 +146,7 @@ fn named(words: &[Word<'_>]) -> Vec<Named> {
             let lower = noun.text.to_lowercase();
             NOUNS.contains(&lower.as_str()) || NOUNS.contains(&lower.trim_end_matches('s'))
         });
-        let is_after_noun =
-            noun && word.before.chars().all(|c| c.is_whitespace() || is_bracket(c));
+        let is_after_noun = noun && word.before.chars().all(|c| c.is_whitespace() || is_bracket(c));
         let is_enclosed = word.before.ends_with(is_bracket)
             && word.after.starts_with(is_bracket)
             && !word.text.starts_with(|c: char| c.is_ascii_digit());

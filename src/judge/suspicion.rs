@@ -128,16 +128,18 @@ fn is_key(lower: &str, key: &str) -> bool {
 
 fn names_a_winner(plain: &str) -> bool {
     NAMES.iter().any(|name| {
-        ["a", "b"].iter().any(|letter| {
-            WINS.iter().any(|wins| holds(plain, &format!("{name} {letter} {wins}")))
-        })
+        ["a", "b"]
+            .iter()
+            .any(|letter| WINS.iter().any(|wins| holds(plain, &format!("{name} {letter} {wins}"))))
     })
 }
 
 /// A line that begins a turn of somebody else.
 fn is_turn(line: &str) -> bool {
     let line = line.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '*' | '#' | '['));
-    ["system:", "judge:", "evaluator:", "system]:", "system prompt:"].iter().any(|turn| line.starts_with(turn))
+    ["system:", "judge:", "evaluator:", "system]:", "system prompt:"]
+        .iter()
+        .any(|turn| line.starts_with(turn))
 }
 
 /// A line that guesses what our fences look like.

@@ -16,10 +16,32 @@ use crate::stats::Score;
 
 /// Words that may stand around a letter without saying anything else.
 const AROUND: [&str; 22] = [
-    "answer", "best", "better", "choice", "choose", "final", "i", "is", "model", "my", "one",
-    "option", "output", "pick", "prefer", "reply", "response", "so", "the", "therefore", "verdict",
+    "answer",
+    "best",
+    "better",
+    "choice",
+    "choose",
+    "final",
+    "i",
+    "is",
+    "model",
+    "my",
+    "one",
+    "option",
+    "output",
+    "pick",
+    "prefer",
+    "reply",
+    "response",
+    "so",
+    "the",
+    "therefore",
+    "verdict",
     "winner",
 ];
+
+/// A reply of more words than this is more than a letter.
+const FEW_WORDS: usize = 12;
 
 /// Why a reply is no verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +128,10 @@ fn letter_of(text: &str) -> Option<char> {
     }
     let mut found = None;
     let parts = text.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
-    for part in parts {
+    for (n, part) in parts.enumerate() {
+        if n == FEW_WORDS {
+            return None;
+        }
         match word(part).filter(|_| part.len() == 1) {
             Some(letter) if found.is_none_or(|before| before == letter) => found = Some(letter),
             Some(_) => return None,
@@ -271,7 +296,10 @@ mod tests {
             &[
                 ("Output (a)", Some(0.0)),
                 ("[[B]]", Some(1.0)),
-                ("Output (a) is short. Output (b) explains. Therefore, Output (b) is better.", Some(1.0)),
+                (
+                    "Output (a) is short. Output (b) explains. Therefore, Output (b) is better.",
+                    Some(1.0),
+                ),
                 ("Assistant 2 is clearly better than Assistant 1.", Some(1.0)),
                 ("Both Output (a) and Output (b) are equally good.", None),
                 ("I would rather not say.", None),
@@ -283,7 +311,9 @@ mod tests {
     #[test]
     fn a_reason_and_a_verdict_have_to_agree() {
         let judge = Judge { reasons: true, ..judge() };
-        let json = |reason: &str, verdict: &str| format!("{{\"reason\": \"{reason}\", \"verdict\": \"{verdict}\"}}");
+        let json = |reason: &str, verdict: &str| {
+            format!("{{\"reason\": \"{reason}\", \"verdict\": \"{verdict}\"}}")
+        };
         let line = |reason: &str, fence: &str| format!("{reason}\n<<<verdict {fence}: B>>>\n");
         for (text, wanted) in [
             (json("A is better.", "A"), Ok(0.0)),

@@ -76,26 +76,14 @@ impl std::error::Error for LoadError {}
 #[derive(Deserialize)]
 struct Row {
     instruction: String,
-    #[serde(default = "first")]
     model_a: String,
     output_a: String,
-    #[serde(default = "second")]
     model_b: String,
     output_b: String,
     judge: Option<RowJudge>,
     /// Replies by the name of the judge.
     #[serde(default)]
     judges: BTreeMap<String, Replies>,
-}
-
-/// The model of output a where the row names none.
-fn first() -> String {
-    "a".to_owned()
-}
-
-/// The model of output b where the row names none.
-fn second() -> String {
-    "b".to_owned()
 }
 
 #[derive(Deserialize)]

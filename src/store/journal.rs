@@ -186,8 +186,8 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::collections::BTreeMap;
+    use std::fs;
     use std::sync::atomic::Ordering;
 
     use bytes::Bytes;

@@ -23,6 +23,7 @@ mod fidelity;
 mod fleet;
 mod fuzz;
 mod harness;
+mod judge;
 mod key;
 mod labels;
 mod life;

@@ -229,7 +229,11 @@ fn judge() -> Value {
         ("verdict", "What a verdict looks like.", choice(FORMS)),
         ("template", "How the question is put, in minijinja.", kind::text()),
         ("reference", "Where the request has a good answer.", reference),
-        ("max_chars", "Characters of each text shown.", kind::count(least, most, Some(MAX_CHARS as u64))),
+        (
+            "max_chars",
+            "Characters of each text shown.",
+            kind::count(least, most, Some(MAX_CHARS as u64)),
+        ),
         ("repeat", "Share of pairs asked once more.", kind::share()),
         ("temperature", "How freely it draws its words.", temperature),
     ];
