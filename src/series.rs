@@ -4,8 +4,9 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::experiment::Experiment;
+use crate::pair::Outcome;
 use crate::pair::Scored;
-use crate::report;
+use crate::report::reading::Reading;
 use crate::stats::Interval;
 use crate::tally::Tally;
 
@@ -32,29 +33,32 @@ pub struct Point {
 
 /// The points of one candidate, of its pairs in the order in which they were scored.
 pub fn series(experiment: &Experiment, scored: &[Scored]) -> Vec<Point> {
-    let spec = report::spec(experiment);
-    let counts = |scored: &&Scored| scored.outcome.score().is_some();
+    let counts = |scored: &&Scored| {
+        scored.outcome.score().is_some() || matches!(scored.outcome, Outcome::Unsampled {})
+    };
     let all: Vec<&Scored> = scored.iter().filter(counts).collect();
     let mut tally = Tally::default();
-    all.iter().for_each(|scored| tally.add(scored));
+    all.iter().for_each(|scored| tally.add(scored, None));
     let bins = (tally.win_rate.levels().0.len() as u64).max(1);
     let looks = looks(all.len() as u64, MOST.min(MOST_WORK / bins).max(20));
     let mut looks = looks.into_iter().peekable();
     let (mut tally, mut points) = (Tally::default(), Vec::new());
     for (at, scored) in all.iter().enumerate() {
-        tally.add(scored);
+        tally.add(scored, None);
         if looks.next_if_eq(&(at as u64 + 1)).is_none() {
             continue;
         }
-        let Interval { lower, upper } = tally.win_rate.interval(spec.alpha);
+        let reading = Reading::of(experiment, &tally);
+        let Interval { lower, upper } = reading.judged;
         points.push(Point {
-            pairs: tally.win_rate.pairs(),
-            estimate: tally.win_rate.estimate().unwrap_or(0.5),
+            pairs: tally.scored(),
+            estimate: reading.estimate.unwrap_or(0.5),
             lower,
             upper,
             at_ms: scored.scored_ms,
         });
     }
+    points.dedup_by_key(|point| point.pairs);
     points
 }
 

@@ -1,7 +1,9 @@
 //! `understudy experiment`: reports, from the running sidecar or from its data directory.
 
+mod label;
 mod life;
 mod shown;
+mod together;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,6 +47,8 @@ pub enum Command {
     Halt(life::HaltArgs),
     /// Decide in the place of the evidence; the log keeps who did and why
     Override(life::OverrideArgs),
+    /// Show pairs blind and ask which answer is better; the answers correct the judge
+    Label(label::LabelArgs),
     /// Show what happened to experiments, and check that nobody changed it
     Log(life::LogArgs),
 }
@@ -74,8 +78,11 @@ pub struct ReportArgs {
     #[arg(long, value_name = "N")]
     epoch: Option<u32>,
     /// Write the report into this file, as a page that needs no network
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["epoch", "json"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["epoch", "json", "with"])]
     html: Option<PathBuf>,
+    /// Add what another sidecar counted: its /api/v1/experiments/NAME/summary, saved; repeatable
+    #[arg(long, value_name = "FILE", conflicts_with = "epoch")]
+    with: Vec<PathBuf>,
     #[command(flatten)]
     args: Args,
 }
@@ -89,6 +96,14 @@ pub async fn run(command: Command) -> Result<ExitCode> {
         Command::Ls(args) => (None, None, args),
         Command::Report(ReportArgs { name, html: Some(file), args, .. }) => {
             shown::write_page(&args.config()?, &name, &file).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Report(ReportArgs { name, with, args, .. }) if !with.is_empty() => {
+            let report = together::report(&args.config()?, &name, &with).await?;
+            match args.json {
+                true => say_json(&report)?,
+                false => say(&table::report(&report, table::Ink::of_terminal())),
+            }
             return Ok(ExitCode::SUCCESS);
         }
         Command::Report(ReportArgs { name, epoch, args, .. }) => (Some(name), epoch, args),
@@ -127,6 +142,7 @@ async fn live(command: Command) -> Result<ExitCode> {
             true => {}
             false => return Ok(ExitCode::from(EXIT_FAILED)),
         },
+        Command::Label(args) => label::run(&args).await?,
         Command::Ls(_) | Command::Report(_) => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use http::HeaderMap;
 
+use crate::board::counts;
 use crate::chat::Usage;
 use crate::error::Result;
 use crate::experiment::Experiment;
@@ -22,9 +23,10 @@ use crate::tally::Tally;
 /// The newest exchanges that are looked at.
 const MOST: u64 = 20_000;
 
-/// Tokens of the judge's instructions, and of its reply.
+/// Tokens of the judge's instructions, of a verdict, and of one with reasons.
 const JUDGE_ASKED: u64 = 350;
-const JUDGE_SAID: u64 = 150;
+const JUDGE_SAID: u64 = 5;
+const JUDGE_REASONED: u64 = 150;
 
 const HOUR_MS: f64 = 3_600_000.0;
 
@@ -64,7 +66,7 @@ impl Sum {
 /// What is known without looking at anything: the judge of an experiment without one is free.
 pub fn untouched(experiment: &Experiment) -> Traffic {
     let mut traffic = Traffic::unknown(experiment);
-    traffic.judge_usd = experiment.evaluate.judge.is_none().then(|| Known::given(0.0));
+    traffic.judge_usd = experiment.evaluate.judges().is_empty().then(|| Known::given(0.0));
     traffic
 }
 
@@ -94,16 +96,14 @@ pub fn traffic(store: &Store, experiment: &Experiment) -> Result<Traffic> {
     if let Some(tally) = scores.filter(|tally| tally.win_rate.pairs() > 0) {
         traffic = traffic.with_scores(&tally.win_rate);
     }
-    let pairs: u64 = tallies.iter().map(|tally| tally.win_rate.pairs()).sum();
+    let pairs: u64 = tallies.iter().map(Tally::scored).sum();
     let spent: u64 = tallies.iter().map(|tally| tally.judge.cost_nano_usd).sum();
     let is_priced = tallies.iter().all(|tally| tally.judge.unpriced == 0);
-    traffic.judge_usd = match (&experiment.evaluate.judge, pairs) {
-        (None, _) => Some(Known::given(0.0)),
-        (Some(_), 0) => seen.judge.mean(),
-        (Some(_), pairs) if is_priced => {
-            Some(Known::measured(spent as f64 / 1e9 / pairs as f64, pairs))
-        }
-        (Some(_), _) => None,
+    let each = || Known::measured(spent as f64 / 1e9 / pairs as f64, pairs);
+    traffic.judge_usd = match pairs {
+        _ if experiment.evaluate.judges().is_empty() => Some(Known::given(0.0)),
+        0 => seen.judge.mean(),
+        _ => is_priced.then(each),
     };
     Ok(traffic)
 }
@@ -111,11 +111,7 @@ pub fn traffic(store: &Store, experiment: &Experiment) -> Result<Traffic> {
 fn tallies(store: &Store, experiment: &Experiment) -> Result<Vec<Tally>> {
     let mut tallies = Vec::new();
     for candidate in &experiment.candidates {
-        let mut tally = Tally::default();
-        for (_, scored) in store.scores(&experiment.run(), &candidate.variant.name)? {
-            tally.add(&scored);
-        }
-        tallies.push(tally);
+        tallies.push(counts::tally(experiment, &candidate.variant.name, store)?);
     }
     Ok(tallies)
 }
@@ -171,17 +167,20 @@ impl Seen {
     }
 }
 
-/// What judging a pair of answers like this one would cost.
+/// What judging a pair of answers like this one would cost, all judges and orders together.
 fn judged(experiment: &Experiment, usage: &Usage) -> Option<u64> {
-    let judge = experiment.evaluate.judge.as_ref()?;
     let (input, output) = (usage.input_tokens?, usage.output_tokens?);
-    let asked = Usage {
-        input_tokens: Some(input.saturating_add(output.saturating_mul(2)) + JUDGE_ASKED),
-        output_tokens: Some(JUDGE_SAID),
-        ..Usage::default()
-    };
-    let calls = if judge.both_orders { 2 } else { 1 };
-    price::cost_nano_usd(&judge.target, &asked).map(|once| once.saturating_mul(calls))
+    let mut sum = 0.0;
+    for judge in experiment.evaluate.judges() {
+        let asked = Usage {
+            input_tokens: Some(input.saturating_add(output.saturating_mul(2)) + JUDGE_ASKED),
+            output_tokens: Some(if judge.reasons { JUDGE_REASONED } else { JUDGE_SAID }),
+            ..Usage::default()
+        };
+        let calls = 1.0 + judge.both_orders.fraction() + judge.repeat.fraction();
+        sum += price::cost_nano_usd(&judge.target, &asked)? as f64 * calls;
+    }
+    Some((sum * experiment.evaluate.sample.fraction()).round() as u64)
 }
 
 fn note(experiment: &Experiment, traffic: &mut Traffic) {

@@ -3,6 +3,7 @@
 mod exchanges;
 mod life;
 mod feedback;
+mod labels;
 mod openapi;
 mod shown;
 
@@ -92,6 +93,7 @@ fn routes() -> Vec<Route> {
     routes.extend(life::routes());
     routes.extend(shown::routes());
     routes.extend(feedback::routes());
+    routes.extend(labels::routes());
     routes
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::board::Board;
-use crate::board::Counted;
+use crate::board::Snapshot;
 use crate::cli::experiment::Args;
 use crate::cli::experiment::opened;
 use crate::cli::say;
@@ -224,6 +224,9 @@ fn stored(config: &Config, args: &LogArgs) -> Result<Shown> {
 }
 
 /// The sidecar's answer; `None` if none listens.
+///
+/// # Errors
+/// It refuses, or does not answer properly.
 pub async fn asked(config: &Config, question: Question<'_>) -> Result<Option<serde_json::Value>> {
     let answered = match local::ask(config.admin, question).await {
         Ok(answered) => answered,
@@ -293,10 +296,10 @@ fn offline(
 }
 
 /// What an experiment rests on as its data is.
-fn counted(store: &Store, experiment: &Experiment, life: &Life) -> Result<Counted> {
+fn counted(store: &Store, experiment: &Experiment, life: &Life) -> Result<Snapshot> {
     let experiment = Experiment { standing: life.standing.clone(), ..experiment.clone() };
     let board = Board::load(std::slice::from_ref(&experiment), store)?;
-    let counted = board.fully_counted(&experiment.name);
+    let counted = board.full_snapshot(&experiment.name);
     counted.ok_or_else(|| Error::new(Kind::Internal, "what was counted could not be read"))
 }
 
