@@ -149,20 +149,23 @@ pub fn paired(view: &CandidateView) -> Vec<(&'static str, String)> {
 }
 
 fn signed(value: f64, unit: &str) -> String {
-    let sign = if value < 0.0 { "−" } else { "+" };
+    let sign = match value {
+        0.0 => "",
+        below if below < 0.0 => "−",
+        _ => "+",
+    };
     format!("{sign}{}", figure(value.abs(), unit))
 }
 
-/// A number in its unit, with as many digits as count.
+/// A number in its unit, with three digits that count.
 pub fn figure(value: f64, unit: &str) -> String {
     let digits = match value.abs() {
         large if large >= 100.0 => grouped(value.round() as u64),
-        one if one >= 1.0 => trimmed((value * 10.0).round() / 10.0),
-        small if small >= 0.01 => trimmed(value),
         0.0 => "0".to_owned(),
-        tiny => {
-            let places = (2.0 - tiny.log10().floor()).clamp(2.0, 9.0) as usize - 1;
-            format!("{value:.places$}").trim_end_matches('0').to_owned()
+        small => {
+            let places = (2.0 - small.log10().floor()).clamp(0.0, 9.0) as usize;
+            let text = format!("{value:.places$}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
         }
     };
     match unit {
@@ -268,6 +271,7 @@ fn by(who: By, why: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::figure;
     use super::grouped;
     use super::money;
     use super::spell;
@@ -283,5 +287,7 @@ mod tests {
         let hours = [0.01, 0.5, 5.0, 100.0].map(spell);
         assert_eq!(hours, ["<1 min", "30 min", "5.0 h", "4.2 days"]);
         assert_eq!([3.0, 2.5, 0.25].map(trimmed), ["3", "2.5", "0.25"]);
+        let dollars = [0.01183, 0.9, 12.34, 5123.4, 0.0].map(|usd| figure(usd, "$"));
+        assert_eq!(dollars, ["$0.0118", "$0.9", "$12.3", "$5,123", "$0"]);
     }
 }

@@ -76,7 +76,7 @@ pub fn more(view: &CandidateView) -> String {
         let units = words::grouped(view.units);
         out.push_str(&item("units", &format!("{units}, design effect {effect}")));
     }
-    let mut label = "pair by pair";
+    let mut label = "paired";
     for (what, says) in words::paired(view) {
         out.push_str(&item(label, &format!("{what} {says}")));
         label = "";
