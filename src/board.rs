@@ -2,8 +2,8 @@
 //!
 //! An epoch of an experiment has an entry of its own, under the name of its run.
 
-mod counted;
-mod counts;
+pub mod counts;
+mod snapshot;
 mod summary;
 mod watched;
 
@@ -36,8 +36,7 @@ use crate::store::Store;
 use crate::tally::Funnel;
 use crate::tally::Tally;
 
-pub use counted::Counted;
-pub use counts::tally;
+pub use snapshot::Snapshot;
 
 /// All experiments of a process, by the names of their runs.
 #[derive(Debug, Default)]
@@ -205,13 +204,7 @@ impl Board {
     }
 
     /// Takes a newly stored score in, with what a person said of the pair.
-    pub fn scored(
-        &self,
-        experiment: &str,
-        candidate: &str,
-        scored: &Scored,
-        label: Option<Score>,
-    ) {
+    pub fn scored(&self, experiment: &str, candidate: &str, scored: &Scored, label: Option<Score>) {
         if let Some(entry) = self.entry(experiment) {
             let label = label.filter(|_| !is_judged_by_people(&entry.experiment()));
             let mut counts = entry.counts();
@@ -227,7 +220,7 @@ impl Board {
     /// The store cannot be read.
     pub fn recount(&self, run: &str, candidate: &str, store: &Store) -> Result<()> {
         if let Some(entry) = self.entry(run) {
-            let tally = tally(&entry.experiment(), candidate, store, i64::MAX)?;
+            let tally = counts::tally(&entry.experiment(), candidate, store)?;
             entry.counts().tallies.insert(candidate.to_owned(), tally);
         }
         self.scored.notify_one();

@@ -29,6 +29,7 @@ use crate::series::Point;
 use crate::stats::Histogram;
 use crate::store::Store;
 use crate::store::log::Entry;
+use crate::tally::AGAIN;
 use crate::vital::Measure;
 use crate::vital::Vitals;
 
@@ -57,8 +58,8 @@ pub fn collect(
     log: &[Entry],
     now_ms: i64,
 ) -> Result<Option<Dossier>> {
-    let Some(counted) = board.fully_counted(name) else { return Ok(None) };
-    let experiment = &counted.experiment;
+    let Some(snapshot) = board.full_snapshot(name) else { return Ok(None) };
+    let experiment = &snapshot.experiment;
     let scores = scores(store, experiment)?;
     let of = |(name, scores): (&String, &Vec<Scored>)| {
         (name.clone(), series::series(experiment, scores))
@@ -68,7 +69,7 @@ pub fn collect(
     let log = log.iter().filter(|entry| entry.experiment == name).cloned().map(line).collect();
     Ok(Some(Dossier {
         series: scores.iter().map(of).collect(),
-        report: counted.report,
+        report: snapshot.report,
         spreads,
         log,
         made_ms: now_ms,
@@ -139,12 +140,13 @@ pub fn verify(
     Ok(verified)
 }
 
-/// What the store holds of the scores that were given by then.
+/// What the store holds of the scores and labels that were given by then.
 fn until(store: &Store, experiment: &Experiment, at_ms: i64) -> Result<Tallies> {
     let mut tallies = Tallies::new();
-    for candidate in &experiment.candidates {
-        let name = &candidate.variant.name;
-        tallies.insert(name.clone(), board::tally(experiment, name, store, at_ms)?);
+    let names = experiment.candidates.iter().map(|candidate| candidate.variant.name.as_str());
+    for name in names.chain([AGAIN]) {
+        let tally = board::counts::until(experiment, name, store, at_ms)?;
+        tallies.insert(name.to_owned(), tally);
     }
     Ok(tallies)
 }
@@ -186,7 +188,7 @@ fn paired(experiment: &Experiment, scores: &BTreeMap<String, Vec<Scored>>) -> Ve
             for (what, unit, scale, histogram) in [
                 ("time to the end", "s", 1e6, took),
                 ("price of an answer", "$", 1e9, cost),
-                ("length of an answer", "characters", 1.0, chars),
+                ("length of an answer", "", 1.0, chars),
             ] {
                 if histogram.n() > 0 {
                     let from = "compared answers";

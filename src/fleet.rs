@@ -23,6 +23,7 @@ use crate::report::Counted;
 use crate::report::Detail;
 use crate::report::Report;
 use crate::report::hygiene;
+use crate::report::next;
 use crate::tally::AGAIN;
 use crate::tally::Funnel;
 use crate::tally::Tally;
@@ -156,12 +157,8 @@ impl Fleet {
         };
         let found = guardrails.iter().filter(|(_, views)| breached(views));
         broken.extend(found.map(|(name, _)| name.clone()));
-        let counted = Counted {
-            funnel: &funnel,
-            tallies: &tallies,
-            again: again.as_ref(),
-            broken: &broken,
-        };
+        let counted =
+            Counted { funnel: &funnel, tallies: &tallies, again: again.as_ref(), broken: &broken };
         let report = report::report(&experiment, counted, Detail::Full);
         let mut report = Report { guardrails, replicas: self.replicas(), ..report };
         let seen = hygiene::Seen {
@@ -171,6 +168,8 @@ impl Fleet {
             copies_nano_usd: (0, copies_nano_usd),
         };
         hygiene::complete(&mut report, &experiment, &seen);
+        report::overrule(&mut report);
+        report.next = next::next(&report, &experiment);
         report
     }
 }

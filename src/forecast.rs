@@ -8,11 +8,12 @@ use serde::Serialize;
 
 use crate::experiment::Experiment;
 use crate::forecast::traffic::Traffic;
+use crate::stats;
 use crate::stats::Goal;
 use crate::stats::Spec;
 use crate::stats::Verdict;
-use crate::stats::plan;
 use crate::stats::plan::Pairs;
+use crate::stats::plan::Prospect;
 
 /// Margins that every plan shows besides the stated one.
 const MARGINS: [f64; 5] = [0.01, 0.02, 0.03, 0.05, 0.10];
@@ -151,21 +152,16 @@ impl Plan {
         })
     }
 
-    /// Pairs in the units of the interval: of the pairs that no comparator settles, a share is
-    /// judged and the rest are ties, which draws the mean and the margin towards 1/2 alike.
     fn pairs(&self, margin: f64, win_rate: f64) -> Option<Pairs> {
-        let share = self.traffic.judged_share;
         let spec = Spec {
             goal: self.goal,
-            margin: margin * share,
+            margin,
             alpha: self.alpha,
             min_pairs: self.min_pairs,
             max_pairs: NO_END,
         };
-        let lead = (win_rate - 0.5) * share;
-        let square = (1.0 - self.traffic.tie_rate.value) / 4.0 * share;
-        let sd = (square - lead * lead).max(0.0).sqrt();
-        plan::expected(0.5 + lead, sd, &spec)
+        let (ties, judged_share) = (self.traffic.tie_rate.value, self.traffic.judged_share);
+        stats::plan::planned(&Prospect { win_rate, ties, judged_share }, &spec)
     }
 
     /// Copies may cost no more than a sum in a day.

@@ -29,7 +29,6 @@ pub mod ledger;
 pub mod forecast;
 pub mod report;
 pub mod fleet;
-pub mod evidence;
 pub mod series;
 pub mod record;
 pub mod page;

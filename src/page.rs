@@ -5,7 +5,6 @@ mod html;
 mod plot;
 mod section;
 
-use crate::evidence::Evidence;
 use crate::experiment::life::Event;
 use crate::page::html::attribute;
 use crate::page::html::escape;
@@ -98,15 +97,14 @@ impl Spread {
 /// The report as a page.
 pub fn page(dossier: &Dossier) -> String {
     let report = &dossier.report;
-    let evidence = Evidence::of(report);
     let sections = [
         section::verdict::header(dossier),
         section::verdict::next(report),
-        section::verdict::candidates(report, &evidence),
+        section::verdict::candidates(report),
         section::plots::over_time(dossier),
-        section::plots::segments(&evidence, report),
+        section::plots::segments(report),
         section::trust::guardrails(report),
-        section::trust::judge(report, &evidence),
+        section::trust::judge(report),
         section::plots::spreads(dossier),
         section::trust::funnel(report),
         section::trust::people(report),

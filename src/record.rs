@@ -13,13 +13,11 @@ use crate::experiment::record::Counts;
 use crate::experiment::record::Record;
 use crate::price;
 use crate::report;
-use crate::guard::Health;
-use crate::guard::View;
 use crate::report::CandidateView;
 use crate::report::Counted;
 use crate::report::Detail;
 use crate::report::Report;
-use crate::stats::Verdict;
+use crate::tally::AGAIN;
 use crate::tally::Funnel;
 use crate::tally::Tally;
 
@@ -38,6 +36,10 @@ pub struct Basis<'a> {
     pub report: &'a Report,
     /// What was counted.
     pub tallies: &'a Tallies,
+    /// What was counted of control against itself.
+    pub again: Option<&'a Tally>,
+    /// Candidates that have broken a guardrail.
+    pub broken: &'a [String],
     /// A hash of the files in force; empty where they are not known.
     pub config: &'a str,
     /// A hash of each text that the judge is asked with.
@@ -57,9 +59,11 @@ pub struct Check {
 
 /// The record of a verdict.
 pub fn record(basis: &Basis<'_>) -> Record {
-    let Basis { experiment, report, tallies, config, templates } = basis;
+    let Basis { experiment, report, tallies, again, broken, config, templates } = basis;
     let targets = experiment.variants().map(|variant| &variant.target);
     let judges = experiment.evaluate.judges().iter().map(|judge| &judge.target);
+    let own = tallies.iter().map(|(name, tally)| (name.as_str(), tally));
+    let all = own.chain(again.map(|tally| (AGAIN, tally)));
     Record {
         epoch: report.epoch,
         verdict: report.verdict,
@@ -70,7 +74,8 @@ pub fn record(basis: &Basis<'_>) -> Record {
         prices: targets.chain(judges).filter_map(price_of).collect(),
         templates: templates.clone(),
         rulings: rulings(report),
-        counts: tallies.iter().map(|(name, tally)| (name.clone(), counts(tally))).collect(),
+        counts: all.map(|(name, tally)| (name.to_owned(), counts(tally))).collect(),
+        broken: broken.to_vec(),
         funnel: json(&report.funnel),
         guardrails: json(&report.guardrails),
         exposures: json(&report.exposures),
@@ -121,9 +126,14 @@ pub fn check(
     stored: Option<&Tallies>,
 ) -> Vec<Check> {
     let mut checks = vec![defined(record, definition)];
-    let tallies = counted(record);
-    match (&tallies, experiment) {
-        (Err(say), _) => checks.push(told("counts", Some(false), say.clone())),
+    let (compared, are_same) = compared(record, stored);
+    // Counts that are too many for the log can be taken from the store, if they are the same.
+    let tallies = match counted(record) {
+        Ok(None) if are_same => Ok(stored.cloned()),
+        tallies => tallies,
+    };
+    match (tallies, experiment) {
+        (Err(say), _) => checks.push(told("counts", Some(false), say)),
         (Ok(None), _) => {
             let say = "the counts were too many for the log, which holds their hash".to_owned();
             checks.push(told("counts", None, say));
@@ -136,7 +146,7 @@ pub fn check(
             checks.push(again(record, experiment, tallies));
         }
     }
-    checks.push(compared(record, stored));
+    checks.push(compared);
     checks
 }
 
@@ -176,19 +186,17 @@ fn counted(record: &Record) -> Result<Option<Tallies>, String> {
     Ok(Some(tallies))
 }
 
-fn again(record: &Record, experiment: &Experiment, tallies: &Tallies) -> Check {
+fn again(record: &Record, experiment: &Experiment, mut tallies: Tallies) -> Check {
     let mut then = experiment.as_of(&record.parts);
     then.standing.epoch = record.epoch;
     let funnel: Funnel = serde_json::from_str(&record.funnel).unwrap_or_default();
-    let rails: BTreeMap<String, Vec<View>> =
-        serde_json::from_str(&record.guardrails).unwrap_or_default();
-    let is_broken = |views: &Vec<View>| views.iter().any(|view| view.health == Health::Breached);
-    let refused = |name: &str| {
-        record.rulings.get(name).is_some_and(|ruling| ruling.verdict == Verdict::DoNotShip)
+    let again = tallies.remove(AGAIN);
+    let counted = Counted {
+        funnel: &funnel,
+        tallies: &tallies,
+        again: again.as_ref(),
+        broken: &record.broken,
     };
-    let broken = rails.iter().filter(|(name, views)| refused(name) && is_broken(views));
-    let broken: Vec<String> = broken.map(|(name, _)| name.clone()).collect();
-    let counted = Counted { funnel: &funnel, tallies, again: None, broken: &broken };
     let report = report::report(&then, counted, Detail::Verdict);
     let found = rulings(&report);
     let differing = record.rulings.iter().find(|(name, ruling)| found.get(*name) != Some(ruling));
@@ -208,9 +216,10 @@ fn again(record: &Record, experiment: &Experiment, tallies: &Tallies) -> Check {
     }
 }
 
-fn compared(record: &Record, stored: Option<&Tallies>) -> Check {
+/// Whether the stored scores are those that were counted, in words and for whoever goes on.
+fn compared(record: &Record, stored: Option<&Tallies>) -> (Check, bool) {
     let Some(stored) = stored else {
-        return told("store", None, "the scores themselves are not here".to_owned());
+        return (told("store", None, "the scores themselves are not here".to_owned()), false);
     };
     let differing: Vec<String> = record
         .counts
@@ -223,14 +232,16 @@ fn compared(record: &Record, stored: Option<&Tallies>) -> Check {
         .collect();
     if differing.is_empty() {
         let say = "the stored scores are those that were counted".to_owned();
-        return told("store", Some(true), say);
+        return (told("store", Some(true), say), true);
     }
-    let pairs = |name: &String| stored.get(name).map_or(0, |tally| tally.win_rate.pairs());
-    let is_more =
-        |name: &&String| record.rulings.get(*name).is_some_and(|ruling| pairs(name) > ruling.pairs);
+    let pairs = |name: &String| stored.get(name).map_or(0, Tally::scored);
+    let is_more = |name: &String| match record.rulings.get(name) {
+        Some(ruling) => pairs(name) > ruling.pairs,
+        None => name == AGAIN,
+    };
     let names = differing.join(", ");
     // A verdict that a judge was already writing is stored a moment after the count.
-    match differing.iter().all(|name| is_more(&name)) {
+    let check = match differing.iter().all(is_more) {
         true => {
             let say = format!("of {names} more scores are stored than were counted just then");
             told("store", None, say)
@@ -239,5 +250,6 @@ fn compared(record: &Record, stored: Option<&Tallies>) -> Check {
             let say = format!("the stored scores of {names} are not those that were counted");
             told("store", Some(false), say)
         }
-    }
+    };
+    (check, false)
 }

@@ -349,9 +349,7 @@ fn failure<'r>(audit: &'r [Row], candidate: &str) -> Option<&'r Row> {
 }
 
 /// The best that any candidate reached; among those that may ship, the highest lower end.
-fn overall(
-    candidates: &BTreeMap<String, CandidateView>,
-) -> (Verdict, String, Option<String>) {
+fn overall(candidates: &BTreeMap<String, CandidateView>) -> (Verdict, String, Option<String>) {
     let rank = |verdict| match verdict {
         Verdict::Review => 5,
         Verdict::Ship => 4,

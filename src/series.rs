@@ -33,7 +33,9 @@ pub struct Point {
 
 /// The points of one candidate, of its pairs in the order in which they were scored.
 pub fn series(experiment: &Experiment, scored: &[Scored]) -> Vec<Point> {
-    let counts = |scored: &&Scored| !matches!(scored.outcome, Outcome::Unjudged { .. });
+    let counts = |scored: &&Scored| {
+        scored.outcome.score().is_some() || matches!(scored.outcome, Outcome::Unsampled {})
+    };
     let all: Vec<&Scored> = scored.iter().filter(counts).collect();
     let mut tally = Tally::default();
     all.iter().for_each(|scored| tally.add(scored, None));
@@ -56,6 +58,7 @@ pub fn series(experiment: &Experiment, scored: &[Scored]) -> Vec<Point> {
             at_ms: scored.scored_ms,
         });
     }
+    points.dedup_by_key(|point| point.pairs);
     points
 }
 

@@ -171,10 +171,6 @@ fn add_counts(into: &mut BTreeMap<String, u64>, from: &BTreeMap<String, u64>) {
 /// What was put with the rest once is there for good, because the kept keys only ever get lower
 /// ranks. So the same keys are kept, with everything that was ever counted of them, in whatever
 /// order and grouping they came.
-fn highest<K: Clone, V>(
-    map: &BTreeMap<K, V>,
-    most: usize,
-    rank: impl Fn(&K) -> u64,
-) -> Option<K> {
+fn highest<K: Clone, V>(map: &BTreeMap<K, V>, most: usize, rank: impl Fn(&K) -> u64) -> Option<K> {
     (map.len() > most).then(|| map.keys().max_by_key(|key| rank(key)).cloned()).flatten()
 }

@@ -45,10 +45,10 @@ pub enum Command {
     Stop(life::WishArgs),
     /// Let control answer for a candidate from now on
     Halt(life::HaltArgs),
-    /// Show pairs blind and ask which answer is better; the answers correct the judge
-    Label(label::LabelArgs),
     /// Decide in the place of the evidence; the log keeps who did and why
     Override(life::OverrideArgs),
+    /// Show pairs blind and ask which answer is better; the answers correct the judge
+    Label(label::LabelArgs),
     /// Show what happened to experiments, and check that nobody changed it
     Log(life::LogArgs),
 }
@@ -77,12 +77,12 @@ pub struct ReportArgs {
     /// The results of a former epoch
     #[arg(long, value_name = "N")]
     epoch: Option<u32>,
+    /// Write the report into this file, as a page that needs no network
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["epoch", "json", "with"])]
+    html: Option<PathBuf>,
     /// Add what another sidecar counted: its /api/v1/experiments/NAME/summary, saved; repeatable
     #[arg(long, value_name = "FILE", conflicts_with = "epoch")]
     with: Vec<PathBuf>,
-    /// Write the report into this file, as a page that needs no network
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["epoch", "json"])]
-    html: Option<PathBuf>,
     #[command(flatten)]
     args: Args,
 }
@@ -94,16 +94,16 @@ pub struct ReportArgs {
 pub async fn run(command: Command) -> Result<ExitCode> {
     let (name, epoch, args) = match command {
         Command::Ls(args) => (None, None, args),
+        Command::Report(ReportArgs { name, html: Some(file), args, .. }) => {
+            shown::write_page(&args.config()?, &name, &file).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Report(ReportArgs { name, with, args, .. }) if !with.is_empty() => {
             let report = together::report(&args.config()?, &name, &with).await?;
             match args.json {
                 true => say_json(&report)?,
                 false => say(&table::report(&report, table::Ink::of_terminal())),
             }
-            return Ok(ExitCode::SUCCESS);
-        }
-        Command::Report(ReportArgs { name, html: Some(file), args, .. }) => {
-            shown::write_page(&args.config()?, &name, &file).await?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Report(ReportArgs { name, epoch, args, .. }) => (Some(name), epoch, args),

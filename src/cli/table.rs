@@ -15,7 +15,6 @@ use comfy_table::presets;
 use crate::cli::table::wrap::item;
 use crate::cli::table::wrap::paragraph;
 use crate::cli::table::wrap::plain_width;
-use crate::evidence::Evidence;
 use crate::report::CandidateView;
 use crate::report::Report;
 use crate::report::words;
@@ -62,18 +61,17 @@ impl Ink {
 
 /// The verdict in one sentence, what to do next, then the numbers.
 pub fn report(report: &Report, ink: Ink) -> String {
-    let evidence = Evidence::of(report);
     let summary = paragraph(&report.summary);
     let mut out = format!("{}\n\n", ink.verdict(report.verdict, &summary));
     out.push_str(&next(report));
     out.push_str(&head(report));
     for (name, view) in &report.candidates {
-        out.push_str(&candidate(report, &evidence, name, view));
+        out.push_str(&candidate(report, name, view));
     }
     out.push_str(&ahead(report));
     out.push_str(&funnel(report));
     out.push_str(&rails::rails(report, ink));
-    out.push_str(&judge::judge(report, &evidence, ink));
+    out.push_str(&judge::judge(report, ink));
     out.push_str(&hygiene::lines(report));
     out.trim_end().to_owned()
 }
@@ -168,7 +166,7 @@ fn head(report: &Report) -> String {
     out
 }
 
-fn candidate(report: &Report, evidence: &Evidence, name: &str, view: &CandidateView) -> String {
+fn candidate(report: &Report, name: &str, view: &CandidateView) -> String {
     let mut out = String::from("\n");
     out.push_str(&item(
         "candidate",
@@ -193,9 +191,7 @@ fn candidate(report: &Report, evidence: &Evidence, name: &str, view: &CandidateV
     if !view.unjudged.is_empty() {
         out.push_str(&item("not judged", &counts(&view.unjudged)));
     }
-    if let Some(more) = evidence.candidates.get(name) {
-        out.push_str(&judge::more(more));
-    }
+    out.push_str(&judge::more(view));
     out
 }
 

@@ -4,11 +4,10 @@ use std::collections::HashSet;
 
 use http::HeaderMap;
 
-use crate::board;
+use crate::board::counts;
 use crate::chat::Usage;
 use crate::error::Result;
 use crate::experiment::Experiment;
-use crate::experiment::Judge;
 use crate::experiment::Match;
 use crate::experiment::Target;
 use crate::experiment::assign::Asking;
@@ -24,9 +23,10 @@ use crate::tally::Tally;
 /// The newest exchanges that are looked at.
 const MOST: u64 = 20_000;
 
-/// Tokens of the judge's instructions, and of its reply.
+/// Tokens of the judge's instructions, of a verdict, and of one with reasons.
 const JUDGE_ASKED: u64 = 350;
-const JUDGE_SAID: u64 = 150;
+const JUDGE_SAID: u64 = 5;
+const JUDGE_REASONED: u64 = 150;
 
 const HOUR_MS: f64 = 3_600_000.0;
 
@@ -96,16 +96,14 @@ pub fn traffic(store: &Store, experiment: &Experiment) -> Result<Traffic> {
     if let Some(tally) = scores.filter(|tally| tally.win_rate.pairs() > 0) {
         traffic = traffic.with_scores(&tally.win_rate);
     }
-    let pairs: u64 = tallies.iter().map(|tally| tally.win_rate.pairs()).sum();
+    let pairs: u64 = tallies.iter().map(Tally::scored).sum();
     let spent: u64 = tallies.iter().map(|tally| tally.judge.cost_nano_usd).sum();
     let is_priced = tallies.iter().all(|tally| tally.judge.unpriced == 0);
-    traffic.judge_usd = match (experiment.evaluate.judges().is_empty(), pairs) {
-        (true, _) => Some(Known::given(0.0)),
-        (false, 0) => seen.judge.mean(),
-        (false, pairs) if is_priced => {
-            Some(Known::measured(spent as f64 / 1e9 / pairs as f64, pairs))
-        }
-        (false, _) => None,
+    let each = || Known::measured(spent as f64 / 1e9 / pairs as f64, pairs);
+    traffic.judge_usd = match pairs {
+        _ if experiment.evaluate.judges().is_empty() => Some(Known::given(0.0)),
+        0 => seen.judge.mean(),
+        _ => is_priced.then(each),
     };
     Ok(traffic)
 }
@@ -113,8 +111,7 @@ pub fn traffic(store: &Store, experiment: &Experiment) -> Result<Traffic> {
 fn tallies(store: &Store, experiment: &Experiment) -> Result<Vec<Tally>> {
     let mut tallies = Vec::new();
     for candidate in &experiment.candidates {
-        let name = &candidate.variant.name;
-        tallies.push(board::tally(experiment, name, store, i64::MAX)?);
+        tallies.push(counts::tally(experiment, &candidate.variant.name, store)?);
     }
     Ok(tallies)
 }
@@ -170,21 +167,20 @@ impl Seen {
     }
 }
 
-/// What judging a pair of answers like this one would cost.
+/// What judging a pair of answers like this one would cost, all judges and orders together.
 fn judged(experiment: &Experiment, usage: &Usage) -> Option<u64> {
     let (input, output) = (usage.input_tokens?, usage.output_tokens?);
-    let asked = Usage {
-        input_tokens: Some(input.saturating_add(output.saturating_mul(2)) + JUDGE_ASKED),
-        output_tokens: Some(JUDGE_SAID),
-        ..Usage::default()
-    };
-    let judges = experiment.evaluate.judges();
-    let cost = |judge: &Judge| {
-        let once = price::cost_nano_usd(&judge.target, &asked)?;
-        Some((once as f64 * (1.0 + judge.both_orders.fraction())).round() as u64)
-    };
-    // Without judges there is nothing to add up, and no cost either.
-    judges.iter().map(cost).sum::<Option<u64>>().filter(|_| !judges.is_empty())
+    let mut sum = 0.0;
+    for judge in experiment.evaluate.judges() {
+        let asked = Usage {
+            input_tokens: Some(input.saturating_add(output.saturating_mul(2)) + JUDGE_ASKED),
+            output_tokens: Some(if judge.reasons { JUDGE_REASONED } else { JUDGE_SAID }),
+            ..Usage::default()
+        };
+        let calls = 1.0 + judge.both_orders.fraction() + judge.repeat.fraction();
+        sum += price::cost_nano_usd(&judge.target, &asked)? as f64 * calls;
+    }
+    Some((sum * experiment.evaluate.sample.fraction()).round() as u64)
 }
 
 fn note(experiment: &Experiment, traffic: &mut Traffic) {

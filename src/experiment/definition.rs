@@ -314,6 +314,8 @@ impl Experiment {
         {
             judge.target = target;
         }
+        let sample = text("sample").parse().ok().and_then(Share::from_ppm);
+        then.evaluate.sample = sample.unwrap_or(Share::ALL);
         then.standing.halted.clear();
         then.standing.verdict = None;
         then.standing.overruled = None;

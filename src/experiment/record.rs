@@ -47,8 +47,10 @@ pub struct Record {
     pub templates: BTreeMap<String, String>,
     /// The verdicts on the candidates, with pairs and intervals.
     pub rulings: BTreeMap<String, Ruling>,
-    /// What was counted of each candidate.
+    /// What was counted of each candidate, and of control against itself.
     pub counts: BTreeMap<String, Counts>,
+    /// Candidates that had broken a guardrail.
+    pub broken: Vec<String>,
     /// From requests to scores, as JSON.
     pub funnel: String,
     /// What guardrails had seen, as JSON.

@@ -96,7 +96,7 @@ impl Traffic {
             shadow: experiment.shadow.fraction(),
             pairs_per_sampled: Known::assumed(1.0),
             tie_rate: Known::assumed(0.0),
-            judged_share: 1.0,
+            judged_share: experiment.evaluate.sample.fraction(),
             control_usd: None,
             candidate_usd: None,
             judge_usd: None,

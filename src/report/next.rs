@@ -27,7 +27,7 @@ pub struct Next {
 }
 
 /// What follows from a report that is complete but for this.
-pub fn next(report: &Report, experiment: &Experiment, routing: Option<&str>) -> Next {
+pub fn next(report: &Report, experiment: &Experiment) -> Next {
     let best = best(report);
     let say = match (report.verdict, best) {
         (Verdict::Ship, Some((name, view))) => {
@@ -51,10 +51,10 @@ pub fn next(report: &Report, experiment: &Experiment, routing: Option<&str>) -> 
         (Verdict::KeepRunning, _) => wait(report),
         (Verdict::Ship | Verdict::Equivalent, None) => String::new(),
     };
-    match routing {
+    match &report.routing {
         Some(yaml) if report.verdict != Verdict::Review => Next {
             say: format!("{say} It is better on some requests only: this sends it those."),
-            yaml: Some(yaml.to_owned()),
+            yaml: Some(yaml.clone()),
         },
         _ => Next { say, yaml: None },
     }

@@ -1,11 +1,16 @@
 //! Numbers and events in the words that every report uses.
 
+use crate::audit;
+use crate::audit::Row;
 use crate::experiment::life::By;
 use crate::experiment::life::Event;
 use crate::guard::Change;
 use crate::guard::Health;
 use crate::guard::View;
+use crate::report::CandidateView;
 use crate::report::Rate;
+use crate::report::candidate::Difference;
+use crate::report::candidate::Paired;
 use crate::stats::Goal;
 
 /// A number with its thousands apart.
@@ -54,6 +59,11 @@ pub fn rate(rate: &Rate) -> String {
     }
 }
 
+/// An estimate with its interval, in the same form.
+pub fn ends(estimate: f64, lower: f64, upper: f64) -> String {
+    format!("{} % ({} to {} %)", points(estimate), points(lower), points(upper))
+}
+
 /// A word of an interface as people read it: `order_consistency` is "order consistency".
 pub fn plain(word: &str) -> String {
     word.replace('_', " ")
@@ -86,6 +96,82 @@ pub fn edges(goal: Goal, margin: f64) -> Vec<f64> {
     match goal {
         Goal::NonInferior => vec![0.5 - margin],
         Goal::Superior | Goal::Equivalent => vec![0.5 - margin, 0.5 + margin],
+    }
+}
+
+/// What a check of the judge came to.
+pub fn state(state: audit::State) -> &'static str {
+    match state {
+        audit::State::Pass => "pass",
+        audit::State::Warn => "warn",
+        audit::State::Fail => "fail",
+        audit::State::Unknown => "unknown",
+    }
+}
+
+/// What a check is about: the judge, or one candidate's answers.
+pub fn check(row: &Row) -> String {
+    match &row.candidate {
+        None => plain(&row.check),
+        Some(name) => format!("{} of {name}", plain(&row.check)),
+    }
+}
+
+/// What a check found with its interval, and what it is held to.
+pub fn found(row: &Row) -> Option<String> {
+    let value = fine(row.value?);
+    Some(match (row.lower, row.upper) {
+        (Some(lower), Some(upper)) => format!("{value} ({} to {})", fine(lower), fine(upper)),
+        _ => value,
+    })
+}
+
+/// Means of both answers with the interval of their difference: in dollars, characters or seconds.
+pub fn paired(view: &CandidateView) -> Vec<(&'static str, String)> {
+    let Paired { cost_usd, output_chars, latency_ms } = view.paired;
+    let all = [
+        ("price of an answer", "$", 1.0, cost_usd),
+        ("length of an answer", "", 1.0, output_chars),
+        ("time to its end", "s", 1e-3, latency_ms),
+    ];
+    let told = |(what, unit, scale, of): (_, &str, f64, Option<Difference>)| {
+        let Difference { control, candidate, difference, .. } = of?;
+        let end = |end: Option<f64>| end.map_or("?".to_owned(), |end| signed(end * scale, unit));
+        let (candidate, control) = (figure(candidate * scale, unit), figure(control * scale, unit));
+        let (lower, upper) = (end(difference.lower), end(difference.upper));
+        let range = match (difference.lower, difference.upper) {
+            (None, None) => "too few pairs for the difference".to_owned(),
+            _ => format!("difference {lower} to {upper}"),
+        };
+        Some((what, format!("{candidate}, control {control} ({range})")))
+    };
+    all.into_iter().filter_map(told).collect()
+}
+
+fn signed(value: f64, unit: &str) -> String {
+    let sign = match value {
+        0.0 => "",
+        below if below < 0.0 => "−",
+        _ => "+",
+    };
+    format!("{sign}{}", figure(value.abs(), unit))
+}
+
+/// A number in its unit, with three digits that count.
+pub fn figure(value: f64, unit: &str) -> String {
+    let digits = match value.abs() {
+        large if large >= 100.0 => grouped(value.round() as u64),
+        0.0 => "0".to_owned(),
+        small => {
+            let places = (2.0 - small.log10().floor()).clamp(0.0, 9.0) as usize;
+            let text = format!("{value:.places$}");
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
+    };
+    match unit {
+        "$" => format!("${digits}"),
+        "" => digits,
+        unit => format!("{digits} {unit}"),
     }
 }
 
@@ -185,6 +271,7 @@ fn by(who: By, why: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::figure;
     use super::grouped;
     use super::money;
     use super::spell;
@@ -200,5 +287,7 @@ mod tests {
         let hours = [0.01, 0.5, 5.0, 100.0].map(spell);
         assert_eq!(hours, ["<1 min", "30 min", "5.0 h", "4.2 days"]);
         assert_eq!([3.0, 2.5, 0.25].map(trimmed), ["3", "2.5", "0.25"]);
+        let dollars = [0.01183, 0.9, 12.34, 5123.4, 0.0].map(|usd| figure(usd, "$"));
+        assert_eq!(dollars, ["$0.0118", "$0.9", "$12.3", "$5,123", "$0"]);
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::board::Board;
-use crate::board::Counted;
+use crate::board::Snapshot;
 use crate::cli::experiment::Args;
 use crate::cli::experiment::opened;
 use crate::cli::say;
@@ -296,10 +296,10 @@ fn offline(
 }
 
 /// What an experiment rests on as its data is.
-fn counted(store: &Store, experiment: &Experiment, life: &Life) -> Result<Counted> {
+fn counted(store: &Store, experiment: &Experiment, life: &Life) -> Result<Snapshot> {
     let experiment = Experiment { standing: life.standing.clone(), ..experiment.clone() };
     let board = Board::load(std::slice::from_ref(&experiment), store)?;
-    let counted = board.fully_counted(&experiment.name);
+    let counted = board.full_snapshot(&experiment.name);
     counted.ok_or_else(|| Error::new(Kind::Internal, "what was counted could not be read"))
 }
 

@@ -1,16 +1,15 @@
 //! The lines of a report about the judge, and what else is known of a candidate.
 
+use crate::audit::Row;
+use crate::audit::State;
 use crate::cli::table::Ink;
 use crate::cli::table::wrap::item;
-use crate::evidence::Check;
-use crate::evidence::Evidence;
-use crate::evidence::More;
-use crate::evidence::Paired;
+use crate::report::CandidateView;
 use crate::report::Report;
 use crate::report::words;
 
 /// Who judges, at what cost, and how it stood its audit.
-pub fn judge(report: &Report, evidence: &Evidence, ink: Ink) -> String {
+pub fn judge(report: &Report, ink: Ink) -> String {
     let Some(judge) = &report.judge else {
         return format!("\n{}", item("judge", "none: comparators alone score"));
     };
@@ -18,122 +17,86 @@ pub fn judge(report: &Report, evidence: &Evidence, ink: Ink) -> String {
         .cost_usd
         .map_or("at an unknown price".to_owned(), |usd| format!("${} so far", words::money(usd)));
     let calls: u64 = judge.by_candidate.values().map(|tally| tally.calls).sum();
-    let calls = words::grouped(calls);
-    let mut out =
-        format!("\n{}", item("judge", &format!("{}, {calls} calls, {cost}", judge.target)));
-    for check in &evidence.audit {
-        out.push_str(&one(check, ink));
-    }
+    let says = format!("{}, {} calls, {cost}", judge.target, words::grouped(calls));
+    let mut out = format!("\n{}", item("judge", &says));
+    judge.audit.iter().for_each(|row| out.push_str(&check(row, ink)));
     out
 }
 
-fn one(check: &Check, ink: Ink) -> String {
-    let state = check.state.as_str();
-    let mut says = format!("{state}: {}", words::plain(&check.check));
-    if let Some(value) = check.value {
-        let number = words::fine;
-        says.push_str(&format!(" {}", number(value)));
-        if let (Some(lower), Some(upper)) = (check.lower, check.upper) {
-            says.push_str(&format!(" ({} to {})", number(lower), number(upper)));
-        }
+fn check(row: &Row, ink: Ink) -> String {
+    let state = words::state(row.state);
+    let mut says = format!("{state}: {}", words::check(row));
+    if let Some(found) = words::found(row) {
+        says.push_str(&format!(" {found}"));
     }
-    if let Some(limit) = check.limit {
+    if let Some(limit) = row.limit {
         says.push_str(&format!(", limit {}", words::fine(limit)));
     }
-    says.push_str(&format!(", n\u{a0}{}", words::grouped(check.n)));
-    if !check.why.is_empty() {
-        says.push_str(&format!("; {}", check.why));
+    says.push_str(&format!(", n\u{a0}{}", words::grouped(row.n)));
+    if !row.why.is_empty() {
+        says.push_str(&format!("; {}", row.why));
     }
     let lines = item("", &says);
-    let colour = match state {
-        "fail" => 31,
-        "warn" => 33,
-        _ => return lines,
+    let colour = match row.state {
+        State::Fail => 31,
+        State::Warn => 33,
+        State::Pass | State::Unknown => return lines,
     };
     lines.replacen(state, &ink.paint(colour, state), 1)
 }
 
 /// What is known of a candidate besides its win rate.
-pub fn more(more: &More) -> String {
+pub fn more(view: &CandidateView) -> String {
     let mut out = String::new();
-    if more.unsampled > 0 {
-        let left = words::grouped(more.unsampled);
+    if view.unsampled > 0 {
+        let left = words::grouped(view.unsampled);
         out.push_str(&item("not sampled", &format!("{left} pairs that chance left out")));
     }
-    if let Some(corrected) = &more.corrected {
-        let (lower, upper) = (words::points(corrected.lower), words::points(corrected.upper));
+    if let Some(people) = &view.corrected {
+        let rate = words::ends(people.estimate, people.lower, people.upper);
+        let labels = words::grouped(people.labels);
         out.push_str(&item(
-            "by labels",
-            &format!(
-                "{} % ({lower} to {upper} %), corrected by {} labels of people",
-                words::points(corrected.estimate),
-                words::grouped(corrected.labels)
-            ),
+            "by people",
+            &format!("{rate}, the judge corrected by {labels} labels"),
+        ));
+    } else if view.labels > 0 {
+        let labels = words::grouped(view.labels);
+        out.push_str(&item(
+            "labels",
+            &format!("{labels} of people; from 100 on they correct the judge"),
         ));
     }
-    if let Some((ends, estimate)) = more.length_controlled.and_then(|e| Some((e, e.estimate?))) {
-        let (lower, upper) = (words::points(ends.lower), words::points(ends.upper));
-        let rate = words::points(estimate);
-        out.push_str(&item(
-            "same length",
-            &format!("{rate} % ({lower} to {upper} %), if answers were equally long"),
-        ));
+    if let Some(rate) = &view.length_controlled {
+        let says = format!("{}, if answers were equally long", words::rate(rate));
+        out.push_str(&item("same length", &says));
     }
-    if let (Some(units), Some(effect)) = (more.units, more.design_effect) {
-        let units = words::grouped(units);
-        let effect = words::trimmed(effect);
+    // Pairs that are all of different units have nothing to say of them.
+    if view.units > 0 && view.units != view.pairs + view.unsampled {
+        let effect = words::trimmed(view.design_effect);
+        let units = words::grouped(view.units);
         out.push_str(&item("units", &format!("{units}, design effect {effect}")));
     }
-    let mut label = "pair by pair";
-    for (what, paired) in &more.paired {
-        if let Some(says) = compared(what, paired) {
-            out.push_str(&item(label, &says));
-            label = "";
-        }
+    let mut label = "paired";
+    for (what, says) in words::paired(view) {
+        out.push_str(&item(label, &format!("{what} {says}")));
+        label = "";
     }
     let mut label = "segments";
-    for segment in &more.segments {
-        let Some(estimate) = segment.win_rate.estimate else { continue };
+    for segment in &view.segments {
         let word = match (segment.better, segment.worse) {
             (true, _) => ": better",
             (_, true) => ": worse",
             _ => "",
         };
         let says = format!(
-            "{}\u{a0}{}: {} % ({} to {} %) of {} pairs{word}",
+            "{}\u{a0}{}: {} of {} pairs{word}",
             words::plain(&segment.dimension),
             segment.value,
-            words::points(estimate),
-            words::points(segment.win_rate.lower),
-            words::points(segment.win_rate.upper),
+            words::rate(&segment.win_rate),
             words::grouped(segment.pairs)
         );
         out.push_str(&item(label, &says));
         label = "";
     }
     out
-}
-
-fn compared(what: &str, paired: &Paired) -> Option<String> {
-    let (control, candidate) = (paired.control?, paired.candidate?);
-    let difference = paired.difference?;
-    let end = |end: Option<f64>| end.map_or("?".to_owned(), figure);
-    Some(format!(
-        "{}: candidate {}, control {}, difference {} to {}",
-        words::plain(what),
-        figure(candidate),
-        figure(control),
-        end(difference.lower),
-        end(difference.upper)
-    ))
-}
-
-/// With four digits that count.
-fn figure(value: f64) -> String {
-    match value.abs() {
-        large if large >= 100.0 => format!("{value:.0}"),
-        large if large >= 1.0 => format!("{value:.2}"),
-        0.0 => "0".to_owned(),
-        _ => format!("{value:.6}"),
-    }
 }

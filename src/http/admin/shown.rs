@@ -48,8 +48,8 @@ const INDEX: &str = "understudy\n\n\
      /api/v1/log                 what happened to every experiment, checked\n\
      /api/v1/config              the files in force, and what is wrong with new ones\n\
      /api/v1/experiments/NAME/feedback  what people said, comments and all\n\
-     /api/v1/experiments/NAME/labels    pairs that wait for a person's word; takes it, too\n\
-     /api/v1/experiments/NAME/summary   what was counted here, to be added to other sidecars'\n\
+     /api/v1/experiments/NAME/labels  pairs that wait for a person's word; takes it, too\n\
+     /api/v1/experiments/NAME/summary  what was counted here, to be added to other sidecars'\n\
      /api/v1/feedback            takes what people say of an answer\n\
      /api/v1/exchanges           what is stored, the newest first\n\
      /api/v1/exchanges/ID        one exchange: request, answer, timing, why it was keyed so\n\

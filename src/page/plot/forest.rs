@@ -1,12 +1,12 @@
 //! Win rates of several kinds of requests, one line each, on one scale.
 
-use crate::evidence::Segment;
 use crate::page::plot::Scale;
 use crate::page::plot::line;
 use crate::page::plot::svg;
 use crate::page::plot::text;
 use crate::page::plot::ticks;
 use crate::page::plot::title;
+use crate::report::SegmentView;
 use crate::report::words;
 
 const LEFT: f64 = 250.0;
@@ -15,7 +15,7 @@ const ROW: f64 = 26.0;
 const TOP: f64 = 16.0;
 
 /// The segments of one candidate.
-pub fn forest(name: &str, segments: &[Segment]) -> String {
+pub fn forest(name: &str, segments: &[SegmentView]) -> String {
     if segments.is_empty() {
         return String::new();
     }
@@ -37,7 +37,7 @@ pub fn forest(name: &str, segments: &[Segment]) -> String {
     svg("wide", (880, height), &format!("Win rate of {name} by segment"), &body)
 }
 
-fn row(segment: &Segment, x: &Scale, y: f64) -> String {
+fn row(segment: &SegmentView, x: &Scale, y: f64) -> String {
     let (class, word) = match (segment.better, segment.worse) {
         (true, _) => ("wins-key", "better"),
         (_, true) => ("losses-key", "worse"),

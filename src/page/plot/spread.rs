@@ -7,6 +7,7 @@ use crate::page::plot::svg;
 use crate::page::plot::text;
 use crate::page::plot::title;
 use crate::report::words;
+use crate::report::words::figure;
 use crate::stats::histogram;
 
 const SIZE: (u32, u32) = (420, 170);
@@ -108,23 +109,4 @@ fn axis(x: &Scale, (low, high): (f64, f64), spread: &Spread) -> String {
         }
     }
     out
-}
-
-/// A number in its unit, with as many digits as count.
-pub fn figure(value: f64, unit: &str) -> String {
-    let digits = match value {
-        large if large >= 100.0 => format!("{value:.0}"),
-        one if one >= 1.0 => words::trimmed((value * 10.0).round() / 10.0),
-        small if small >= 0.01 => words::trimmed(value),
-        0.0 => "0".to_owned(),
-        tiny => {
-            let places = (2.0 - tiny.log10().floor()).clamp(2.0, 9.0) as usize - 1;
-            format!("{tiny:.places$}").trim_end_matches('0').to_owned()
-        }
-    };
-    match unit {
-        "$" => format!("${digits}"),
-        "characters" => digits,
-        unit => format!("{digits} {unit}"),
-    }
 }

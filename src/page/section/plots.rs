@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::evidence::Evidence;
 use crate::page::Dossier;
 use crate::page::Spread;
 use crate::page::html::card;
@@ -10,11 +9,11 @@ use crate::page::html::escape;
 use crate::page::html::table;
 use crate::page::plot::forest::forest;
 use crate::page::plot::sequence::sequence;
-use crate::page::plot::spread::figure;
 use crate::page::plot::spread::spread;
 use crate::page::section::colour_of;
 use crate::report::Report;
 use crate::report::words;
+use crate::report::words::figure;
 
 /// The interval of each candidate after every pair.
 pub fn over_time(dossier: &Dossier) -> String {
@@ -35,17 +34,17 @@ pub fn over_time(dossier: &Dossier) -> String {
 }
 
 /// Where a candidate is better or worse than elsewhere.
-pub fn segments(evidence: &Evidence, report: &Report) -> String {
+pub fn segments(report: &Report) -> String {
     let mut body = String::new();
-    for (name, more) in &evidence.candidates {
-        let plot = forest(name, &more.segments);
-        if !plot.is_empty() && evidence.candidates.len() > 1 {
+    for (name, view) in &report.candidates {
+        let plot = forest(name, &view.segments);
+        if !plot.is_empty() && report.candidates.len() > 1 {
             let colour = colour_of(report, name);
             body.push_str(&format!("<h3 class=\"{colour}\">{}</h3>\n", escape(name)));
         }
         body.push_str(&plot);
     }
-    if let (Some(yaml), false) = (&evidence.routing, body.is_empty()) {
+    if let (Some(yaml), false) = (&report.routing, body.is_empty()) {
         body.push_str("<p>This sends the candidate only what it is better at:</p>\n");
         body.push_str(&format!("<pre>{}</pre>\n", escape(yaml)));
     }

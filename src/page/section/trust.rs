@@ -1,7 +1,6 @@
 //! The parts that say whether the numbers can be believed, and who met what.
 
-use crate::evidence::Check;
-use crate::evidence::Evidence;
+use crate::audit::Row;
 use crate::guard::Health;
 use crate::guard::View;
 use crate::page::html::card;
@@ -44,7 +43,7 @@ fn rail_row(name: &str, rail: &View) -> Vec<String> {
 }
 
 /// Who judges, at what cost, and how it stood its audit.
-pub fn judge(report: &Report, evidence: &Evidence) -> String {
+pub fn judge(report: &Report) -> String {
     let Some(judge) = &report.judge else {
         let body = "<p>Comparators alone score: there is no judge.</p>\n";
         return card("The judge", "", body);
@@ -59,8 +58,8 @@ pub fn judge(report: &Report, evidence: &Evidence) -> String {
         words::grouped(calls),
         escape(&cost)
     );
-    if !evidence.audit.is_empty() {
-        let rows: Vec<Vec<String>> = evidence.audit.iter().map(audit_row).collect();
+    if !judge.audit.is_empty() {
+        let rows: Vec<Vec<String>> = judge.audit.iter().map(audit_row).collect();
         body.push_str(&table(&["", "check", "found", "limit", "n", "why"], &rows));
     }
     if let Some(noise) = &report.noise {
@@ -77,20 +76,15 @@ pub fn judge(report: &Report, evidence: &Evidence) -> String {
     card("The judge and its audit", note, &body)
 }
 
-fn audit_row(check: &Check) -> Vec<String> {
-    let number = |value: Option<f64>| value.map(words::fine);
-    let found = match (number(check.value), number(check.lower), number(check.upper)) {
-        (Some(value), Some(lower), Some(upper)) => format!("{value} ({lower} to {upper})"),
-        (Some(value), _, _) => value,
-        (None, _, _) => "–".to_owned(),
-    };
+fn audit_row(row: &Row) -> Vec<String> {
+    let none = || "–".to_owned();
     vec![
-        chip(&check.state, &check.state),
-        escape(&words::plain(&check.check)),
-        escape(&found),
-        escape(&number(check.limit).unwrap_or_else(|| "–".to_owned())),
-        words::grouped(check.n),
-        format!("<span class=\"text\">{}</span>", escape(&check.why)),
+        chip(words::state(row.state), words::state(row.state)),
+        escape(&words::check(row)),
+        escape(&words::found(row).unwrap_or_else(none)),
+        escape(&row.limit.map_or_else(none, words::fine)),
+        words::grouped(row.n),
+        format!("<span class=\"text\">{}</span>", escape(&row.why)),
     ]
 }
 

@@ -1,7 +1,5 @@
 //! The verdict, what to do next, and the win rate of each candidate.
 
-use crate::evidence::Evidence;
-use crate::evidence::More;
 use crate::page::Dossier;
 use crate::page::html::card;
 use crate::page::html::chip;
@@ -11,7 +9,6 @@ use crate::page::html::prose;
 use crate::page::html::table;
 use crate::page::plot::interval::interval;
 use crate::page::plot::outcomes::outcomes;
-use crate::page::plot::spread::figure;
 use crate::page::section::colour_of;
 use crate::report::CandidateView;
 use crate::report::Report;
@@ -97,17 +94,14 @@ pub fn next(report: &Report) -> String {
 }
 
 /// The evidence on each candidate.
-pub fn candidates(report: &Report, evidence: &Evidence) -> String {
-    let arms = report
-        .candidates
-        .iter()
-        .map(|(name, view)| arm(report, name, view, evidence.candidates.get(name)));
+pub fn candidates(report: &Report) -> String {
+    let arms = report.candidates.iter().map(|(name, view)| arm(report, name, view));
     let note = "Wins and half of the ties, of all pairs judged. The interval holds however often \
                 anybody looks.";
     card("Win rate", note, &arms.collect::<String>())
 }
 
-fn arm(report: &Report, name: &str, view: &CandidateView, more: Option<&More>) -> String {
+fn arm(report: &Report, name: &str, view: &CandidateView) -> String {
     let rate = &view.win_rate;
     let estimate = rate
         .estimate
@@ -132,67 +126,41 @@ fn arm(report: &Report, name: &str, view: &CandidateView, more: Option<&More>) -
         let reasons = escape(&reasons.collect::<Vec<_>>().join(", "));
         out.push_str(&format!("<p class=\"note\">Without a usable verdict: {reasons}</p>\n"));
     }
-    out.push_str(&more.map(besides).unwrap_or_default());
+    out.push_str(&besides(view));
     out.push_str("</div>\n");
     out
 }
 
 /// What is known besides the win rate.
-fn besides(more: &More) -> String {
-    let mut facts = Vec::new();
-    if let Some(corrected) = &more.corrected {
-        facts.push((
-            "Corrected by people",
-            format!(
-                "{} % ({} to {} %), by {} labels",
-                words::points(corrected.estimate),
-                words::points(corrected.lower),
-                words::points(corrected.upper),
-                words::grouped(corrected.labels)
-            ),
-        ));
+fn besides(view: &CandidateView) -> String {
+    let mut facts: Vec<(&str, String)> = Vec::new();
+    if let Some(people) = &view.corrected {
+        let rate = words::ends(people.estimate, people.lower, people.upper);
+        let labels = words::grouped(people.labels);
+        facts.push(("Corrected by people", format!("{rate}, by {labels} labels")));
+    } else if view.labels > 0 {
+        facts.push(("Labels of people", words::grouped(view.labels)));
     }
-    if let Some((ends, estimate)) = more.length_controlled.and_then(|e| Some((e, e.estimate?))) {
-        let (lower, upper) = (words::points(ends.lower), words::points(ends.upper));
-        let rate = words::points(estimate);
-        facts.push(("If answers were equally long", format!("{rate} % ({lower} to {upper} %)")));
+    if let Some(rate) = &view.length_controlled {
+        facts.push(("If answers were equally long", words::rate(rate)));
     }
-    if let (Some(units), Some(effect)) = (more.units, more.design_effect) {
-        let (units, effect) = (words::grouped(units), words::trimmed(effect));
+    if view.units > 0 {
+        let (units, effect) = (words::grouped(view.units), words::trimmed(view.design_effect));
         facts.push(("Units", format!("{units}, design effect {effect}")));
     }
-    if more.unsampled > 0 {
-        let left = words::grouped(more.unsampled);
+    if view.unsampled > 0 {
+        let left = words::grouped(view.unsampled);
         facts.push(("Left out by chance", format!("{left} pairs, which the rates allow for")));
     }
-    for (what, paired) in &more.paired {
-        let (Some(control), Some(candidate)) = (paired.control, paired.candidate) else { continue };
-        let Some(difference) = paired.difference else { continue };
-        let unit = if what.contains("usd") { "$" } else { "" };
-        let end = |end: Option<f64>| end.map_or("?".to_owned(), |end| signed(end, unit));
-        facts.push((
-            "Pair by pair",
-            format!(
-                "{}: {}, control {} (difference {} to {})",
-                words::plain(what),
-                figure(candidate, unit).trim(),
-                figure(control, unit).trim(),
-                end(difference.lower),
-                end(difference.upper)
-            ),
-        ));
-    }
+    facts.extend(words::paired(view));
     if facts.is_empty() {
         return String::new();
     }
     let facts: String = facts
         .iter()
-        .map(|(name, says)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", escape(says)))
+        .map(|(name, says)| {
+            format!("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), escape(says))
+        })
         .collect();
     format!("<dl class=\"facts\">\n{facts}</dl>\n")
-}
-
-fn signed(value: f64, unit: &str) -> String {
-    let sign = if value < 0.0 { "−" } else { "+" };
-    format!("{sign}{}", figure(value.abs(), unit).trim())
 }

@@ -10,6 +10,7 @@ use crate::guard::Seen;
 use crate::ledger;
 use crate::record::Tallies;
 use crate::report;
+use crate::report::Counted;
 use crate::report::Detail;
 use crate::report::Report;
 use crate::report::hygiene;
@@ -17,61 +18,61 @@ use crate::report::next;
 use crate::stats::Verdict;
 use crate::stats::plan::Pairs;
 use crate::tally::AGAIN;
+use crate::tally::Tally;
 
 /// A report and the counts it is made of.
 #[derive(Clone, Debug)]
-pub struct Counted {
+pub struct Snapshot {
     /// The definition in force.
     pub experiment: Arc<Experiment>,
     /// What follows.
     pub report: Report,
     /// What was counted of each candidate.
     pub tallies: Tallies,
+    /// What was counted of control against itself.
+    pub again: Option<Tally>,
+    /// Candidates that have broken a guardrail.
+    pub broken: Vec<String>,
 }
 
 impl Board {
     /// The report of one experiment, by its name, with everything a person wants to see.
     pub fn full_report(&self, name: &str) -> Option<Report> {
-        self.fully_counted(name).map(|counted| counted.report)
+        self.full_snapshot(name).map(|snapshot| snapshot.report)
     }
 
     /// The same with what it rests on.
-    pub fn fully_counted(&self, name: &str) -> Option<Counted> {
+    pub fn full_snapshot(&self, name: &str) -> Option<Snapshot> {
         let guardrails = self.guardrails(name);
-        let mut counted = self.made(name, Detail::Full)?;
-        let Counted { experiment, report, tallies } = &mut counted;
+        let mut snapshot = self.made(name, Detail::Full)?;
+        let Snapshot { experiment, report, tallies, .. } = &mut snapshot;
         report.guardrails = guardrails;
         let now_ms = jiff::Timestamp::now().as_millisecond();
         let is_open = report.verdict == Verdict::KeepRunning && experiment.is_running();
         report.outlook = is_open.then(|| ahead(report, tallies, now_ms));
-        let routing = report.routing.clone();
-        report.next = next::next(report, experiment, routing.as_deref());
-        Some(counted)
+        report.next = next::next(report, experiment);
+        Some(snapshot)
     }
 
-    /// The report of one experiment, by its name, but for what its guardrails say.
+    /// The verdict on one experiment, by its name, and what it rests on.
     pub fn report(&self, name: &str) -> Option<Report> {
-        self.counted(name).map(|counted| counted.report)
+        self.snapshot(name).map(|snapshot| snapshot.report)
     }
 
-    /// The same with what it rests on.
-    pub fn counted(&self, name: &str) -> Option<Counted> {
+    /// The same with the counts it is made of.
+    pub fn snapshot(&self, name: &str) -> Option<Snapshot> {
         self.made(name, Detail::Verdict)
     }
 
-    fn made(&self, name: &str, detail: Detail) -> Option<Counted> {
+    fn made(&self, name: &str, detail: Detail) -> Option<Snapshot> {
         let entry = self.named(name)?;
         let experiment = entry.experiment();
         let mut tallies = entry.counts().tallies.clone();
         let again = tallies.remove(AGAIN);
         let (funnel, broken) = (entry.funnel(), entry.watch().seen().broken());
-        let basis = report::Counted {
-            funnel: &funnel,
-            tallies: &tallies,
-            again: again.as_ref(),
-            broken: &broken,
-        };
-        let mut report = report::report(&experiment, basis, detail);
+        let counted =
+            Counted { funnel: &funnel, tallies: &tallies, again: again.as_ref(), broken: &broken };
+        let mut report = report::report(&experiment, counted, detail);
         let today = ledger::day(jiff::Timestamp::now().as_millisecond());
         let (today, total) = {
             let ledger = self.ledger();
@@ -87,7 +88,7 @@ impl Board {
         hygiene::complete(&mut report, &experiment, &seen);
         report::overrule(&mut report);
         drop(counts);
-        Some(Counted { experiment, report, tallies })
+        Some(Snapshot { experiment, report, tallies, again, broken })
     }
 
     /// What live answers have said of the variants of one experiment.
