@@ -82,6 +82,8 @@ fn measures(size: Size) -> bool {
         Measure::Errors(0.2),
         Measure::Cost(1.0),
         Measure::Cost(1.5),
+        Measure::CostRatio(1.0),
+        Measure::CostRatio(1.5),
         Measure::PairedCost(1.0),
         Measure::PairedCost(1.5),
         Measure::Time(0.5),
