@@ -97,7 +97,7 @@ impl Arms {
         match measure {
             Measure::Errors(rate) => self.errors[arm].add(random.f64() < rate),
             Measure::Cost(sigma) | Measure::CostRatio(sigma) => {
-                self.cost[arm].add(lognormal(sigma * normal(random)))
+                self.cost[arm].add(lognormal(sigma * normal(random)));
             }
             Measure::PairedCost(sigma) => {
                 let prompt = normal(random);
