@@ -13,7 +13,7 @@ mod draw;
 mod engine;
 mod peer;
 mod plans;
-mod power;
+mod race;
 mod runs;
 mod table;
 
@@ -40,8 +40,7 @@ fn main() -> ExitCode {
     };
     let begin = Instant::now();
     println!("alpha {ALPHA}, {} runs to {} pairs", size.runs, size.horizon);
-    let held =
-        [rules(size), measures(size), sessions(size), power::print(size), plans::print(size)];
+    let held = [rules(size), measures(size), sessions(size), race::print(size), plans::print(size)];
     println!("\n{:.0} s", begin.elapsed().as_secs_f64());
     if held.iter().all(|held| *held) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

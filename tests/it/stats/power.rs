@@ -15,9 +15,9 @@ mod engine;
 #[path = "../../../benches/power/peer.rs"]
 #[allow(dead_code, reason = "the bench uses the rest")]
 mod peer;
-#[path = "../../../benches/power/power.rs"]
+#[path = "../../../benches/power/race.rs"]
 #[allow(dead_code, reason = "the bench uses the rest")]
-mod power;
+mod race;
 #[path = "../../../benches/power/runs.rs"]
 #[allow(dead_code, reason = "the bench uses the rest")]
 mod runs;
@@ -113,7 +113,7 @@ fn sessions_of_pairs_that_are_alike_fool_nobody_once_discounted() {
 
 #[test]
 fn a_verdict_takes_hardly_more_pairs_than_with_the_best_peer() {
-    assert!(power::is_as_fast_as_peers((0.6, 0.0), runs::Size { runs: 60, horizon: 3000 }));
+    assert!(race::is_as_fast_as_peers((0.6, 0.0), runs::Size { runs: 60, horizon: 3000 }));
 }
 
 /// Units of these sizes, of which every second one wins all of its pairs.
