@@ -1,9 +1,7 @@
 //! Builds everything, runs it, and drains it.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -116,14 +114,14 @@ impl App {
         let writer = write(writer)?;
         let shadow = Shadow::new(scenes.clone(), store.clone(), recorder.clone());
         let shadow = Arc::new(shadow);
-        let judge = Arc::new(Judge {
-            scenes: scenes.clone(),
-            store: store.clone(),
-            recorder: recorder.clone(),
-            board: board.clone(),
-            metrics: metrics.clone(),
-            without_logprobs: Mutex::new(HashSet::new()),
-        });
+        let judge = Judge::new(
+            scenes.clone(),
+            store.clone(),
+            recorder.clone(),
+            board.clone(),
+            metrics.clone(),
+        );
+        let judge = Arc::new(judge);
         let mut workers =
             vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
         let (vitals, served) = mpsc::channel(VITALS_QUEUE);

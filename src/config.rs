@@ -16,6 +16,7 @@ mod enrolment;
 mod variant;
 mod traffic;
 mod guardrail;
+pub mod judge;
 mod evaluation;
 mod rival;
 mod definition;

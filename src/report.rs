@@ -176,8 +176,9 @@ pub fn report(
     let (verdict, reason, best) = overall(&candidates);
     // A verdict that was given stays, whatever late pairs say.
     let verdict = experiment.standing.verdict.unwrap_or(verdict);
-    let judge = experiment.evaluate.judge.as_ref().map(|judge| JudgeView {
-        target: judge.target.to_string(),
+    let judges = experiment.evaluate.judge_names();
+    let judge = (!judges.is_empty()).then(|| JudgeView {
+        target: judges.join(", "),
         by_candidate: tallies.iter().map(|(k, t)| (k.clone(), t.judge.clone())).collect(),
     });
     let priced = tallies.values().all(|tally| tally.judge.unpriced == 0);

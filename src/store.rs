@@ -11,6 +11,7 @@ mod generation;
 mod generations;
 pub mod guard;
 pub mod journal;
+pub mod judged;
 mod keeper;
 pub mod log;
 pub mod met;

@@ -161,7 +161,7 @@ impl Tally {
         }
         match &scored.outcome {
             Outcome::Equal { .. } => self.equal += 1,
-            Outcome::Unsampled {} => {}
+            Outcome::Settled { .. } | Outcome::Unsampled {} => {}
             Outcome::Unjudged { reason } => *self.unjudged.entry(reason.clone()).or_default() += 1,
             Outcome::Judged { control_first, candidate_first } => {
                 self.judge.pairs += 1;

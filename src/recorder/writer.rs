@@ -5,6 +5,7 @@ pub mod pairs;
 
 use std::collections::HashMap;
 use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::AtomicUsize;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use crate::board::Board;
@@ -60,6 +62,8 @@ pub struct Writer {
     policy: CachePolicy,
     shadow: mpsc::Sender<ShadowJob>,
     judge: mpsc::Sender<JudgeJob>,
+    /// Pairs that the judge's queue has no room for yet.
+    unjudged: VecDeque<JudgeJob>,
     known: HashSet<PairId>,
     open: HashMap<PairId, Progress>,
     met: Pending,
@@ -118,6 +122,7 @@ impl Writer {
             policy: parts.policy,
             shadow: parts.shadow,
             judge: parts.judge,
+            unjudged: VecDeque::new(),
             after: Vec::new(),
             dirty: false,
             last_housekeeping: Instant::now(),
@@ -261,11 +266,7 @@ impl Writer {
                 }
                 Effect::Judge(job) => {
                     self.metrics.judge_queue.inc();
-                    // The judge's queue holds as many as may be open; a full one is met at restart.
-                    if self.judge.try_send(job).is_err() {
-                        self.metrics.judge_queue.dec();
-                        Metrics::count(&self.metrics.dropped, "judge_queue_full");
-                    }
+                    self.unjudged.push_back(job);
                 }
                 Effect::Score { experiment, candidate, scored } => {
                     self.board.scored(&experiment, &candidate, &scored);
@@ -273,6 +274,18 @@ impl Writer {
                 }
                 Effect::Flushed(done) => drop(done.send(())),
                 Effect::Said(done, subject) => drop(done.send(subject)),
+            }
+        }
+        self.offer();
+    }
+
+    /// Hands pairs to the judge in their order, as many as it has room for; the next record, which
+    /// is a score at the latest, tells that there is more.
+    fn offer(&mut self) {
+        while let Some(job) = self.unjudged.pop_front() {
+            if let Err(TrySendError::Full(job)) = self.judge.try_send(job) {
+                self.unjudged.push_front(job);
+                return;
             }
         }
     }

@@ -64,6 +64,8 @@ pub struct Trees {
     pub feedback: sled::Tree,
     /// What copies cost.
     pub ledger: sled::Tree,
+    /// What judges said, by what they were asked.
+    pub judged: sled::Tree,
 }
 
 impl Base {
@@ -177,6 +179,7 @@ fn open(path: &Path) -> sled::Result<Trees> {
     let (units, feedback) = (tree("units")?, tree("feedback")?);
     let (subjects, subject_order) = (tree("subjects")?, tree("subject_order")?);
     let (ledger, vitals) = (tree("ledger")?, tree("vitals")?);
+    let judged = tree("judged")?;
     Ok(Trees {
         db,
         pairs,
@@ -190,5 +193,6 @@ fn open(path: &Path) -> sled::Result<Trees> {
         subject_order,
         feedback,
         ledger,
+        judged,
     })
 }

@@ -31,7 +31,7 @@ const MOST: usize = 400;
 fn settings(config: &Config, base_url: &str) -> String {
     let experiments = config.experiments.iter();
     let targets = experiments.flat_map(|experiment| {
-        let judge = experiment.evaluate.judge.iter().map(|judge| &judge.target);
+        let judge = experiment.evaluate.judges().iter().map(|judge| &judge.target);
         experiment.variants().map(|variant| &variant.target).chain(judge)
     });
     let bare = base_url.trim_end_matches("/v1");
@@ -50,7 +50,7 @@ fn settings(config: &Config, base_url: &str) -> String {
 
 /// A quick simulator in which the experiment's judge is one that gives verdicts.
 fn personas(experiment: &Experiment) -> String {
-    let judge = experiment.evaluate.judge.iter().map(|judge| {
+    let judge = experiment.evaluate.judges().iter().map(|judge| {
         // The simulated model is called what its provider calls it.
         (judge.target.model.clone(), json!({"judge": true}))
     });

@@ -20,6 +20,7 @@ mod explain;
 mod fidelity;
 mod fuzz;
 mod harness;
+mod judge;
 mod key;
 mod life;
 mod process;
