@@ -40,6 +40,8 @@ pub mod board;
 pub mod recorder;
 pub mod shadow;
 pub mod judge;
+pub mod rehearsal;
+pub mod backtest;
 pub mod exchange;
 pub mod director;
 pub mod guardian;

@@ -3,7 +3,7 @@
 //! All files, with a table: `cargo test --release --test it alpaca::every -- --ignored --nocapture`
 
 mod kill;
-mod recording;
+pub mod recording;
 mod stage;
 
 use std::time::{Duration, Instant};

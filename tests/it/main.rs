@@ -12,6 +12,7 @@
 mod admin;
 mod alpaca;
 mod assign;
+mod backtest;
 mod cacheable;
 mod config;
 mod dialect;
