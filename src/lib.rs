@@ -25,6 +25,7 @@ pub mod exposure;
 pub mod feedback;
 pub mod ledger;
 pub mod report;
+pub mod sentinel;
 pub mod config;
 pub mod plan;
 // Resources: each owns one outside thing.

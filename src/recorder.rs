@@ -225,9 +225,7 @@ impl Record {
                 frames + exchange.request.len()
             }
             Self::Intent { intent, .. } => intent.request.len(),
-            Self::Recorded { intent, half, .. } => {
-                intent.request.len() + half.answer.text().len()
-            }
+            Self::Recorded { intent, half, .. } => intent.request.len() + half.answer.text().len(),
             Self::Half { half, .. } => half.answer.text().len(),
             Self::Feedback { feedback, .. } => feedback.comment.as_ref().map_or(0, String::len),
             _ => 0,

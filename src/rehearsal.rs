@@ -94,9 +94,10 @@ impl Rehearsal {
         let known = store.pair_ids()?;
         let scene = Arc::new(Scene::new(config)?);
         let config = scene.config.clone();
-        let experiment = config.experiments.first().ok_or_else(|| {
-            Error::new(Kind::Internal, "there is no experiment to rehearse")
-        })?;
+        let experiment = config
+            .experiments
+            .first()
+            .ok_or_else(|| Error::new(Kind::Internal, "there is no experiment to rehearse"))?;
         let places = config.shadowing.concurrency.max(1) * PAIRS_FOR_EACH_COPY;
         let (metrics, board) =
             (Arc::new(Metrics::new()), Arc::new(Board::load(&config.experiments, &store)?));

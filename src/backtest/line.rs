@@ -136,9 +136,9 @@ fn question(written: &Written) -> Result<Option<Question>, String> {
     let Some(body) = &written.body else { return Ok(None) };
     let url = written.url.as_deref().ok_or("`url` is missing: it says what `body` is")?;
     // A whole URL is taken by its path.
-    let path = url.split_once("://").map_or(url, |(_, rest)| {
-        rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
-    });
+    let path = url
+        .split_once("://")
+        .map_or(url, |(_, rest)| rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"));
     match endpoint::of(path.split('?').next().unwrap_or(path)) {
         Some(Endpoint::Answer { dialect, in_path }) => {
             Ok(Some(Question { dialect, in_path, body: Bytes::from(body.get().to_owned()) }))
@@ -155,9 +155,7 @@ fn given(written: &Written) -> Option<Given> {
         return Some(message.map_or(failed, |message| Given { status: 200, body: body(message) }));
     }
     match &written.response {
-        Some(response) => {
-            Some(Given { status: response.status_code, body: body(&response.body) })
-        }
+        Some(response) => Some(Given { status: response.status_code, body: body(&response.body) }),
         None => written.error.as_ref().filter(|error| !error.is_null()).map(|_| failed),
     }
 }
@@ -232,11 +230,17 @@ mod tests {
     fn both_sides_of_a_batch_are_read_in_one_line_or_two() {
         let asks = r#"{"custom_id":"7","method":"POST","url":"/v1/chat/completions","body":{"model":"m","messages":[]}}"#;
         let question = batch(asks).question.unwrap();
-        assert_eq!((question.dialect, &question.body[..]), (DialectName::OpenAi, &br#"{"model":"m","messages":[]}"#[..]));
+        assert_eq!(
+            (question.dialect, &question.body[..]),
+            (DialectName::OpenAi, &br#"{"model":"m","messages":[]}"#[..])
+        );
         let answers = r#"{"id":"b","custom_id":"7","response":{"status_code":200,"request_id":"r","body":{"choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}]}},"error":null}"#;
         let line = Line::Batch(batch(answers));
         assert_eq!(line.answer(DialectName::OpenAi).unwrap().text(), "hi");
-        let both = format!("{},\"response\":{{\"status_code\":429,\"body\":{{}}}}}}", asks.strip_suffix('}').unwrap());
+        let both = format!(
+            "{},\"response\":{{\"status_code\":429,\"body\":{{}}}}}}",
+            asks.strip_suffix('}').unwrap()
+        );
         let both = batch(&both);
         assert!(both.question.is_some() && both.given.unwrap().status == 429);
     }

@@ -66,12 +66,7 @@ pub struct Taken {
 impl Sieve {
     /// For an experiment of a configuration.
     pub fn new(config: &Config, experiment: &Experiment, headers: HeaderMap, now_ms: i64) -> Self {
-        Self {
-            config: alone(config, experiment),
-            experiment: experiment.clone(),
-            headers,
-            now_ms,
-        }
+        Self { config: alone(config, experiment), experiment: experiment.clone(), headers, now_ms }
     }
 
     /// What the rehearsal runs on.

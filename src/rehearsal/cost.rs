@@ -11,10 +11,10 @@ use crate::rehearsal::Ask;
 use crate::tally::AGAIN;
 
 /// Tokens that a judge may write in one call.
-const VERDICT_TOKENS: u64 = 2048;
+const VERDICT_TOKENS: u64 = 1024;
 
 /// Bytes that stand around what the judge is shown.
-const TEMPLATE_BYTES: u64 = 8192;
+const TEMPLATE_BYTES: u64 = 4096;
 
 /// Bytes of text that a token can stand for, at most, in what is written for people.
 const BYTES_OF_TOKEN: u64 = 8;
@@ -90,11 +90,8 @@ fn judge(experiment: &Experiment, ask: &Ask) -> Result<u64> {
     let shown = ask.intent.request.len() as u64 + control + written;
     // No tokenizer makes more tokens than bytes.
     let read = TEMPLATE_BYTES + judge.criteria.len() as u64 + shown;
-    let usage = Usage {
-        input_tokens: Some(read),
-        output_tokens: Some(VERDICT_TOKENS),
-        ..Usage::default()
-    };
+    let usage =
+        Usage { input_tokens: Some(read), output_tokens: Some(VERDICT_TOKENS), ..Usage::default() };
     let call = price::cost_nano_usd(&judge.target, &usage);
     let call = call.ok_or_else(|| unpriced(&judge.target))?;
     let orders = if judge.both_orders { 2 } else { 1 };

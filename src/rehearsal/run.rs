@@ -155,17 +155,23 @@ impl Run<'_> {
     ) -> Result<Option<End>> {
         let mut next: Option<Ask> = None;
         loop {
+            let was_idle = self.open.is_empty();
             let fed = self.feed(repertoire, ids, until, &mut next).await?;
             self.settle()?;
             self.tell(ids.len(), tell)?;
             if self.open.is_empty() {
                 match (fed, self.at >= until) {
-                    (Fed::Spent, _) => return Ok(Some(End::Spent)),
+                    // With nothing under way, nothing of what is set aside will come back.
+                    (Fed::Spent, _) if was_idle => return Ok(Some(End::Spent)),
                     (Fed::All, true) => {
                         self.rehearsal.flush().await;
                         return Ok(None);
                     }
-                    (Fed::All, false) => continue,
+                    _ => {
+                        // What was settled last is to be counted before money is counted again.
+                        self.rehearsal.flush().await;
+                        continue;
+                    }
                 }
             }
             tokio::select! {
@@ -185,6 +191,11 @@ impl Run<'_> {
     ) -> Result<Fed> {
         let (mut promised, mut fed) = (0, Fed::All);
         let mut purse = None;
+        let is_limited = self.terms.max_usd.is_some() || self.terms.judge_usd.is_some();
+        if is_limited && self.at < until && self.open.len() < self.rehearsal.places {
+            // A pair that is settled may not be counted yet, and its judge is no longer waited for.
+            self.rehearsal.flush().await;
+        }
         while let Some(id) = ids.get(self.at).filter(|_| self.at < until) {
             if self.rehearsal.has(*id) {
                 self.at += 1;

@@ -48,7 +48,10 @@ async fn a_verdict_ends_it_early_and_gives_the_exit_code() {
     let early = stage.backtest(&["--from", &from]);
     assert_eq!(early.code, 1, "{}", early.said);
     let report = early.report();
-    assert_eq!((&report["verdict"], &report["backtest"]["ended"]), (&json!("do_not_ship"), &json!("decided")));
+    assert_eq!(
+        (&report["verdict"], &report["backtest"]["ended"]),
+        (&json!("do_not_ship"), &json!("decided"))
+    );
     let pairs = report["candidates"]["candidate"]["pairs"].as_u64().unwrap();
     assert_eq!(pairs % 50, 0, "it looks after so many pairs");
     assert!(pairs < 300, "{pairs} pairs for a model that wins 3 %");

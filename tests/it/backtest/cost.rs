@@ -66,7 +66,8 @@ async fn it_stops_before_the_limit_and_goes_on_when_the_limit_is_raised() {
     assert!((0.02..=0.1).contains(&spent), "{spent}: {}", first.told);
     let settled = report["backtest"]["settled"].as_u64().unwrap();
     assert!(settled < 80, "{settled}");
-    let told = report["cost_usd"].as_f64().unwrap() + report["copies"]["total_usd"].as_f64().unwrap();
+    let told =
+        report["cost_usd"].as_f64().unwrap() + report["copies"]["total_usd"].as_f64().unwrap();
     assert!((told - spent).abs() < 1e-9, "{told}, {spent}");
     let second = run("100");
     let report = second.report();

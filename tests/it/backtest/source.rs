@@ -90,7 +90,7 @@ async fn what_the_sidecar_stored_is_run_over_while_it_runs_and_when_it_does_not(
     definition["decide"] = json!({"goal": "superior"});
     stage.write("experiments/alpaca.json", &definition.to_string());
     let redefined = stage.backtest(&["--from", "export.jsonl"]);
-    assert!(redefined.told.contains("the definition changed: decide.goal"), "{}", redefined.told);
+    assert!(redefined.told.contains("the definition changed: goal"), "{}", redefined.told);
 }
 
 #[tokio::test]
