@@ -30,6 +30,7 @@ use crate::ledger::Reserved;
 use crate::pair::Scored;
 use crate::report;
 use crate::report::Report;
+use crate::report::drift;
 use crate::report::hygiene;
 use crate::store::Store;
 use crate::tally::AGAIN;
@@ -267,6 +268,7 @@ impl Board {
             copies_nano_usd: (today, total),
         };
         hygiene::complete(&mut report, &experiment, &seen);
+        drift::mark(&mut report, &experiment);
         drop(counts);
         Some(report)
     }

@@ -19,6 +19,7 @@ mod guardrail;
 mod evaluation;
 mod rival;
 mod definition;
+mod sentinel;
 mod load;
 pub mod schema;
 
@@ -33,6 +34,7 @@ use crate::cacheable::Choices;
 use crate::experiment::Experiment;
 use crate::experiment::Share;
 use crate::experiment::Target;
+use crate::sentinel::Sentinel;
 
 pub use load::is_experiment;
 pub use load::load;
@@ -71,6 +73,8 @@ pub struct Config {
     pub holdout: Share,
     /// In the order of the files.
     pub experiments: Vec<Experiment>,
+    /// In the order of the files.
+    pub sentinels: Vec<Sentinel>,
 }
 
 /// Who answers a model name, in order of preference.

@@ -46,6 +46,7 @@ pub mod backtest;
 pub mod exchange;
 pub mod director;
 pub mod guardian;
+pub mod vigil;
 // Edge.
 pub mod simulate;
 pub mod http;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::board::Board;
 use crate::config::Config;
@@ -57,7 +57,8 @@ pub struct Rehearsal {
     /// Its pairs.
     pub store: Store,
     recorder: Recorder,
-    workers: Vec<JoinHandle<()>>,
+    /// They end when they are let go.
+    workers: JoinSet<()>,
     writer: thread::JoinHandle<()>,
     /// Pairs that are whole, or were open when the rehearsal was.
     known: HashSet<PairId>,
@@ -130,10 +131,9 @@ impl Rehearsal {
             metrics: metrics.clone(),
             without_logprobs: Mutex::new(HashSet::new()),
         });
-        let workers = vec![
-            tokio::spawn(Arc::new(shadow).run(shadow_jobs)),
-            tokio::spawn(judge.run(judge_jobs)),
-        ];
+        let mut workers = JoinSet::new();
+        workers.spawn(Arc::new(shadow).run(shadow_jobs));
+        workers.spawn(judge.run(judge_jobs));
         let experiment = Arc::new(experiment.clone());
         Ok(Self { experiment, board, metrics, store, recorder, workers, writer, known, places })
     }
@@ -169,8 +169,8 @@ impl Rehearsal {
     }
 
     /// Writes what is there and ends; what is under way is asked again when it is opened again.
-    pub async fn close(self) {
-        self.workers.iter().for_each(JoinHandle::abort);
+    pub async fn close(mut self) {
+        self.workers.shutdown().await;
         self.recorder.deliver(Record::Stop).await;
         let written = tokio::task::spawn_blocking(move || self.writer.join());
         if !matches!(tokio::time::timeout(LAST_WRITE, written).await, Ok(Ok(Ok(())))) {

@@ -1,5 +1,6 @@
 //! An experiment's state as people and programs read it: the verdict first, then the numbers.
 
+pub mod drift;
 pub mod hygiene;
 
 use std::collections::BTreeMap;

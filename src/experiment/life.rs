@@ -93,6 +93,15 @@ pub enum Event {
         /// Those of the candidates, with what they rest on.
         verdicts: BTreeMap<String, Ruling>,
     },
+    /// A sentinel found that the answers of what was shipped have moved: the question is open again.
+    Drifted {
+        /// Which sentinel.
+        sentinel: String,
+        /// Which of its runs since its answers were pinned, from 1.
+        run: u64,
+        /// In words, with the numbers.
+        why: String,
+    },
     /// No file defines it any more.
     Removed {},
 }
@@ -171,6 +180,7 @@ impl Life {
             | Event::Halted { .. }
             | Event::Stepped { .. }
             | Event::Stopped { .. }
+            | Event::Drifted { .. }
             | Event::Decided { .. } => {}
         }
         Ok(next)
@@ -279,6 +289,10 @@ impl Standing {
         let mut next = self.clone();
         match (self.state, event) {
             (_, Event::Defined { .. } | Event::Removed {}) => {}
+            // Whatever became of the experiment, the model is what its authors ask about.
+            (_, Event::Drifted { sentinel, why, .. }) => {
+                next.drifted.get_or_insert(format!("the sentinel {sentinel} found that {why}"));
+            }
             (Draft, Event::Started { epoch, .. }) => {
                 next = Self { epoch: *epoch, ..Self::default() };
             }
@@ -325,6 +339,7 @@ fn impossible(state: State, step: usize, event: &Event) -> Error {
         Event::Stepped { .. } => "take that step",
         Event::Stopped { .. } => "be stopped",
         Event::Decided { .. } => "be decided",
+        Event::Drifted { .. } => "drift",
         Event::Removed {} => "be removed",
     };
     let (is, can) = match state {

@@ -51,11 +51,20 @@ pub struct Standing {
     pub step: usize,
     /// What it was decided to be; later numbers do not change it.
     pub verdict: Option<Verdict>,
+    /// Why a sentinel has opened its question again; a new epoch asks it again, and forgets this.
+    pub drifted: Option<String>,
 }
 
 impl Default for Standing {
     fn default() -> Self {
-        Self { state: State::Running, epoch: 1, halted: Vec::new(), step: 0, verdict: None }
+        Self {
+            state: State::Running,
+            epoch: 1,
+            halted: Vec::new(),
+            step: 0,
+            verdict: None,
+            drifted: None,
+        }
     }
 }
 

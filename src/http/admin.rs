@@ -4,6 +4,7 @@ mod exchanges;
 mod life;
 mod feedback;
 mod openapi;
+mod sentinels;
 
 use std::sync::Arc;
 
@@ -30,12 +31,15 @@ use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
 use crate::store::Store;
+use crate::vigil::Vigil;
 
 /// What the admin plane shows.
 #[derive(Clone)]
 pub struct Admin {
     /// Changes what is in force.
     pub director: Arc<Director>,
+    /// Runs sentinels.
+    pub vigil: Arc<Vigil>,
     /// Live experiments.
     pub board: Arc<Board>,
     /// Counters.
@@ -91,6 +95,7 @@ fn routes() -> Vec<Route> {
     routes.extend(exchanges::routes());
     routes.extend(life::routes());
     routes.extend(feedback::routes());
+    routes.extend(sentinels::routes());
     routes
 }
 
@@ -101,6 +106,7 @@ async fn index() -> &'static str {
      /metrics                    counters for Prometheus\n\
      /api/v1/experiments         every experiment with its verdict\n\
      /api/v1/experiments/NAME    one report\n\
+     /api/v1/sentinels           every sentinel with its last runs\n\
      /api/v1/log                 what happened to every experiment, checked\n\
      /api/v1/config              the files in force, and what is wrong with new ones\n\
      /api/v1/experiments/NAME/feedback  what people said, comments and all\n\

@@ -50,6 +50,18 @@ pub trait Repertoire {
     fn ask(&mut self, at: usize) -> Result<Ask>;
 }
 
+/// A few pairs, in memory.
+impl Repertoire for (Vec<PairId>, Vec<Ask>) {
+    fn ids(&self) -> &[PairId] {
+        &self.0
+    }
+
+    fn ask(&mut self, at: usize) -> Result<Ask> {
+        let ask = self.1.get(at).cloned();
+        ask.ok_or_else(|| Error::new(Kind::Internal, "a pair beyond the last one is asked for"))
+    }
+}
+
 /// Until when a run goes on.
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
@@ -110,9 +122,9 @@ impl Rehearsal {
     /// limit is to hold.
     pub async fn perform(
         &mut self,
-        repertoire: &mut dyn Repertoire,
+        repertoire: &mut (dyn Repertoire + Send),
         terms: &Terms,
-        tell: &mut dyn FnMut(&Progress),
+        tell: &mut (dyn FnMut(&Progress) + Send),
     ) -> Result<End> {
         let ids = repertoire.ids().to_vec();
         // Up to there the verdict was looked at before, and it was open.
@@ -148,10 +160,10 @@ impl Run<'_> {
     /// Makes the pairs up to `until` and waits until all of them are settled.
     async fn wave(
         &mut self,
-        repertoire: &mut dyn Repertoire,
+        repertoire: &mut (dyn Repertoire + Send),
         ids: &[PairId],
         until: usize,
-        tell: &mut dyn FnMut(&Progress),
+        tell: &mut (dyn FnMut(&Progress) + Send),
     ) -> Result<Option<End>> {
         let mut next: Option<Ask> = None;
         loop {
@@ -184,7 +196,7 @@ impl Run<'_> {
     /// Promises as many pairs as there is room and money for.
     async fn feed(
         &mut self,
-        repertoire: &mut dyn Repertoire,
+        repertoire: &mut (dyn Repertoire + Send),
         ids: &[PairId],
         until: usize,
         next: &mut Option<Ask>,
@@ -281,7 +293,7 @@ impl Run<'_> {
         Err(Error::new(Kind::Broken, format!("{what}; what is there is kept")))
     }
 
-    fn tell(&mut self, total: usize, tell: &mut dyn FnMut(&Progress)) -> Result<()> {
+    fn tell(&mut self, total: usize, tell: &mut (dyn FnMut(&Progress) + Send)) -> Result<()> {
         if self.told.is_some_and(|told| told.elapsed() < TELL) {
             return Ok(());
         }
@@ -304,7 +316,7 @@ impl Run<'_> {
         &mut self,
         end: End,
         total: usize,
-        tell: &mut dyn FnMut(&Progress),
+        tell: &mut (dyn FnMut(&Progress) + Send),
     ) -> Result<()> {
         self.rehearsal.flush().await;
         if end == End::Complete {
@@ -324,7 +336,10 @@ enum Fed {
 
 impl Rehearsal {
     /// What copies and judge have cost, billionths of a dollar.
-    fn spent(&self) -> Result<(u64, u64)> {
+    ///
+    /// # Errors
+    /// The board does not know the experiment.
+    pub fn spent(&self) -> Result<(u64, u64)> {
         let copies = self.board.ledger().total(&self.experiment.name);
         let judge = self.report()?.cost_usd.unwrap_or(0.0);
         Ok((copies, (judge * 1e9).round() as u64))

@@ -13,7 +13,7 @@ use crate::sentinel::Sentinel;
 const REMEMBERED: usize = 100;
 
 /// What is kept of a sentinel between its runs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
     /// Of the definition that the pinned answers belong to.
@@ -51,7 +51,7 @@ pub struct Pinned {
 }
 
 /// A run that has ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ran {
     /// Counts from 1, since the answers were pinned.
     pub run: u64,

@@ -191,6 +191,22 @@ impl Store {
         Ok(scores)
     }
 
+    /// The pairs of an experiment that are scored, of all candidates, with when each was, Unix
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// The disk is gone.
+    pub fn scored_ids(&self, experiment: &str) -> Result<Vec<(i64, PairId)>> {
+        let mut scored = Vec::new();
+        for entry in self.main()?.scores.scan_prefix([experiment.as_bytes(), &[END]].concat()) {
+            let (key, value) = entry.map_err(|e| failed(&e))?;
+            let id = key.last_chunk::<16>().copied().map(PairId);
+            let score = serde_json::from_slice::<Scored>(&value).ok();
+            scored.extend(score.zip(id).map(|(score, id)| (score.scored_ms, id)));
+        }
+        Ok(scored)
+    }
+
     /// The counters of an experiment's funnel, as the recorder last wrote them.
     pub fn funnel(&self, experiment: &str) -> Option<Vec<u8>> {
         Some(self.main().ok()?.funnel.get(experiment).ok()??.to_vec())

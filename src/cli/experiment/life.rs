@@ -259,6 +259,9 @@ fn told(event: &Event) -> String {
             });
             format!("decided: {verdict} ({})", each.collect::<Vec<_>>().join(", "))
         }
+        Event::Drifted { sentinel, run, why } => {
+            format!("drifted, as {sentinel} found in its run {run}: {why}")
+        }
         Event::Removed {} => "no file defines it any more".to_owned(),
     }
 }
