@@ -233,7 +233,8 @@ fn look(
     let run = state.count + 1;
     let whole = view.pairs + view.unjudged.values().sum::<u64>();
     if whole == 0 {
-        let lost: Vec<String> = report.funnel.lost.iter().map(|(w, n)| format!("{w} {n}")).collect();
+        let lost: Vec<String> =
+            report.funnel.lost.iter().map(|(w, n)| format!("{w} {n}")).collect();
         let what = format!("no prompt was answered: {}", lost.join(", "));
         return Err(Error::new(Kind::Broken, what));
     }

@@ -128,7 +128,10 @@ mod tests {
             ..Seen::default()
         };
         assert_eq!(why(&Alarm::default(), &seen("m-1", "fp_c"), 1), "");
-        assert_eq!(why(&Alarm::default(), &seen("m-2", "fp_a"), 1), "the model is m-2 now, and was m-1");
+        assert_eq!(
+            why(&Alarm::default(), &seen("m-2", "fp_a"), 1),
+            "the model is m-2 now, and was m-1"
+        );
         let both = Alarm { fingerprint: true, ..Alarm::default() };
         assert!(why(&both, &seen("m-1", "fp_c"), 1).starts_with("the fingerprint is fp_c now"));
     }

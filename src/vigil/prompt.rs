@@ -67,9 +67,9 @@ fn here(sieve: &Sieve, body: Bytes) -> Result<Ask> {
         assigned: None,
         request_id: String::new(),
     };
-    let taken = sieve.take(&asked).map_err(|why| {
-        Error::new(Kind::BadRequest, format!("a prompt cannot be asked: {why}"))
-    })?;
+    let taken = sieve
+        .take(&asked)
+        .map_err(|why| Error::new(Kind::BadRequest, format!("a prompt cannot be asked: {why}")))?;
     Ok(Ask { id: taken.id, intent: taken.intent, half: None })
 }
 

@@ -75,7 +75,8 @@ pub fn report(view: &View) -> String {
 }
 
 fn row(ran: &Ran) -> Vec<String> {
-    let missing = if ran.missing > 0 { format!(", {} missing", ran.missing) } else { String::new() };
+    let missing =
+        if ran.missing > 0 { format!(", {} missing", ran.missing) } else { String::new() };
     let alarm = if ran.alarms.is_empty() { "no".to_owned() } else { ran.alarms.join("; ") };
     vec![
         ran.run.to_string(),

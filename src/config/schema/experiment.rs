@@ -96,7 +96,8 @@ fn unit() -> Value {
     ]})
 }
 
-fn variant() -> Value {
+/// Who answers, and what is changed for it.
+pub fn variant() -> Value {
     let patch = json!({
         "type": ["object", "null"],
         "properties": {"model": false, "stream": false},
@@ -155,7 +156,8 @@ fn traffic() -> Value {
     section(fields, &[])
 }
 
-fn evaluate() -> Value {
+/// How pairs are scored.
+pub fn evaluate() -> Value {
     let comparators = json!({"type": "array", "items": choice(COMPARATORS), "uniqueItems": true});
     let judge = section(
         vec![

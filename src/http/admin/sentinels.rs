@@ -30,9 +30,8 @@ async fn all(State(admin): State<Admin>) -> Response {
 async fn one(State(admin): State<Admin>, Path(name): Path<String>) -> Response {
     let view = views(&admin).await.and_then(|views| {
         let found = views.into_iter().find(|view| view.sentinel == name);
-        found.ok_or_else(|| {
-            Error::new(Kind::NotFound, format!("no sentinel \"{name}\" is defined"))
-        })
+        found
+            .ok_or_else(|| Error::new(Kind::NotFound, format!("no sentinel \"{name}\" is defined")))
     });
     match view {
         Ok(view) => Json(view).into_response(),
