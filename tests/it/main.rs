@@ -29,6 +29,7 @@ mod proxy;
 mod recordings;
 mod replay;
 mod schema;
+mod sentinel;
 mod shared;
 mod simulate;
 mod startup;
