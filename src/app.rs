@@ -304,6 +304,13 @@ fn open(config: &Config) -> Result<Store> {
             "the data directory was damaged: it is kept aside, and what could be read of it is used"
         );
     }
+    if opened.dropped > 0 {
+        tracing::error!(
+            dropped = opened.dropped,
+            "the disk is full: the oldest exchanges were dropped to make room; lower \
+             cache.max_bytes or give the data directory more"
+        );
+    }
     opened.store.limit(config.cache.max_bytes);
     // From here on a loss is a new one.
     opened.store.mark()?;

@@ -22,21 +22,44 @@ pub mod sums;
 
 pub mod mean;
 
+pub mod joint;
+
+pub mod clusters;
+
+pub mod normal_mixture;
+
 pub mod histogram;
 
 pub mod quantile;
 
 pub mod srm;
 
+pub mod several;
+
+pub mod agreement;
+
+pub mod swap;
+
+pub mod length;
+
+pub mod corrected;
+
 pub mod rule;
 
 pub mod plan;
 
+pub use agreement::Agreement;
+pub use agreement::Choice;
 pub use betting::Interval;
+pub use clusters::Clusters;
+pub use corrected::Labelled;
 pub use histogram::Histogram;
+pub use joint::Joint;
+pub use length::LengthCells;
 pub use rate::Rate;
 pub use rule::{Decision, Goal, Reason, Rule, Spec, Verdict};
 pub use sums::Sums;
+pub use swap::Swap;
 pub use winrate::{Score, WinRate};
 
 use serde::{Deserialize, Serialize};

@@ -50,6 +50,9 @@ const CHUNK: usize = 56_000;
 /// Where sled keeps the last mark, in the default tree.
 const MARK: &str = "mark";
 
+/// Where the generations are.
+const EXCHANGES: &str = "exchanges";
+
 /// Damaged main databases that are kept for whoever wants to look.
 const KEPT_ASIDE: usize = 2;
 
@@ -74,6 +77,8 @@ pub struct Opened {
     pub store: Store,
     /// What became of a damaged directory.
     pub damage: Option<Damage>,
+    /// The oldest parts of the exchanges that had to go because the disk was full.
+    pub dropped: u64,
 }
 
 /// A directory that was not whole.
@@ -102,11 +107,20 @@ impl Store {
     /// Opens the directory and makes it if absent; a damaged one is moved aside.
     ///
     /// Only the main database and the newest exchanges are open at once: see [`Self::wait_loaded`].
+    /// Where the disk is full, the oldest exchanges make room: they are only a cache.
     ///
     /// # Errors
     /// The directory cannot be written, is in use by another process, or is of another format.
     pub fn open(dir: &Path) -> Result<Opened> {
         fs::create_dir_all(dir).map_err(|error| io_error(dir, &error))?;
+        let mut dropped = 0;
+        while disk::is_full(dir) && generations::drop_oldest_of(&dir.join(EXCHANGES)) {
+            dropped += 1;
+        }
+        Ok(Opened { dropped, ..Self::open_whole(dir)? })
+    }
+
+    fn open_whole(dir: &Path) -> Result<Opened> {
         migrate::finish(dir)?;
         let path = dir.join("sled");
         let (why, is_readable) = match try_open(&path) {
@@ -117,7 +131,7 @@ impl Store {
             Err(OpenError::Former) => {
                 let moved = migrate::run(dir, FORMAT, now_ms())?;
                 tracing::info!(exchanges = moved, "the data directory is of the new format now");
-                return Self::open(dir);
+                return Self::open_whole(dir);
             }
         };
         let aside = disk::aside(&path);
@@ -135,14 +149,14 @@ impl Store {
     }
 
     fn start(dir: &Path, base: Base, damage: Option<Damage>) -> Result<Opened> {
-        let exchanges = dir.join("exchanges");
+        let exchanges = dir.join(EXCHANGES);
         let failed = |error: std::io::Error| io_error(&exchanges, &error);
         let generations = Arc::new(Generations::open(&exchanges, now_ms()).map_err(failed)?);
         let base = Arc::new(base);
         let keeper = Keeper::start(generations.clone(), base.clone()).map_err(failed)?;
         let sealer = Mutex::new(seal::Sealer::new().map_err(failed)?);
         let inner = Arc::new(Inner { _keeper: keeper, base, generations, sealer });
-        Ok(Opened { store: Self { inner }, damage })
+        Ok(Opened { store: Self { inner }, damage, dropped: 0 })
     }
 
     /// Says how much the exchanges may take on disk, before the first sweep does.

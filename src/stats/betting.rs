@@ -44,6 +44,21 @@ impl Interval {
     /// The interval before there is any evidence.
     pub const ALL: Interval = Interval { lower: 0.0, upper: 1.0 };
 
+    /// Of the mean of scores of which only a share was taken, and 1/2 in place of the others: what
+    /// it says of the mean of all.
+    ///
+    /// If each score is taken with probability `share`, whatever it is, the mean of what is
+    /// written down is `1/2 + share (mean - 1/2)`, exactly and at every look; so the interval for
+    /// one is the interval for the other, and a margin around 1/2 shrinks by `share` on the way
+    /// there and grows back on the way here. Without a share nothing is known.
+    pub fn of_sample(self, share: f64) -> Interval {
+        if !(share > 0.0 && share <= 1.0) {
+            return Interval::ALL;
+        }
+        let all = |end: f64| (0.5 + (end - 0.5) / share).clamp(0.0, 1.0);
+        Interval { lower: all(self.lower), upper: all(self.upper) }
+    }
+
     /// Whether every value left is closer to 1/2 than `margin`.
     pub fn within(&self, margin: f64) -> bool {
         self.lower > 0.5 - margin && self.upper < 0.5 + margin
@@ -56,13 +71,37 @@ impl Interval {
 /// It falls as `m` grows, is at most 1 at the mean of `levels`, and at the true mean exceeds `x`
 /// at any time with probability at most `1/x` (Ville).
 pub fn ln_capital_above(grid: &Grid, levels: &[Level], null: f64) -> f64 {
-    ln_capital(grid, levels, null, Side::Above)
+    ln_capital(grid, levels, null, Side::Above, 1.0)
 }
 
 /// `ln K-(m)`: the log wealth of betting that the mean is below `null`; the mirror of
 /// [`ln_capital_above`] with `lam_j = min(s_j / sqrt(m (1-m)), C/(1-m))`, growing with `m`.
 pub fn ln_capital_below(grid: &Grid, levels: &[Level], null: f64) -> f64 {
-    ln_capital(grid, levels, null, Side::Below)
+    ln_capital(grid, levels, null, Side::Below, 1.0)
+}
+
+/// Evidence on both sides of a null.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sides {
+    /// Log wealth of betting that the mean is above.
+    pub above: f64,
+    /// Log wealth of betting that the mean is below.
+    pub below: f64,
+}
+
+/// Both capitals of scores that count for less than independent ones, by `discount`, at least 1:
+/// the log wealth of each bet is divided by it before they are mixed. Dividing the wealth of the
+/// mixture instead would be too much.
+pub fn ln_discounted(
+    grid: &Grid,
+    (low, high): (&[Level], &[Level]),
+    null: f64,
+    discount: f64,
+) -> Sides {
+    Sides {
+        above: ln_capital(grid, low, null, Side::Above, discount),
+        below: ln_capital(grid, high, null, Side::Below, discount),
+    }
 }
 
 /// `ln e` against "the mean is `null`", both sides: `e = (K+(null) + K-(null)) / 2`.
@@ -85,14 +124,27 @@ pub fn anytime_p(ln_e: f64) -> f64 {
 /// were. `alpha` is two-sided, in `(0, 1)`; outside of that nothing is excluded. Each end is
 /// rounded outwards, by at most 1e-9.
 pub fn interval(grid: &Grid, low: &[Level], high: &[Level], alpha: f64) -> Interval {
-    if !(alpha > 0.0 && alpha < 1.0) {
+    interval_discounted(grid, (low, high), alpha, 1.0)
+}
+
+/// The same for scores that count for less than independent ones, by `discount`, at least 1; see
+/// [`ln_discounted`].
+pub fn interval_discounted(
+    grid: &Grid,
+    (low, high): (&[Level], &[Level]),
+    alpha: f64,
+    discount: f64,
+) -> Interval {
+    if !(alpha > 0.0 && alpha < 1.0 && discount >= 1.0) {
         return Interval::ALL;
     }
     let threshold = (2.0 / alpha).ln();
-    let above = |null| ln_capital_above(grid, low, null) - threshold;
-    let below = |null| ln_capital_below(grid, high, null) - threshold;
-    let lower = Spot::of(low).and_then(|spot| last_excluded(above, &spot, EDGE));
-    let upper = Spot::of(high).and_then(|spot| last_excluded(below, &spot, 1.0 - EDGE));
+    let above = |null| ln_capital(grid, low, null, Side::Above, discount) - threshold;
+    let below = |null| ln_capital(grid, high, null, Side::Below, discount) - threshold;
+    let end = |levels, evidence: &dyn Fn(f64) -> f64, far| {
+        Spot::of(levels, discount).and_then(|spot| last_excluded(evidence, &spot, far))
+    };
+    let (lower, upper) = (end(low, &above, EDGE), end(high, &below, 1.0 - EDGE));
     Interval { lower: lower.unwrap_or(0.0), upper: upper.unwrap_or(1.0) }
 }
 
@@ -105,13 +157,14 @@ struct Spot {
 
 impl Spot {
     /// `None` if `levels` hold no score.
-    fn of(levels: &[Level]) -> Option<Spot> {
+    fn of(levels: &[Level], discount: f64) -> Option<Spot> {
         let sum = |part: fn(&Level) -> f64| -> f64 { levels.iter().map(part).sum() };
         let count = sum(|level| level.count as f64);
         let mean = sum(|level| level.count as f64 * level.value) / count;
         let square = sum(|level| level.count as f64 * level.value * level.value) / count;
         let variance = (square - mean * mean).max(0.0);
-        let stride = 3.3 * (variance / count).sqrt() + 3.0 / count;
+        let worth = count / discount;
+        let stride = 3.3 * (variance / worth).sqrt() + 3.0 / worth;
         (0.0..=1.0).contains(&mean).then_some(Spot { mean, stride })
     }
 }
@@ -122,7 +175,7 @@ enum Side {
     Below,
 }
 
-fn ln_capital(grid: &Grid, levels: &[Level], null: f64, side: Side) -> f64 {
+fn ln_capital(grid: &Grid, levels: &[Level], null: f64, side: Side, discount: f64) -> f64 {
     let null = null.clamp(EDGE, 1.0 - EDGE);
     // The most that a score can fall short of the null, from the bettor's point of view.
     let (sign, shortfall) = match side {
@@ -134,11 +187,14 @@ fn ln_capital(grid: &Grid, levels: &[Level], null: f64, side: Side) -> f64 {
     let bets: Vec<f64> = grid.effects().iter().map(|effect| (effect / sd).min(cap)).collect();
     let wins: Vec<(f64, u64)> =
         levels.iter().map(|level| (sign * (level.value - null), level.count)).collect();
-    if wins.len() < MANY {
-        return grid.mix(&ln_by_level(&bets, &wins));
-    }
-    let steepest = (1.0 + cap * (1.0 - shortfall)).ln().max(-(1.0 - CAP).ln());
-    grid.mix(&ln_by_bit(&bets, &wins, (LN_ROOM / steepest) as usize))
+    let mut wealth = if wins.len() < MANY {
+        ln_by_level(&bets, &wins)
+    } else {
+        let steepest = (1.0 + cap * (1.0 - shortfall)).ln().max(-(1.0 - CAP).ln());
+        ln_by_bit(&bets, &wins, (LN_ROOM / steepest) as usize)
+    };
+    wealth.iter_mut().for_each(|wealth| *wealth /= discount);
+    grid.mix(&wealth)
 }
 
 /// The log wealth of each bet after `wins`: by how much the null was beaten, how often.

@@ -57,6 +57,12 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// The mean of one sample, such as of the differences of pairs: `error = s / sqrt(n)`.
+    pub fn of_mean(moments: Moments) -> Estimate {
+        let Moments { n, mean, variance } = moments;
+        Estimate { value: mean, error: (variance / n).sqrt(), n }
+    }
+
     /// `mean_B - mean_A`.
     pub fn difference(a: Moments, b: Moments) -> Estimate {
         let error = Errors::of((a.n, a.variance), (b.n, b.variance)).larger();

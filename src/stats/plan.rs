@@ -2,6 +2,7 @@
 
 use super::betting::CAP;
 use super::grid::Grid;
+use super::mean::critical;
 use super::rule::{Goal, Spec};
 use super::winrate::WinRate;
 use serde::{Deserialize, Serialize};
@@ -65,7 +66,7 @@ pub fn plan_pairs(effect: &Effect, alpha: f64) -> Option<Pairs> {
 }
 
 /// Pairs, in all, that `spec` is expected to take when scores have this mean and deviation, as
-/// shown to people; `None` if half of such experiments would end their budget undecided.
+/// shown to people, `spec.margin` being one on that mean; `None` if half of such experiments would end their budget undecided.
 pub fn expected(mean: f64, sd: f64, spec: &Spec) -> Option<Pairs> {
     let null = next_excluded(mean, spec);
     let plan = plan_pairs(&Effect { null, delta: mean - null, sd }, spec.alpha)?.shown();
@@ -73,22 +74,79 @@ pub fn expected(mean: f64, sd: f64, spec: &Spec) -> Option<Pairs> {
     (plan.n50 <= spec.max_pairs).then(|| Pairs { n50: least(plan.n50), n80: least(plan.n80) })
 }
 
-/// Pairs expected before any is seen: of equal models, or of a slightly better candidate where
-/// it must be superior, and without ties, which would shorten the wait.
+/// What is expected of an experiment before its first pair.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prospect {
+    /// The candidate's win rate, ties counting half.
+    pub win_rate: f64,
+    /// The share of pairs that tie.
+    pub ties: f64,
+    /// The share of the pairs that differ that is judged; the others count as 1/2.
+    pub judged_share: f64,
+}
+
+impl Prospect {
+    /// What `spec` is planned for if nobody says otherwise: equal models, or a slightly better
+    /// candidate where it must be superior, and no ties, which would shorten the wait.
+    pub fn usual(spec: &Spec, judged_share: f64) -> Prospect {
+        let win_rate = if spec.goal == Goal::Superior { HOPED } else { 0.5 };
+        Prospect { win_rate, ties: 0.0, judged_share }
+    }
+
+    /// Mean and standard deviation of what is written down for a pair.
+    fn moments(&self) -> (f64, f64) {
+        let gap = self.judged_share * (self.win_rate - 0.5);
+        let square = self.judged_share * (1.0 - self.ties) / 4.0;
+        (0.5 + gap, (square - gap * gap).max(0.0).sqrt())
+    }
+}
+
+/// Pairs, in all, that `spec` is expected to take, as shown to people; `None` if half of such
+/// experiments would end their budget undecided. Where units make several pairs, it takes as many
+/// times more as the design effect says ([`super::clusters`]).
+pub fn planned(prospect: &Prospect, spec: &Spec) -> Option<Pairs> {
+    let (mean, sd) = prospect.moments();
+    expected(mean, sd, &narrowed(spec, prospect.judged_share))
+}
+
+/// Pairs expected before any is seen and if nobody says otherwise; see [`Prospect::usual`].
 pub fn expected_at_start(spec: &Spec) -> Option<Pairs> {
-    let mean = if spec.goal == Goal::Superior { HOPED } else { 0.5 };
-    expected(mean, 0.5, spec)
+    planned(&Prospect::usual(spec, 1.0), spec)
 }
 
 /// How many more pairs are expected after those seen, if the rest is like them; `None` when a
 /// decision within the budget is unlikely.
 pub fn remaining(summary: &WinRate, spec: &Spec) -> Option<Pairs> {
+    remaining_of_sample(summary, 1.0, spec)
+}
+
+/// The same where only a share of the pairs that differ is judged and `summary` holds 1/2 for the
+/// others.
+pub fn remaining_of_sample(summary: &WinRate, judged_share: f64, spec: &Spec) -> Option<Pairs> {
     let seen = summary.pairs();
     let all = match summary.estimate().zip(summary.deviation()) {
-        Some((mean, sd)) if seen >= FEW_PAIRS => expected(mean, sd, spec),
-        _ => expected_at_start(spec),
+        Some((mean, sd)) if seen >= FEW_PAIRS => expected(mean, sd, &narrowed(spec, judged_share)),
+        _ => planned(&Prospect::usual(spec, judged_share), spec),
     }?;
     Some(Pairs { n50: all.n50.saturating_sub(seen), n80: all.n80.saturating_sub(seen) })
+}
+
+/// A margin on the win rate as one on the mean of what is written down.
+fn narrowed(spec: &Spec, judged_share: f64) -> Spec {
+    Spec { margin: spec.margin * judged_share, ..*spec }
+}
+
+/// Units needed to tell a mean from its null by the interval of [`super::mean`]: `n_q` is the least
+/// `n` with `(z*(n) + z_q) sd / sqrt n <= |delta|`, `delta` the expected difference from the null
+/// and `sd` the standard deviation of one unit. `None` if more than 2^50 are needed.
+pub fn plan_units(delta: f64, sd: f64, alpha: f64) -> Option<Pairs> {
+    let grid = Grid::default();
+    let least = |z: f64| {
+        least_where(|n| {
+            (critical(&grid, n as f64, alpha) + z) * sd / (n as f64).sqrt() <= delta.abs()
+        })
+    };
+    Some(Pairs { n50: least(0.0)?, n80: least(Z80)? })
 }
 
 /// Pairs that a classical test of a fixed size needs to find a win rate of `mean` without ties:
@@ -114,12 +172,16 @@ fn next_excluded(mean: f64, spec: &Spec) -> f64 {
     }
 }
 
-/// Once the left side is positive it only grows, so doubling and halving find the first `n`.
+/// Once the left side is positive it only grows.
 fn least_pairs(effect: &Effect, alpha: f64, z: f64) -> Option<u64> {
     let threshold = (2.0 / alpha).ln();
     let grid = Grid::default();
     let bets = bets(&grid, effect);
-    let enough = |pairs: u64| ln_capital(&grid, &bets, effect, z, pairs as f64) >= threshold;
+    least_where(|pairs| ln_capital(&grid, &bets, effect, z, pairs as f64) >= threshold)
+}
+
+/// The least number from 1 to 2^50 that is `enough`, which all larger ones are too.
+fn least_where(enough: impl Fn(u64) -> bool) -> Option<u64> {
     let mut most = 1;
     while !enough(most) {
         most *= 2;
@@ -148,6 +210,7 @@ fn ln_capital(grid: &Grid, bets: &[f64], effect: &Effect, z: f64, pairs: f64) ->
     grid.mix(&wealth)
 }
 
-fn normal_quantile(p: f64) -> f64 {
+/// The point below which a share `p` of the standard normal distribution lies.
+pub fn normal_quantile(p: f64) -> f64 {
     -std::f64::consts::SQRT_2 * erfc_inv(2.0 * p)
 }

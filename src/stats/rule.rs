@@ -1,5 +1,7 @@
 //! Decision rules: from a summary to a verdict, one rule for each goal.
 
+pub mod guarded;
+
 mod equivalent;
 mod non_inferior;
 mod superior;
@@ -136,8 +138,33 @@ pub trait Rule: Sync {
     /// The goal's word, as in a definition.
     fn name(&self) -> &'static str;
 
+    /// What the goal sees in an interval for the win rate; `None` while nothing is certain.
+    fn see(&self, seen: Interval, spec: &Spec) -> Option<Decision>;
+
     /// The verdict on `summary`; the rule's own goal holds, whatever `spec.goal` says.
-    fn decide(&self, summary: &WinRate, spec: &Spec) -> Decision;
+    fn decide(&self, summary: &WinRate, spec: &Spec) -> Decision {
+        let pairs = summary.pairs();
+        let is_early = pairs < spec.min_pairs.min(spec.max_pairs);
+        let seen = if is_early { Interval::ALL } else { summary.interval(spec.alpha) };
+        self.decide_on(pairs, seen, spec)
+    }
+
+    /// The verdict on so many pairs, of whose win rate this interval is known: enough pairs, then
+    /// what the goal sees in the interval, then the budget.
+    ///
+    /// A budget below the least number of pairs wins over it, or such an experiment would never
+    /// end.
+    fn decide_on(&self, pairs: u64, seen: Interval, spec: &Spec) -> Decision {
+        let is_exhausted = pairs >= spec.max_pairs;
+        if pairs < spec.min_pairs && !is_exhausted {
+            return because(Verdict::KeepRunning, Reason::TooFewPairs);
+        }
+        let open = match is_exhausted {
+            true => because(Verdict::DoNotShip, Reason::BudgetExhausted),
+            false => because(Verdict::KeepRunning, Reason::Collecting),
+        };
+        self.see(seen, spec).unwrap_or(open)
+    }
 }
 
 /// All rules, by name.
@@ -150,28 +177,6 @@ pub fn rule_for(goal: Goal) -> &'static dyn Rule {
         Goal::NonInferior => &NonInferior,
         Goal::Equivalent => &Equivalent,
     }
-}
-
-/// The steps that all rules share, in order: enough pairs, what the goal sees in the interval,
-/// the budget.
-///
-/// A budget below the least number of pairs wins over it, or such an experiment would never end.
-fn decide(
-    summary: &WinRate,
-    spec: &Spec,
-    seen: impl FnOnce(Interval) -> Option<Decision>,
-) -> Decision {
-    let pairs = summary.pairs();
-    let exhausted = pairs >= spec.max_pairs;
-    if pairs < spec.min_pairs && !exhausted {
-        return because(Verdict::KeepRunning, Reason::TooFewPairs);
-    }
-    let open = if exhausted {
-        because(Verdict::DoNotShip, Reason::BudgetExhausted)
-    } else {
-        because(Verdict::KeepRunning, Reason::Collecting)
-    };
-    seen(summary.interval(spec.alpha)).unwrap_or(open)
 }
 
 fn because(verdict: Verdict, reason: Reason) -> Decision {

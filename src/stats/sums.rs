@@ -64,17 +64,32 @@ impl Sums {
 
     /// Mean and variance; `None` below two values.
     pub fn moments(&self) -> Option<Moments> {
-        let n = self.n as f64;
-        let mean = self.mean()?;
-        let exact = u128::from(self.n)
-            .checked_mul(self.squares)
-            .zip(self.sum.checked_mul(self.sum))
-            .and_then(|(left, right)| left.checked_sub(right));
-        // Where the products overflow there are so many values that rounding is forgiven.
-        let rounded = || (n * self.squares as f64 - (self.sum as f64).powi(2)).max(0.0);
-        let spread = exact.map_or_else(rounded, |spread| spread as f64);
+        let (n, mean) = (self.n as f64, self.mean()?);
+        let spread = spread(self.n, self.squares, self.sum, self.sum).max(0.0);
         (self.n > 1).then(|| Moments { n, mean, variance: spread / (n * (n - 1.0)) })
     }
+}
+
+/// `n sum(ab) - sum(a) sum(b)` from sums over `n` units: `n^2` times a covariance, or a variance.
+///
+/// With whole means `p` and `q` and remainders, `sum(a) = p n + r` and `sum(b) = q n + t`, it is
+/// `n (sum(ab) - p q n - p t - q r) - r t`. What is in brackets is about the means already, so
+/// nothing cancels; arithmetic that wraps around gives it exactly as long as it fits itself.
+pub(super) fn spread(n: u64, product: u128, a: u128, b: u128) -> f64 {
+    let wide = u128::from(n.max(1));
+    let (p, r, q, t) = (a / wide, a % wide, b / wide, b % wide);
+    let centred = product
+        .wrapping_sub(p.wrapping_mul(q).wrapping_mul(wide))
+        .wrapping_sub(p.wrapping_mul(t))
+        .wrapping_sub(q.wrapping_mul(r))
+        .cast_signed();
+    let rest = r.wrapping_mul(t);
+    let exact = i128::from(n)
+        .checked_mul(centred)
+        .zip(i128::try_from(rest).ok())
+        .and_then(|(left, right)| left.checked_sub(right));
+    // Beyond that there are so many units that rounding is forgiven.
+    exact.map_or_else(|| n as f64 * centred as f64 - rest as f64, |exact| exact as f64)
 }
 
 /// [`Sums`] as they are written: nothing that some format cannot carry.

@@ -1,7 +1,8 @@
 //! The summary of an experiment's pair scores: integers only, so that merging is exact.
 
-use super::betting::{self, Interval, Level};
+use super::betting::{self, Interval, Level, Sides};
 use super::grid::Grid;
+use super::sums;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -186,6 +187,20 @@ impl WinRate {
         betting::ln_e_value(&Grid::default(), &low, &high, null)
     }
 
+    /// The confidence sequence of pairs that count for less than independent ones; `discount` is
+    /// that of [`super::clusters`], 1 for independent pairs.
+    pub fn interval_discounted(&self, alpha: f64, discount: f64) -> Interval {
+        let (low, high) = self.levels();
+        betting::interval_discounted(&Grid::default(), (&low, &high), alpha, discount)
+    }
+
+    /// `ln e` against "the mean score is at most `null`" and against "it is at least `null`", each
+    /// valid at every look, of pairs that count for less than independent ones by `discount`.
+    pub fn ln_e_sides(&self, null: f64, discount: f64) -> Sides {
+        let (low, high) = self.levels();
+        betting::ln_discounted(&Grid::default(), (&low, &high), null, discount)
+    }
+
     /// The histogram twice: each score valued at the least, then at the most, that it can be.
     pub fn levels(&self) -> (Vec<Level>, Vec<Level>) {
         (self.valued(|bin| bin / 2), self.valued(|bin| bin.div_ceil(2)))
@@ -211,13 +226,7 @@ impl WinRate {
     /// `n sum(x^2) - (sum x)^2` for scores in `[0, 1]`, which is `n^2` times their variance.
     fn spread(&self, pairs: u64) -> f64 {
         let scale = f64::from(UNITS) * f64::from(UNITS);
-        let exact = u128::from(pairs)
-            .checked_mul(self.squares)
-            .zip(self.sum.checked_mul(self.sum))
-            .and_then(|(left, right)| left.checked_sub(right));
-        // Beyond 1.8e10 pairs the products overflow; so many pairs forgive rounding.
-        let rounded = || pairs as f64 * self.squares as f64 - (self.sum as f64).powi(2);
-        exact.map_or_else(rounded, |spread| spread as f64).max(0.0) / scale
+        sums::spread(pairs, self.squares, self.sum, self.sum).max(0.0) / scale
     }
 }
 

@@ -149,6 +149,11 @@ impl Base {
         }
     }
 
+    /// Whether the disk failed and the database is not open again yet.
+    pub fn has_failed(&self) -> bool {
+        self.failed_at().is_some()
+    }
+
     fn failed(&self, error: &sled::Error) -> Error {
         self.failed_at().get_or_insert_with(Instant::now);
         failed(error)

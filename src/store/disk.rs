@@ -1,8 +1,12 @@
 //! Directories of the store: their size, their names, and removing them.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::path::PathBuf;
+
+/// More than sled and the journal write before the first request.
+const START_BYTES: usize = 2 << 20;
 
 /// What the files below a directory take, bytes; what cannot be read counts nothing.
 pub fn size(path: &Path) -> u64 {
@@ -12,6 +16,16 @@ pub fn size(path: &Path) -> u64 {
         _ => entry.metadata().map_or(0, |found| found.len()),
     };
     entries.flatten().map(of).sum()
+}
+
+/// Whether a directory has no room for what a start writes.
+///
+/// Other failures are not told here: whoever opens the files meets them with a better reason.
+pub fn is_full(dir: &Path) -> bool {
+    let path = dir.join("room");
+    let written = fs::write(&path, vec![0; START_BYTES]);
+    let _ = fs::remove_file(&path);
+    written.is_err_and(|error| error.kind() == ErrorKind::StorageFull)
 }
 
 /// A name for what is moved aside that nothing has yet: `NAME.damaged-1` and so on.

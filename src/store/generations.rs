@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::RwLock;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct Generations {
     woken: Condvar,
     pen: Mutex<Pen>,
     max_bytes: AtomicU64,
+    /// The disk refused something since the keeper looked last.
+    is_refused: AtomicBool,
     /// What happened so far.
     pub counts: Counts,
 }
@@ -84,11 +87,7 @@ impl Generations {
     /// Opens the newest generation below `dir`; the others wait for [`Self::wait`].
     pub fn open(dir: &Path, now_ms: i64) -> std::io::Result<Self> {
         fs::create_dir_all(dir)?;
-        let mut numbers: Vec<u64> = fs::read_dir(dir)?
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .collect();
-        numbers.sort_unstable();
+        let numbers = numbers_in(dir)?;
         let next = numbers.last().map_or(1, |last| last + 1);
         let rows = numbers.into_iter();
         let rows = rows.map(|number| Wait { number, why: None, not_before: None }).collect();
@@ -99,6 +98,7 @@ impl Generations {
             woken: Condvar::new(),
             pen: Mutex::new(Pen { next, written: 0, shut_until: None }),
             max_bytes: AtomicU64::new(1 << 30),
+            is_refused: AtomicBool::new(false),
             counts: Counts::default(),
         };
         let newest = opened.waiting().rows.pop();
@@ -269,8 +269,11 @@ impl Generations {
             return;
         }
         generation.close();
-        if why.is_some() {
-            self.counts.damaged.fetch_add(1, Ordering::Relaxed);
+        match why {
+            Some(_) => {
+                self.counts.damaged.fetch_add(1, Ordering::Relaxed);
+            }
+            None => self.is_refused.store(true, Ordering::Relaxed),
         }
         self.postpone(generation.number, why);
     }
@@ -329,6 +332,25 @@ impl Generations {
     fn pen(&self) -> MutexGuard<'_, Pen> {
         self.pen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The generations below a directory, the oldest first.
+fn numbers_in(dir: &Path) -> std::io::Result<Vec<u64>> {
+    let entries = fs::read_dir(dir)?.flatten();
+    let mut numbers: Vec<u64> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Removes the oldest generation below a directory where none is open; false if there is none.
+pub fn drop_oldest_of(dir: &Path) -> bool {
+    let numbers = numbers_in(dir).unwrap_or_default();
+    let oldest = numbers.first().map(|number| dir.join(generation::name(*number)));
+    oldest.is_some_and(|path| {
+        generation::remove_files(&path);
+        !path.exists()
+    })
 }
 
 /// One that the disk refused is tried again later, and nobody need wait for that.

@@ -55,6 +55,7 @@ fn run(generations: &Generations, base: &Base) {
             None => {
                 // The recorder flushes as well, and tells about a disk that fails.
                 let _ = generations.flush(false);
+                generations.make_room_on_disk(base.has_failed());
                 base.revive();
             }
         }

@@ -1,7 +1,7 @@
 //! The goal `non_inferior`: the candidate does not fall short by the margin.
 
-use super::{Decision, Reason, Rule, Spec, Verdict, because, decide};
-use crate::stats::WinRate;
+use super::{Decision, Reason, Rule, Spec, Verdict, because};
+use crate::stats::Interval;
 
 /// Ships when the whole interval is above 1/2 less the margin, refuses when it is below.
 pub(super) struct NonInferior;
@@ -11,16 +11,14 @@ impl Rule for NonInferior {
         "non_inferior"
     }
 
-    fn decide(&self, summary: &WinRate, spec: &Spec) -> Decision {
+    fn see(&self, seen: Interval, spec: &Spec) -> Option<Decision> {
         let least = 0.5 - spec.margin;
-        decide(summary, spec, |seen| {
-            if seen.upper < least {
-                Some(because(Verdict::DoNotShip, Reason::CandidateWorse))
-            } else if seen.lower > least {
-                Some(because(Verdict::Ship, Reason::NotWorse))
-            } else {
-                None
-            }
-        })
+        if seen.upper < least {
+            Some(because(Verdict::DoNotShip, Reason::CandidateWorse))
+        } else if seen.lower > least {
+            Some(because(Verdict::Ship, Reason::NotWorse))
+        } else {
+            None
+        }
     }
 }

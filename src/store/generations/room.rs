@@ -62,6 +62,15 @@ impl Generations {
         gone
     }
 
+    /// The disk refused something: if it is full, the oldest goes, but never all that there is.
+    pub fn make_room_on_disk(&self, is_refused: bool) {
+        let is_refused = self.is_refused.swap(false, Ordering::Relaxed) || is_refused;
+        if is_refused && !self.row().is_empty() && disk::is_full(&self.dir) {
+            let _one_at_a_time = self.pen();
+            self.drop_oldest(&mut 0);
+        }
+    }
+
     /// Drops the oldest that is not the newest; false when there is none to drop now.
     fn drop_oldest(&self, gone: &mut u64) -> bool {
         let row: Vec<_> = self.row().iter().map(|generation| generation.number).collect();

@@ -29,7 +29,9 @@ pub fn two_prop_log_e(input: &Value) -> Option<Value> {
 pub fn two_prop_cs(input: &Value) -> Option<Value> {
     let (a, b) = (rate(input, "a"), rate(input, "b"));
     let cs = rate::difference(&Grid::default(), a, b, input["alpha"].as_f64()?);
-    Some(json!({ "lower": cs.lower, "upper": cs.upper, "diff": b.share()? - a.share()? }))
+    let (lower, upper) = (cs.lower.unwrap_or(-1.0), cs.upper.unwrap_or(1.0));
+    let diff = b.share().zip(a.share()).map(|(b, a)| b - a);
+    Some(json!({ "lower": lower, "upper": upper, "diff": diff }))
 }
 
 fn rate(input: &Value, arm: &str) -> Rate {
@@ -87,8 +89,8 @@ pub fn quantile_cs(input: &Value) -> Option<Value> {
     let ranks = quantile::ranks(&grid, arm.n(), p, alpha);
     let bounds = quantile::interval(&grid, &arm, p, alpha);
     let lower = bounds.lower.unwrap_or(0.0);
-    let (low, high) = (ranks.low, ranks.high);
-    Some(json!({ "lower": lower, "upper": bounds.upper, "k_low": low, "k_up": high }))
+    let low = ranks.low.map_or(-1, |low| i64::try_from(low).unwrap());
+    Some(json!({ "lower": lower, "upper": bounds.upper, "k_low": low, "k_up": ranks.high }))
 }
 
 pub fn quantile_ratio_cs(input: &Value) -> Option<Value> {

@@ -19,6 +19,9 @@ use super::sized;
 /// As long as a store may take to try again, and more than that.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The whole disk of a test, bytes.
+const SMALL_DISK: u64 = 12 << 20;
+
 /// What a file may grow to, in blocks of 512 bytes.
 const BLOCKS: u32 = 6_000;
 
@@ -64,6 +67,66 @@ fn writes_until_there_is_no_room_and_goes_on() {
         assert!(found.len() == 1 && is_right(&found[0], number), "{number} of {flushed}");
     }
     println!("everything is there");
+}
+
+#[test]
+#[ignore = "a process of the other test: its disk is small and full"]
+fn fills_its_disk_and_begins_again() {
+    let Some((_, dir)) = told() else { return };
+    let open = || {
+        let opened = Store::open(&dir).unwrap();
+        // More than the disk has, so that nothing goes for want of room but on the disk.
+        opened.store.limit(SMALL_DISK * 2);
+        opened
+    };
+    let store = open().store;
+    let began = Instant::now();
+    let (mut number, mut refused, mut after) = (0, 0, 0);
+    while after < 20 {
+        number += 1;
+        match store.put_exchange(&sized(number, 30_000)).and_then(|()| store.flush()) {
+            Ok(()) if refused > 0 => after += 1,
+            Ok(()) => {}
+            Err(_) => {
+                refused += 1;
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+        }
+        assert!(began.elapsed() < PATIENCE, "{refused} of {number} refused, then {after} taken");
+    }
+    assert!(store.events().dropped_generations > 0, "nothing made room");
+    assert!(store.answers(&key(number)).iter().any(|found| is_right(found, number)));
+    drop(store);
+    let filler = dir.join("somebody-elses");
+    std::fs::write(&filler, vec![1; SMALL_DISK as usize]).unwrap_err();
+    let opened = open();
+    assert!(opened.dropped > 0 && opened.damage.is_none(), "{:?}", opened.damage);
+    opened.store.put_exchange(&sized(0, 100)).unwrap();
+    opened.store.flush().unwrap();
+    println!("it begins on a full disk");
+}
+
+#[test]
+fn where_the_disk_is_full_the_oldest_exchanges_make_room() {
+    let dir = TempDir::new().unwrap();
+    let child = child(dir.path(), "store::full::fills_its_disk_and_begins_again", 0);
+    // A disk of its own, which is gone with the process.
+    let script = format!(
+        "mount -t tmpfs -o size={SMALL_DISK} none '{}' || exit 77; exec \"$0\" \"$@\"",
+        dir.path().display()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &script]).arg(child.get_program()).args(child.get_args());
+    command.envs(child.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    match command.output() {
+        Ok(ran) if ran.status.success() => {
+            assert!(String::from_utf8_lossy(&ran.stdout).contains("it begins on a full disk"));
+        }
+        Ok(ran) if ran.status.code() == Some(101) => {
+            panic!("{}", String::from_utf8_lossy(&ran.stderr));
+        }
+        other => println!("skipped: no file system can be mounted here: {other:?}"),
+    }
 }
 
 /// Runs the child under a limit that turns a write into an error instead of a signal.

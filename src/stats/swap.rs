@@ -1,0 +1,120 @@
+//! What a judge says of the same pair in both orders: how consistent it is, and whether it prefers
+//! a position.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use super::Interval;
+use super::agreement::Choice;
+use super::agreement::merge;
+use super::betting;
+use super::betting::Level;
+use super::grid::Grid;
+
+/// Counts of pairs by the verdict with the control's answer first (rows) and with the candidate's
+/// first (columns), each control, tie or candidate; merging adds them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Swap {
+    table: [[u64; 3]; 3],
+}
+
+impl Swap {
+    /// The counts of a table.
+    pub fn of(table: [[u64; 3]; 3]) -> Swap {
+        Swap { table }
+    }
+
+    /// Takes one pair in.
+    pub fn add(&mut self, control_first: Choice, candidate_first: Choice) {
+        let row = self.table.get_mut(control_first as usize);
+        if let Some(count) = row.and_then(|row| row.get_mut(candidate_first as usize)) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Takes in every pair of `other`, which must be pairs that `self` has not seen.
+    pub fn merge(&mut self, other: &Swap) {
+        merge(&mut self.table, &other.table);
+    }
+
+    /// The counts.
+    pub fn table(&self) -> &[[u64; 3]; 3] {
+        &self.table
+    }
+
+    /// Pairs judged in both orders.
+    pub fn pairs(&self) -> u64 {
+        self.table.iter().flatten().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Pairs with the same verdict in both orders.
+    pub fn consistent(&self) -> u64 {
+        let [[control, ..], [_, tie, _], [.., candidate]] = self.table;
+        control.saturating_add(tie).saturating_add(candidate)
+    }
+
+    /// The share of pairs with the same verdict in both orders; `None` without pairs.
+    pub fn consistency(&self) -> Option<f64> {
+        let pairs = self.pairs();
+        (pairs > 0).then(|| self.consistent() as f64 / pairs as f64)
+    }
+
+    /// The confidence sequence for that share, valid at every look.
+    pub fn consistency_interval(&self, alpha: f64) -> Interval {
+        share(self.consistent(), self.pairs().saturating_sub(self.consistent()), alpha)
+    }
+
+    /// Pairs where whatever stood first won twice.
+    pub fn first_twice(&self) -> u64 {
+        let [[.., flipped], ..] = self.table;
+        flipped
+    }
+
+    /// Pairs where whatever stood second won twice.
+    pub fn second_twice(&self) -> u64 {
+        let [.., [flipped, ..]] = self.table;
+        flipped
+    }
+
+    /// The share of verdicts for whatever stood first, ties counting half; 1/2 is fair, and `None`
+    /// is without pairs.
+    pub fn first_share(&self) -> Option<f64> {
+        let [[cc, ct, cb], [tc, tt, tb], [bc, bt, bb]] =
+            self.table.map(|row| row.map(|n| n as f64));
+        let first = (cc + ct + cb) + (cb + tb + bb);
+        let ties = (tc + tt + tb) + (ct + tt + bt);
+        let pairs = cc + ct + cb + tc + tt + tb + bc + bt + bb;
+        (pairs > 0.0).then(|| (first + ties / 2.0) / (2.0 * pairs))
+    }
+
+    /// Pairs by their score, the mean of both verdicts: 0, 1/4, 1/2, 3/4 and 1 for the candidate.
+    pub fn by_score(&self) -> [u64; 5] {
+        let [[cc, ct, cb], [tc, tt, tb], [bc, bt, bb]] = self.table;
+        let sum = |counts: &[u64]| counts.iter().fold(0_u64, |sum, n| sum.saturating_add(*n));
+        [cc, sum(&[ct, tc]), sum(&[cb, tt, bc]), sum(&[tb, bt]), bb]
+    }
+
+    /// `ln e` against "neither position is preferred", valid at every look: of the pairs where one
+    /// position won twice, the first did as often as the second. A judge that is merely unsure
+    /// flips both ways, so only the balance of flips speaks of a preference.
+    pub fn ln_e_bias(&self) -> f64 {
+        let levels = levels(self.first_twice(), self.second_twice());
+        betting::ln_e_value(&Grid::default(), &levels, &levels, 0.5)
+    }
+
+    /// The confidence sequence for the first position's share of those flips.
+    pub fn first_of_flips(&self, alpha: f64) -> Interval {
+        share(self.first_twice(), self.second_twice(), alpha)
+    }
+}
+
+/// The confidence sequence for a share, from how often something happened and did not.
+fn share(hits: u64, misses: u64, alpha: f64) -> Interval {
+    let levels = levels(hits, misses);
+    betting::interval(&Grid::default(), &levels, &levels, alpha)
+}
+
+fn levels(hits: u64, misses: u64) -> [Level; 2] {
+    [Level { value: 0.0, count: misses }, Level { value: 1.0, count: hits }]
+}
