@@ -143,18 +143,8 @@ impl App {
             lives,
             script,
         });
-        workers.push(tokio::spawn(director.clone().follow_files()));
-        workers.push(tokio::spawn(director.clone().follow_scores()));
-        let guardian =
-            Guardian { board: board.clone(), director: director.clone(), metrics: metrics.clone() };
-        workers.push(tokio::spawn(guardian.run(served)));
-        let vigil = Arc::new(Vigil {
-            scenes,
-            store: store.clone(),
-            director: director.clone(),
-            metrics: metrics.clone(),
-        });
-        workers.push(tokio::spawn(vigil.clone().run()));
+        let vigil = Vigil::new(scenes, &store, &director, &metrics);
+        workers.extend(watch(&vigil, &board, served));
         let shown = shown(&fronts.borrow(), &vigil, stop.clone());
         let service = http::data::service(fronts, sockets.clone());
         let data_server = tokio::spawn(http::serve(ports.data, service, sockets, limits.drain));
@@ -315,6 +305,23 @@ fn open(config: &Config) -> Result<Store> {
     // From here on a loss is a new one.
     opened.store.mark()?;
     Ok(opened.store)
+}
+
+/// Starts those who watch beside the answers: files, scores, live answers and sentinels.
+fn watch(
+    vigil: &Arc<Vigil>,
+    board: &Arc<Board>,
+    served: mpsc::Receiver<Served>,
+) -> [JoinHandle<()>; 4] {
+    let director = vigil.director.clone();
+    let (board, metrics) = (board.clone(), vigil.metrics.clone());
+    let guardian = Guardian { board, director: director.clone(), metrics };
+    [
+        tokio::spawn(director.clone().follow_files()),
+        tokio::spawn(director.follow_scores()),
+        tokio::spawn(guardian.run(served)),
+        tokio::spawn(vigil.clone().run()),
+    ]
 }
 
 /// What the admin plane shows of those who answer.

@@ -8,8 +8,10 @@ pub mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::backtest::sieve::Sieve;
 use crate::config::Config;
 use crate::director::Director;
 use crate::error::Error;
@@ -63,6 +65,17 @@ pub struct Vigil {
 type Outcome = (Result<(Ran, Pinned)>, u64);
 
 impl Vigil {
+    /// Over the sentinels of a process.
+    pub fn new(
+        scenes: Scenes,
+        store: &Store,
+        director: &Arc<Director>,
+        metrics: &Arc<Metrics>,
+    ) -> Arc<Self> {
+        let (store, director, metrics) = (store.clone(), director.clone(), metrics.clone());
+        Arc::new(Self { scenes, store, director, metrics })
+    }
+
     /// Runs what is due, for as long as the process lives.
     pub async fn run(self: Arc<Self>) {
         let mut scenes = self.scenes.clone();
@@ -190,7 +203,7 @@ impl Vigil {
         let (config, store) = (config.clone(), self.store.clone());
         let (of, kept, is_pinned) = (sentinel.clone(), post.clone(), state.pinned.is_some());
         let read = tokio::task::spawn_blocking(move || {
-            let sieve = prompt::sieve(&config, &of, experiment, now_ms());
+            let sieve = Sieve::new(&config, &experiment, HeaderMap::new(), now_ms());
             let asks = match is_pinned {
                 true => kept.pinned()?,
                 false => prompt::asks(&sieve, &of, &store)?,

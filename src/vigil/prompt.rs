@@ -1,19 +1,16 @@
 //! What a sentinel asks for the first time, with the answers that are known already.
 
 use bytes::Bytes;
-use http::HeaderMap;
 
 use crate::backtest::Recorded;
 use crate::backtest::index;
 use crate::backtest::line::Asked;
 use crate::backtest::sieve::Sieve;
 use crate::chat::DialectName;
-use crate::config::Config;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment;
-use crate::experiment::Experiment;
 use crate::pair::Half;
 use crate::pair::Origin;
 use crate::pair::PairId;
@@ -24,12 +21,6 @@ use crate::sentinel::MAX_PROMPTS;
 use crate::sentinel::Prompts;
 use crate::sentinel::Sentinel;
 use crate::store::Store;
-
-/// Sieves what a run asks, and says what it runs on.
-pub fn sieve(config: &Config, sentinel: &Sentinel, experiment: Experiment, now_ms: i64) -> Sieve {
-    tracing::debug!(sentinel = sentinel.name, "a sentinel's prompts are read");
-    Sieve::new(config, &experiment, HeaderMap::new(), now_ms)
-}
 
 /// What is asked.
 ///
