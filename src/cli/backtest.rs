@@ -42,12 +42,16 @@ const EXIT_BROKEN: u8 = 2;
 /// Nothing is certain, or a person must look.
 const EXIT_OPEN: u8 = 3;
 
+/// What scripts go by.
+const EXIT_CODES: &str = "\
+Exit code: 0 ship or equivalent, 1 do_not_ship, 2 it could not run, 3 nothing is certain yet
+(keep_running, or it was stopped) or a person must look (review).
+
+It can be killed at any time: the same command goes on from there, and comes to the same result.";
+
 /// Options of `understudy backtest`.
-///
-/// Exit code: 0 when the verdict is ship or equivalent, 1 when it is do_not_ship, 2 when the
-/// backtest could not run, 3 when nothing is certain yet (keep_running, or it was stopped) or a
-/// person must look (review).
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXIT_CODES)]
 pub struct Args {
     /// The experiment's name
     #[arg(value_name = "EXPERIMENT")]
@@ -70,8 +74,8 @@ pub struct Args {
     #[arg(long, value_name = "USD", value_parser = above_zero)]
     max_usd: Option<f64>,
     /// No more pairs than this, a sample of all kinds of requests [default: decide.max_pairs]
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
     /// Copies begun in a second [default: shadow.rate]
     #[arg(long, value_name = "N", value_parser = above_zero)]
     rate: Option<f64>,
@@ -119,8 +123,8 @@ async fn perform(args: &Args) -> Result<ExitCode> {
         cost::check_prices(&experiment)?;
     }
     let setup = Setup::open(args, &config, &experiment).await?;
-    let most = usize::try_from(experiment.decide.max_pairs).unwrap_or(usize::MAX);
-    let limit = args.limit.unwrap_or(most).min(most);
+    let most = experiment.decide.max_pairs;
+    let limit = usize::try_from(args.limit.unwrap_or(most).min(most)).unwrap_or(usize::MAX);
     let about = About::of(&setup.run, &setup.index, limit);
     setup.index.problems.iter().for_each(|problem| complain(problem));
     remark(&about.introduction());

@@ -63,7 +63,7 @@ impl Display {
             return "time left unknown".to_owned();
         }
         let seconds = self.began.elapsed().as_secs_f64() * left as f64 / done as f64;
-        format!("at most {} left", duration(seconds))
+        format!("about {} left", duration(seconds))
     }
 
     fn spent(&self, at: &Progress) -> String {

@@ -143,7 +143,7 @@ impl About {
             End::Decided => {}
             End::Spent => remark(&format!(
                 "stopped before the limit: {settled} of {} pairs cost ${spent_usd:.4}, and the next \
-                 might have cost too much; the same command with a higher limit goes on from here",
+                 might have cost too much; a higher --max-usd goes on from here",
                 self.sample
             )),
             End::Stopped => remark(&format!(
