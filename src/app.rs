@@ -1,9 +1,7 @@
 //! Builds everything, runs it, and drains it.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +17,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::director;
 use crate::director::Director;
+use crate::dossier;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -30,6 +29,7 @@ use crate::http::socket::Sockets;
 use crate::judge::Judge;
 use crate::library::Library;
 use crate::metrics::Metrics;
+use crate::page;
 use crate::recorder;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
@@ -117,14 +117,14 @@ impl App {
         let writer = write(writer)?;
         let shadow = Shadow::new(scenes.clone(), store.clone(), recorder.clone());
         let shadow = Arc::new(shadow);
-        let judge = Arc::new(Judge {
-            scenes: scenes.clone(),
-            store: store.clone(),
-            recorder: recorder.clone(),
-            board: board.clone(),
-            metrics: metrics.clone(),
-            without_logprobs: Mutex::new(HashSet::new()),
-        });
+        let judge = Judge::new(
+            scenes.clone(),
+            store.clone(),
+            recorder.clone(),
+            board.clone(),
+            metrics.clone(),
+        );
+        let judge = Arc::new(judge);
         let mut workers =
             vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
         let (vitals, served) = mpsc::channel(VITALS_QUEUE);
@@ -174,6 +174,18 @@ impl App {
     /// Who changes what is in force while it runs.
     pub fn director(&self) -> Arc<Director> {
         self.director.clone()
+    }
+
+    /// The HTML report of an experiment as things stand.
+    ///
+    /// # Errors
+    /// There is no such experiment, or the store cannot be read.
+    pub fn page(&self, name: &str) -> Result<String> {
+        let log = self.director.log()?.entries;
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let dossier = dossier::collect(&self.store, &self.board, name, &log, now_ms)?;
+        let dossier = dossier.ok_or_else(|| director::unknown(std::iter::empty(), name))?;
+        Ok(page::page(&dossier))
     }
 
     /// Returns once everything recorded so far is on disk.

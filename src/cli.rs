@@ -12,7 +12,7 @@ mod replay;
 mod serve;
 mod simulate;
 mod stored;
-mod table;
+pub mod table;
 
 use std::process::ExitCode;
 

@@ -240,6 +240,7 @@ impl Front {
             unit: plan.unit.as_deref().map(|unit| unit_number(&experiment.name, unit)),
             route: request.model.clone(),
             tenant: plan.tenant.short(),
+            headers: experiment.evaluate.sent(&incoming.headers),
         };
         let credential = plan::CREDENTIAL_HEADERS.iter().find_map(|name| {
             let mut value = incoming.headers.get(*name)?.clone();

@@ -1,12 +1,16 @@
 //! What an experiment is: who takes part, which variants there are, how traffic and evaluation run.
 
 pub mod assign;
+pub mod audit;
 mod change;
 pub mod definition;
+pub mod evaluate;
 pub mod life;
 pub mod metric;
 pub mod ramp;
+pub mod record;
 pub mod standing;
+pub mod template;
 
 use std::borrow::Cow;
 
@@ -17,14 +21,23 @@ use serde_json::Value;
 use crate::chat::request::Tool;
 use crate::stats::rule::Goal;
 
+pub use evaluate::Evaluate;
+pub use evaluate::Form;
+pub use evaluate::Judge;
+pub use evaluate::Judges;
+pub use evaluate::Method;
+pub use evaluate::Reference;
+pub use evaluate::Scale;
 pub use metric::Guardrail;
 pub use metric::Limit;
 pub use metric::METRICS;
 pub use metric::Metric;
+pub use record::Overruled;
 pub use standing::Standing;
 pub use standing::State;
 pub use standing::Status;
 pub use standing::Step;
+pub use template::Template;
 
 /// A checked definition, ready to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -202,28 +215,6 @@ impl Share {
     pub fn fraction(self) -> f64 {
         f64::from(self.0) / f64::from(Self::WHOLE)
     }
-}
-
-/// How pairs are scored: free comparators first, then the judge.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Evaluate {
-    /// Deterministic checks that settle a pair without a judge call.
-    pub comparators: Vec<crate::compare::Comparator>,
-    /// The evaluator model; without one only comparators score.
-    pub judge: Option<Judge>,
-    /// The most that judging may cost; `None` is no limit.
-    pub budget_usd: Option<f64>,
-}
-
-/// The evaluator model and what it is told.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Judge {
-    /// Who judges; never a target under test.
-    pub target: Target,
-    /// What makes an answer good, in the words of the people who know; empty for a general rule.
-    pub criteria: String,
-    /// Ask twice, with the answers swapped, so that position bias cancels.
-    pub both_orders: bool,
 }
 
 /// When to stop, and what for.

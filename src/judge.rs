@@ -1,272 +1,250 @@
-//! Scores stored pairs: free comparators first, then the evaluator model, in both orders.
+//! Scores stored pairs: free comparators first, then a judge or a panel, in the orders they say.
 
+mod ask;
+pub mod facts;
+mod lane;
+pub mod pair;
+mod panel;
 pub mod prompt;
+mod purse;
+pub mod shown;
+mod spoken;
+pub mod suspicion;
+pub mod verdict;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::OnceLock;
 use std::sync::PoisonError;
-use std::time::Duration;
 
-use http::HeaderMap;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinSet;
 
 use crate::board::Board;
-use crate::chat::Answer;
-use crate::chat::DialectName;
-use crate::error::Error;
-use crate::error::Kind;
-use crate::error::Result;
+use crate::compare::Finding;
 use crate::experiment;
 use crate::experiment::Experiment;
+use crate::experiment::Judges;
 use crate::experiment::Target;
-use crate::key::Parts;
+use crate::experiment::evaluate::HUMAN;
+use crate::judge::ask::Asking;
+use crate::judge::ask::Said;
+use crate::judge::pair::Pair;
+use crate::judge::prompt::Order;
+use crate::judge::prompt::Way;
+use crate::judge::purse::Purse;
+use crate::judge::shown::Material;
+use crate::label;
 use crate::metrics::Metrics;
 use crate::pair::Facts;
-use crate::pair::Half;
-use crate::pair::Intent;
+use crate::pair::Opinion;
 use crate::pair::Outcome;
 use crate::pair::PairId;
 use crate::pair::Scored;
-use crate::price;
 use crate::recorder::JudgeJob;
-use crate::recorder::Record;
 use crate::recorder::Recorder;
 use crate::scene;
-use crate::scene::Scene;
 use crate::scene::Scenes;
 use crate::stats::Score;
 use crate::store::Store;
-use crate::upstream::Call;
-use crate::upstream::outgoing::Outgoing;
-use crate::wire;
-use crate::wire::InPath;
-use crate::wire::turn;
-use crate::wire::turn::Turn;
-
-/// The first and the longest pause between attempts at a judge that fails.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 
 /// What judging needs.
 pub struct Judge {
     /// The definitions, and the way out.
-    pub scenes: Scenes,
+    scenes: Scenes,
     /// Where the pairs are.
-    pub store: Store,
+    store: Store,
     /// Where scores go.
-    pub recorder: Recorder,
+    recorder: Recorder,
     /// What has been spent.
-    pub board: Arc<Board>,
+    board: Arc<Board>,
     /// Counters.
-    pub metrics: Arc<Metrics>,
-    /// Judges that do not give log-probabilities.
-    pub without_logprobs: Mutex<HashSet<Target>>,
+    metrics: Arc<Metrics>,
+    /// Judges that do not take everything that is asked of others.
+    ways: Mutex<HashMap<Target, Way>>,
+    /// What marks the texts of others.
+    secret: OnceLock<[u8; 32]>,
+    /// What judging has cost today.
+    purse: Purse,
 }
 
-/// A pair as read from the store.
-struct Pair {
-    intent: Intent,
-    control: Half,
-    candidate: Half,
-}
-
-/// One reply of the judge.
-struct Reply {
-    score: Option<Score>,
-    cost_nano_usd: Option<u64>,
+/// What came of scoring a pair.
+enum Ended {
+    Scored(Box<Scored>),
+    /// It waits for a label.
+    ForPeople,
+    /// There is nobody to ask at the moment.
+    Again,
 }
 
 impl Judge {
-    /// Scores pairs, a bounded number at once, until the queue closes.
+    /// A judge that has said nothing yet.
+    pub fn new(
+        scenes: Scenes,
+        store: Store,
+        recorder: Recorder,
+        board: Arc<Board>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (ways, secret, purse) = (Mutex::default(), OnceLock::new(), Purse::default());
+        Self { scenes, store, recorder, board, metrics, ways, secret, purse }
+    }
+
+    /// Scores pairs, a bounded number at once, until the queue closes; an experiment that waits
+    /// keeps no other from being judged.
     pub async fn run(self: Arc<Self>, mut jobs: mpsc::Receiver<JudgeJob>) {
         let slots =
             Arc::new(Semaphore::new(scene::now(&self.scenes).config.limits.judge_concurrency));
-        while let Some((id, experiment, candidate)) = jobs.recv().await {
-            let Ok(slot) = slots.clone().acquire_owned().await else { return };
-            let judge = self.clone();
-            tokio::spawn(async move {
-                let work = tokio::spawn({
-                    let (judge, candidate) = (judge.clone(), candidate.clone());
-                    async move { judge.score(id, &experiment, &candidate).await }
-                });
-                let unjudged = |reason: &str| {
-                    let outcome = Outcome::Unjudged { reason: reason.to_owned() };
-                    Some(scored(outcome, 0, Some(0)))
-                };
-                let result = work.await.unwrap_or_else(|_| unjudged("judge_panicked"));
-                if let Some(scored) = result {
-                    judge.recorder.deliver(Record::Scored { id, candidate, scored }).await;
-                }
-                judge.metrics.judge_queue.dec();
-                drop(slot);
+        let mut lanes: HashMap<String, UnboundedSender<JudgeJob>> = HashMap::new();
+        // Whoever ends this ends every lane with it.
+        let mut tasks = JoinSet::new();
+        while let Some(job) = jobs.recv().await {
+            let (_, run, _) = &job;
+            let lane = lanes.entry(run.clone()).or_insert_with(|| {
+                let (lane, jobs) = mpsc::unbounded_channel();
+                tasks.spawn(self.clone().drive(run.clone(), jobs, slots.clone()));
+                lane
             });
+            if lane.send(job).is_err() {
+                tracing::error!("a lane of the judge has ended: its pairs wait for a restart");
+            }
         }
+        drop(lanes);
+        while tasks.join_next().await.is_some() {}
     }
 
-    /// `None` leaves the pair waiting: it is met again after a restart.
-    async fn score(&self, id: PairId, experiment: &str, candidate: &str) -> Option<Scored> {
+    async fn score(self: &Arc<Self>, id: PairId, run: &str, candidate: &str) -> Ended {
         let scene = scene::now(&self.scenes);
-        let experiment = scene.config.experiments.iter().find(|e| e.run() == experiment)?;
+        let Some(experiment) = lane::find(&scene.config.experiments, run) else {
+            return Ended::Again;
+        };
         let (store, name) = (self.store.clone(), candidate.to_owned());
         let read = tokio::task::spawn_blocking(move || {
-            let intent = store.intent(id)?;
-            let control = store.half(id, intent.head.variants.first()?)?;
-            let candidate = store.half(id, &name)?;
-            Some(Pair { intent, control, candidate })
+            let pair = Pair::read(&store, id, &name)?;
+            let facts = facts::of(&pair);
+            Some((pair, facts))
         });
-        let Some(pair) = read.await.ok().flatten() else {
-            return Some(scored(Outcome::Unjudged { reason: "unreadable".into() }, 0, Some(0)));
+        let Some((pair, facts)) = read.await.ok().flatten() else {
+            return Ended::Scored(Box::new(unjudged("unreadable")));
         };
-        if let Some(comparator) = equal(experiment, &pair) {
-            return Some(scored(Outcome::Equal { comparator }, 0, Some(0)));
-        }
-        let Some(judge) = &experiment.evaluate.judge else {
-            return Some(scored(Outcome::Unjudged { reason: "no_judge".into() }, 0, Some(0)));
-        };
-        if self.board.is_over(&experiment.run()) == Some("budget_usd") {
-            tracing::warn!(experiment = experiment.name, "the judge's budget is spent");
-            return None;
-        }
-        Some(self.judge(id, judge, &pair).await)
-    }
-
-    async fn judge(&self, id: PairId, judge: &experiment::Judge, pair: &Pair) -> Scored {
-        let turns = turns(&pair.intent);
-        let (control, candidate) = (&pair.control.answer, &pair.candidate.answer);
-        let asks_control_first = judge.both_orders || id.shows_control_first();
-        let asks_candidate_first = judge.both_orders || !id.shows_control_first();
-        let ask = async |wanted: bool, order: &str, first, second| match wanted {
-            true => Some(self.ask(judge, &turns, first, second, &fence(id, order)).await),
-            false => None,
-        };
-        let (first, second) = tokio::join!(
-            ask(asks_control_first, "control", control, candidate),
-            ask(asks_candidate_first, "candidate", candidate, control),
-        );
-        let replies: Vec<&Result<Reply>> = [&first, &second].into_iter().flatten().collect();
-        let calls = u32::try_from(replies.len()).unwrap_or(0);
-        let cost = replies.iter().map(|reply| reply.as_ref().ok()?.cost_nano_usd).sum();
-        let outcome = match (settle(&first), settle(&second)) {
-            (Err(reason), _) | (_, Err(reason)) => Outcome::Unjudged { reason: reason.into() },
-            (Ok(first), Ok(second)) => Outcome::Judged {
-                control_first: first,
-                // What was shown first lost by as much as the second won.
-                candidate_first: second.map(Score::flipped),
+        let scored = match (settled(experiment, id, &pair), &experiment.evaluate.judge) {
+            (Some(outcome), _) => scored(outcome, facts),
+            (None, Judges::Nobody) => scored(Outcome::unjudged("no_judge"), facts),
+            (None, Judges::People) => match self.store.label(run, candidate, id) {
+                Some(label) => human(label.score, order_of_label(id), facts),
+                None => return Ended::ForPeople,
             },
+            (None, Judges::Models(_)) => self.judge(experiment, id, &pair, facts).await,
         };
-        scored(outcome, calls, cost)
+        Ended::Scored(Box::new(scored))
     }
 
-    /// Asks once, trying again for as long as the judge is only unwell; an error is its refusal.
-    async fn ask(
-        &self,
-        judge: &experiment::Judge,
-        turns: &[Turn],
-        first: &Answer,
-        second: &Answer,
-        fence: &str,
-    ) -> Result<Reply> {
-        let question = prompt::Question { criteria: &judge.criteria, turns, first, second, fence };
-        let mut pause = PAUSES.0;
-        loop {
-            let logprobs = !self.without_logprobs().contains(&judge.target);
-            let error = match self.call(&judge.target, &question, logprobs).await {
-                Ok(answer) => {
-                    let score = prompt::read(&answer);
-                    let result = if score.is_some() { "verdict" } else { "no_verdict" };
-                    Metrics::count(&self.metrics.judge_calls, result);
-                    let usage = answer.usage.unwrap_or_default();
-                    let cost_nano_usd = price::cost_nano_usd(&judge.target, &usage);
-                    return Ok(Reply { score, cost_nano_usd });
-                }
-                Err(error) => error,
-            };
-            Metrics::count(&self.metrics.judge_calls, "failed");
-            // Refused there, or not to be said in its dialect.
-            if matches!(error.kind, Kind::BadRequest | Kind::Status(400)) && logprobs {
-                self.without_logprobs().insert(judge.target.clone());
-                continue;
-            }
-            if matches!(error.kind, Kind::BadRequest | Kind::Status(400 | 413 | 422)) {
-                return Err(error);
-            }
-            tracing::warn!(judge = %judge.target, %error, ?pause, "the judge will be asked again");
-            tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
-            pause = (pause * 2).min(PAUSES.1);
+    /// Asks every judge of the panel at once.
+    async fn judge(
+        self: &Arc<Self>,
+        experiment: &Experiment,
+        id: PairId,
+        pair: &Pair,
+        mut facts: Facts,
+    ) -> Scored {
+        let judges = experiment.evaluate.judges();
+        let needed = experiment.evaluate.quorum.unwrap_or(judges.len());
+        let mut hearings = JoinSet::new();
+        for (at, judge) in judges.iter().enumerate() {
+            let reference = judge.reference.as_ref().and_then(|from| pair.reference(from));
+            let (control, candidate) = (&pair.control.answer, &pair.candidate.answer);
+            let material =
+                Material::of(judge, &pair.turns, control, candidate, reference.as_deref());
+            facts.left_out = facts.left_out.max(material.left_out);
+            let asking = asking(judge, &experiment.salt, id, needed == judges.len());
+            let (this, judge) = (self.clone(), judge.clone());
+            hearings.spawn(async move { (at, this.hear(&judge, &material, asking).await) });
         }
-    }
-
-    async fn call(
-        &self,
-        target: &Target,
-        question: &prompt::Question<'_>,
-        logprobs: bool,
-    ) -> Result<Answer> {
-        let Scene { config, upstream } = &*scene::now(&self.scenes);
-        let provider = config.providers.get(&target.provider);
-        let unknown = || Error::new(Kind::Config, format!("the judge's provider {target} is gone"));
-        let provider = provider.ok_or_else(unknown)?;
-        let spoken = provider.dialect_for(DialectName::OpenAi).ok_or_else(unknown)?;
-        let dialect = spoken.dialect();
-        let prompt = prompt::write(&target.model, question, logprobs);
-        let body = wire::write_prompt(dialect, &prompt, &provider.quirks)?;
-        let (headers, timeouts) = (HeaderMap::new(), config.timeouts);
-        let outgoing = Outgoing::new(dialect.name(), body, false);
-        let call = Call { target, outgoing, headers: &headers, timeouts };
-        let opened = upstream.send_once(call).await?;
-        let status = opened.status;
-        let limit = config.limits.max_answer_bytes;
-        let body = opened.collect(limit).await?;
-        if !status.is_success() {
-            let what = format!("{target} answered with status {}", status.as_u16());
-            return Err(Error::new(Kind::Status(status.as_u16()), what));
+        if facts.left_out > 0 {
+            Metrics::count(&self.metrics.judge_calls, "shortened");
         }
-        let answer = wire::fold(dialect, false, [&body[..]]);
-        match &answer.error {
-            None => Ok(answer),
-            Some(_) => Err(Error::new(Kind::Broken, format!("{target} sent no readable answer"))),
-        }
+        let mut said: Vec<(usize, Said)> = hearings.join_all().await;
+        said.sort_by_key(|(at, _)| *at);
+        let said: Vec<Said> = said.into_iter().map(|(_, said)| said).collect();
+        panel::conclude(judges, &said, needed, facts)
     }
 
-    fn without_logprobs(&self) -> std::sync::MutexGuard<'_, HashSet<Target>> {
-        self.without_logprobs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn way(&self, target: &Target) -> Way {
+        self.ways().get(target).copied().unwrap_or(Way::FULL)
     }
-}
 
-/// The score of an order that was asked, or why there is none.
-fn settle(reply: &Option<Result<Reply>>) -> std::result::Result<Option<Score>, &'static str> {
-    match reply {
-        None => Ok(None),
-        Some(Ok(Reply { score: Some(score), .. })) => Ok(Some(*score)),
-        Some(Ok(_)) => Err("no_verdict"),
-        Some(Err(_)) => Err("refused_by_judge"),
+    fn ways(&self) -> MutexGuard<'_, HashMap<Target, Way>> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The first comparator that finds the two answers equal.
-fn equal(experiment: &Experiment, pair: &Pair) -> Option<String> {
-    let mut comparators = experiment.evaluate.comparators.iter();
-    let found = comparators.find(|c| c.equal(&pair.control.answer, &pair.candidate.answer))?;
-    Some(found.name().to_owned())
+/// What the comparators and chance make of a pair; `None` leaves it to the judge.
+///
+/// Chance comes before a win that a comparator knows: what is counted of the pairs that differ is
+/// weighed as a sample of them, so all of them have to be drawn alike.
+fn settled(experiment: &Experiment, id: PairId, pair: &Pair) -> Option<Outcome> {
+    let evaluate = &experiment.evaluate;
+    let found = pair.settle(&evaluate.comparators);
+    let name = found.map_or("", |(comparator, _)| comparator.name()).to_owned();
+    let finding = found.map(|(_, finding)| finding);
+    if finding == Some(Finding::Equal) {
+        return Some(Outcome::Equal { comparator: name });
+    }
+    if evaluate.judge != Judges::Nobody && !evaluate.samples(&experiment.salt, &id.0) {
+        return Some(Outcome::Unsampled {});
+    }
+    let score = match finding? {
+        Finding::ControlBetter => Score::LOSS,
+        Finding::CandidateBetter => Score::WIN,
+        Finding::Equal | Finding::Differs | Finding::Unknown => return None,
+    };
+    Some(Outcome::Settled { comparator: name, score })
 }
 
-fn turns(intent: &Intent) -> Vec<Turn> {
-    let in_path = intent.head.in_path.clone().map(|(model, stream)| InPath { model, stream });
-    let dialect = DialectName::parse(&intent.head.dialect).map(DialectName::dialect);
-    let head = dialect.and_then(|d| Some((d, d.read_head(intent.request.clone(), in_path).ok()?)));
-    head.map(|(dialect, head)| turn::turns(dialect, &head)).unwrap_or_default()
+/// In which orders a judge is asked about a pair, and whether once more.
+fn asking(judge: &experiment::Judge, salt: &str, id: PairId, is_patient: bool) -> Asking {
+    let asks_both = judge.asks_both(salt, &id.0);
+    let chosen = match id.shows_control_first() {
+        true => Order::ControlFirst,
+        false => Order::CandidateFirst,
+    };
+    Asking {
+        control_first: asks_both || chosen == Order::ControlFirst,
+        candidate_first: asks_both || chosen == Order::CandidateFirst,
+        again: judge.repeats(salt, &id.0).then_some(chosen),
+        is_patient,
+    }
 }
 
-/// A word that the answers could not know: it hangs on the tenant's credential and the pair.
-fn fence(id: PairId, order: &str) -> String {
-    let mut parts = Parts::new("fence");
-    parts.part(&id.0);
-    parts.part(order.as_bytes());
-    parts.finish().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+/// The order in which a person was shown a pair.
+fn order_of_label(id: PairId) -> Order {
+    match label::shows_control_first(id) {
+        true => Order::ControlFirst,
+        false => Order::CandidateFirst,
+    }
 }
 
-fn scored(outcome: Outcome, calls: u32, cost_nano_usd: Option<u64>) -> Scored {
+/// The score that a person gives, who was shown the answers in this order.
+pub fn human(score: Score, order: Order, facts: Facts) -> Scored {
+    let (control_first, candidate_first) = match order {
+        Order::ControlFirst => (Some(score), None),
+        Order::CandidateFirst => (None, Some(score)),
+    };
+    let panel = vec![Opinion { judge: HUMAN.to_owned(), control_first, candidate_first }];
+    let outcome = Outcome::Judged { control_first, candidate_first };
+    scored(outcome, Facts { panel, ..facts })
+}
+
+fn unjudged(reason: &str) -> Scored {
+    scored(Outcome::unjudged(reason), Facts::default())
+}
+
+/// What cost nothing.
+fn scored(outcome: Outcome, facts: Facts) -> Scored {
     let scored_ms = jiff::Timestamp::now().as_millisecond();
-    Scored { outcome, calls, cost_nano_usd, scored_ms, facts: Facts::default() }
+    Scored { outcome, calls: 0, cost_nano_usd: Some(0), scored_ms, facts }
 }

@@ -166,7 +166,7 @@ impl Parts {
     }
 
     /// Adds how many parts follow, where there may be any number before others.
-    fn count(&mut self, count: usize) {
+    pub fn count(&mut self, count: usize) {
         self.part(&(count as u64).to_le_bytes());
     }
 

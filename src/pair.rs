@@ -28,6 +28,18 @@ impl PairId {
         Self(digest)
     }
 
+    /// The id of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let digit = |byte: &u8| char::from(*byte).to_digit(16);
+        let digits: Option<Vec<u32>> = name.as_bytes().iter().map(digit).collect();
+        let bytes = digits?;
+        let bytes = bytes.chunks(2).map(|two| match two {
+            [high, low] => u8::try_from(high * 16 + low).ok(),
+            _ => None,
+        });
+        bytes.collect::<Option<Vec<u8>>>()?.try_into().ok().map(Self)
+    }
+
     /// A fair coin from the id: which answer is shown first when the judge is asked only once.
     pub fn shows_control_first(self) -> bool {
         self.0[0] & 1 == 0
@@ -80,6 +92,9 @@ pub struct IntentHead {
     /// The first 16 hex digits of the tenant, as `understudy explain` shows them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tenant: String,
+    /// The request's headers that judging reads, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
 }
 
 /// One variant's answer to the request of a pair.
@@ -144,13 +159,21 @@ pub struct Facts {
     pub control: Look,
     /// The candidate's answer.
     pub candidate: Look,
-    /// What each judge of a panel said, in the order of the definition; empty for a single judge.
+    /// What each judge of a panel said, in the order of the definition; empty for a single judge
+    /// that gave every verdict it was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub panel: Vec<Opinion>,
     /// The same question asked twice: the score of the first and of the second time, candidate's
     /// view.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeat: Option<(Score, Score)>,
+    /// Characters that the judge was not shown, of all texts together.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// What can be seen of an answer without understanding it.
@@ -203,6 +226,13 @@ pub enum Outcome {
         /// With the candidate's answer shown first; absent when not asked. Of a panel, the mean.
         candidate_first: Option<Score>,
     },
+    /// A comparator found that one of the two fails where the other does not.
+    Settled {
+        /// Which one.
+        comparator: String,
+        /// A win or a loss, candidate's view.
+        score: Score,
+    },
     /// The two differ, and chance left the pair out of the sample that is judged.
     Unsampled {},
     /// The judge gave no usable verdict; counted, never a tie.
@@ -213,10 +243,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// There is no usable verdict, for this reason.
+    pub fn unjudged(reason: &str) -> Self {
+        Self::Unjudged { reason: reason.to_owned() }
+    }
+
     /// The pair's score: the mean over the orders asked.
     pub fn score(&self) -> Option<Score> {
         match self {
             Self::Equal { .. } => Some(Score::TIE),
+            Self::Settled { score, .. } => Some(*score),
             Self::Judged { control_first: Some(a), candidate_first: Some(b) } => Some(a.mean(*b)),
             Self::Judged { control_first, candidate_first } => control_first.or(*candidate_first),
             Self::Unsampled {} | Self::Unjudged { .. } => None,

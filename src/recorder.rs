@@ -27,6 +27,7 @@ use crate::error::Result;
 use crate::exposure::Exposure;
 use crate::feedback::Feedback;
 use crate::feedback::Subject;
+use crate::label::Label;
 use crate::ledger::Reserved;
 use crate::metrics::Metrics;
 use crate::pair::Half;
@@ -103,6 +104,19 @@ pub enum Record {
         feedback: Feedback,
         /// Told, once it is on disk, what the request was part of; `None` when it is not known.
         done: oneshot::Sender<Option<Subject>>,
+    },
+    /// A person labelled a pair.
+    Label {
+        /// The run it is of.
+        run: String,
+        /// The candidate whose pair it is.
+        candidate: String,
+        /// Which pair.
+        id: PairId,
+        /// What was said.
+        label: Label,
+        /// Told once it is on disk.
+        done: oneshot::Sender<()>,
     },
     /// A pair was scored.
     Scored {
@@ -213,6 +227,26 @@ impl Recorder {
                  `x-request-id` header of an answer that also has `x-understudy-experiment`"
             );
             Error::new(Kind::NotFound, what)
+        })
+    }
+}
+
+impl Recorder {
+    /// Hands over what a person said of a pair, and waits until it is on disk.
+    ///
+    /// # Errors
+    /// The disk could not take it.
+    pub async fn label(
+        &self,
+        run: String,
+        candidate: String,
+        id: PairId,
+        label: Label,
+    ) -> Result<()> {
+        let (done, told) = oneshot::channel();
+        self.deliver(Record::Label { run, candidate, id, label, done }).await;
+        told.await.map_err(|_| {
+            Error::new(Kind::Store, "the label could not be stored: send it again later")
         })
     }
 }

@@ -10,7 +10,6 @@ pub mod run;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -123,14 +122,8 @@ impl Rehearsal {
             Error::new(Kind::Internal, format!("starting the recorder: {error}"))
         })?;
         let shadow = Shadow::new(scenes.clone(), store.clone(), recorder.clone()).patient();
-        let judge = Arc::new(Judge {
-            scenes,
-            store: store.clone(),
-            recorder: recorder.clone(),
-            board: board.clone(),
-            metrics: metrics.clone(),
-            without_logprobs: Mutex::new(HashSet::new()),
-        });
+        let (kept, told, counted) = (store.clone(), recorder.clone(), board.clone());
+        let judge = Arc::new(Judge::new(scenes, kept, told, counted, metrics.clone()));
         let mut workers = JoinSet::new();
         workers.spawn(Arc::new(shadow).run(shadow_jobs));
         workers.spawn(judge.run(judge_jobs));

@@ -137,6 +137,8 @@ impl Sentinel {
         experiment.decide.margin = 0.0;
         experiment.decide.alpha = 0.0;
         experiment.evaluate.budget_usd = None;
+        experiment.evaluate.daily_usd = None;
+        experiment.evaluate.concurrency = None;
         let mut parts = definition::parts(&experiment);
         let prompts = match &self.prompts {
             Prompts::Here(bodies) => json!(bodies).to_string(),

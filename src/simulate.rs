@@ -17,6 +17,7 @@ mod pair;
 mod persona;
 mod playback;
 mod prose;
+mod recall;
 mod reply;
 mod schema;
 mod script;

@@ -309,7 +309,7 @@ fn ran(
 
 /// The win rate, unless nobody judged: then it speaks of equal answers only.
 fn judged(sentinel: &Sentinel, view: &CandidateView) -> Option<Rate> {
-    (sentinel.evaluate.judge.is_some() && view.pairs > 0).then_some(view.win_rate)
+    (!sentinel.evaluate.judges().is_empty() && view.pairs > 0).then_some(view.win_rate)
 }
 
 /// What the provider called the model and the system, each once.

@@ -1,7 +1,5 @@
 //! What a finished live answer says of the variant that gave it, and the sum of what all have said.
 
-mod schema;
-
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
@@ -11,10 +9,11 @@ use crate::chat::Choice;
 use crate::chat::Stop;
 use crate::chat::ToolCall;
 use crate::chat::Usage;
-use crate::chat::request::Format;
 use crate::chat::request::Request;
 use crate::chat::request::Tool;
-use crate::compare::Comparator;
+use crate::compare::refusal;
+use crate::compare::schema;
+use crate::compare::shape::misshapen;
 use crate::experiment::Metric;
 use crate::stats::Histogram;
 use crate::stats::Rate;
@@ -79,7 +78,7 @@ impl Sample {
             return Sample { failed: true, ..costs };
         }
         Sample {
-            refused: Comparator::Refusal.equal(answer, answer),
+            refused: refusal::refuses(answer),
             empty: answer.embeddings.is_empty() && answer.choices.iter().all(is_empty),
             truncated: answer.choices.iter().any(|choice| choice.stop == Some(Stop::Length)),
             schema_invalid: request.and_then(|request| misshapen(request, answer)),
@@ -200,22 +199,6 @@ fn tokens(usage: &Usage) -> Option<u64> {
 
 fn is_empty(choice: &Choice) -> bool {
     choice.said().trim().is_empty() && choice.tool_calls.is_empty() && choice.media.is_empty()
-}
-
-/// Whether any choice is not of the shape asked for. A choice that only calls tools is a step on
-/// the way, of which no shape is asked.
-fn misshapen(request: &Request, answer: &Answer) -> Option<bool> {
-    let fits = |text: &str| {
-        let value: Option<Value> = serde_json::from_str(text).ok();
-        match (&request.format, value) {
-            (Some(Format::Schema { schema, .. }), Some(value)) => schema::accepts(schema, &value),
-            (_, value) => value.is_some_and(|value| value.is_object()),
-        }
-    };
-    let is_asked = matches!(&request.format, Some(Format::Json | Format::Schema { .. }));
-    let is_step = |choice: &&Choice| choice.text.trim().is_empty() && !choice.tool_calls.is_empty();
-    let mut shaped = answer.choices.iter().filter(|choice| !is_step(choice)).peekable();
-    (is_asked && shaped.peek().is_some()).then(|| shaped.any(|choice| !fits(&choice.text)))
 }
 
 /// Whether any call is not one that the request's tools allow.

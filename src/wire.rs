@@ -33,6 +33,7 @@ use crate::chat::ChatEvent;
 use crate::chat::DialectName;
 use crate::chat::ProviderError;
 use crate::chat::fold::Fold;
+use crate::chat::request::Format;
 use crate::chat::request::Message;
 use crate::chat::request::Request;
 use crate::chat::request::Role;
@@ -93,6 +94,10 @@ pub struct Prompt {
     pub max_tokens: u32,
     /// Ask for this many rivals of each token with their log-probabilities; 0 asks for none.
     pub top_logprobs: u8,
+    /// How freely tokens are drawn, if that is said.
+    pub temperature: Option<f64>,
+    /// The shape of the reply, if it is to have one.
+    pub format: Option<Format>,
 }
 
 /// For whom a request is written.
@@ -287,7 +292,8 @@ pub fn write_prompt(
         Message::text(Role::System, prompt.system.as_str()),
         Message::text(Role::User, prompt.user.as_str()),
     ];
-    request.sampling.temperature = Some(0.0);
+    request.sampling.temperature = prompt.temperature;
+    request.format.clone_from(&prompt.format);
     request.sampling.max_tokens = Some(prompt.max_tokens.into());
     request.sampling.logprobs = (prompt.top_logprobs > 0).then(|| prompt.top_logprobs.into());
     let to = Recipient { model: &prompt.model, quirks };

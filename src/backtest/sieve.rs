@@ -165,6 +165,7 @@ impl Sieve {
             unit: plan.unit.as_deref().map(|unit| unit_number(&experiment.name, unit)),
             route,
             tenant: plan.tenant.short(),
+            headers: experiment.evaluate.sent(&self.headers),
         }
     }
 
@@ -226,6 +227,7 @@ fn alone(config: &Config, experiment: &Experiment) -> Config {
     only.shadow = Share::ALL;
     only.shadow_daily_usd = None;
     only.evaluate.budget_usd = None;
+    only.evaluate.daily_usd = None;
     only.ramp.clear();
     only.guardrails.clear();
     only.candidates.iter_mut().for_each(|candidate| candidate.split = Share::NONE);

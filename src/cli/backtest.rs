@@ -4,6 +4,7 @@ mod progress;
 mod snapshot;
 mod told;
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,10 +26,13 @@ use crate::cli::explain::headers;
 use crate::cli::remark;
 use crate::cli::stored::Place;
 use crate::config::Config;
+use crate::dossier;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Experiment;
+use crate::experiment::Judges;
+use crate::page;
 use crate::rehearsal::Rehearsal;
 use crate::rehearsal::cost;
 use crate::rehearsal::run::End;
@@ -85,6 +89,9 @@ pub struct Args {
     /// Go on to the last request when the verdict is there
     #[arg(long)]
     all: bool,
+    /// Write the report as a page, too
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Begin again, although the same backtest was begun before
     #[arg(long)]
     fresh: bool,
@@ -119,6 +126,11 @@ async fn perform(args: &Args) -> Result<ExitCode> {
         config.shadowing.concurrency = usize::from(concurrency);
     }
     let experiment = experiment(&config, &args.name)?;
+    if experiment.evaluate.judge == Judges::People {
+        let what = "people judge this experiment, and a backtest cannot wait for them: name a \
+                    model as its judge";
+        return Err(Error::new(Kind::BadRequest, what));
+    }
     if args.max_usd.is_some() {
         cost::check_prices(&experiment)?;
     }
@@ -143,10 +155,22 @@ async fn perform(args: &Args) -> Result<ExitCode> {
     let ended = rehearsal.perform(&mut recorded, &terms, &mut |at| display.show(at)).await;
     let last = display.close();
     let report = rehearsal.report();
+    let page = args.html.as_ref().map(|file| write_page(&rehearsal, file)).transpose();
     rehearsal.close().await;
     let (end, report) = (ended?, report?);
+    page?;
     let verdict = about.tell(&report, last.as_ref(), end, args)?;
     Ok(ExitCode::from(code(end, verdict)))
+}
+
+fn write_page(rehearsal: &Rehearsal, file: &Path) -> Result<()> {
+    let (name, now_ms) = (&rehearsal.experiment.name, jiff::Timestamp::now().as_millisecond());
+    let dossier = dossier::collect(&rehearsal.store, &rehearsal.board, name, &[], now_ms)?;
+    let page = dossier.map(|dossier| page::page(&dossier)).unwrap_or_default();
+    std::fs::write(file, page).map_err(|error| {
+        let what = format!("{} cannot be written: {error}", file.display());
+        Error::new(Kind::BadRequest, what)
+    })
 }
 
 fn code(end: End, verdict: Verdict) -> u8 {

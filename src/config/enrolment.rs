@@ -128,7 +128,7 @@ fn tenant(node: &Node) -> Result<String, Wrong> {
 }
 
 /// A share of which something is left.
-fn some(node: &Node) -> Result<Share, Wrong> {
+pub fn some(node: &Node) -> Result<Share, Wrong> {
     match value::share(node)? {
         Share::NONE => Err(value::expected("above 0%", node, "write for example 50%")),
         share => Ok(share),

@@ -1,14 +1,17 @@
 //! Reads how an experiment scores pairs and when it stops.
 
 use super::Known;
+use super::audit;
+use super::enrolment;
+use super::judge;
+use super::judge::MAX_JUDGES;
 use super::read::Section;
-use super::settings;
 use super::value;
 use crate::compare::COMPARATORS;
 use crate::compare::Comparator;
 use crate::experiment::Decide;
 use crate::experiment::Evaluate;
-use crate::experiment::Judge;
+use crate::experiment::Judges;
 use crate::experiment::Variant;
 use crate::stats::rule::Goal;
 
@@ -22,22 +25,44 @@ pub const GOALS: &[(&str, Goal)] = &[
 /// What a decision may be about.
 pub const METRICS: &[(&str, ())] = &[("win_rate", ())];
 
+/// Keys that say something of a judge.
+const JUDGES_ONLY: [(&str, &str); 6] = [
+    ("audit", "it"),
+    ("budget_usd", "the budget"),
+    ("concurrency", "it"),
+    ("daily_usd", "the budget"),
+    ("quorum", "it"),
+    ("sample", "it"),
+];
+
 /// Reads `evaluate`; `tested` are the variants that a judge must not be.
 pub fn evaluate(s: &mut Section<'_, '_, '_>, known: &Known, tested: &[&Variant]) -> Evaluate {
-    let mut evaluate =
-        Evaluate { comparators: vec![Comparator::Exact], judge: None, budget_usd: None };
+    let mut evaluate = Evaluate::default();
     s.section("evaluate", |s| {
         let has_comparators = comparators(s, &mut evaluate.comparators);
-        evaluate.judge = judge(s, known, tested);
+        evaluate.judge = judge::judges(s, known, tested).unwrap_or(Judges::Nobody);
+        s.set("sample", &mut evaluate.sample, enrolment::some);
+        let (most, help) = (evaluate.judges().len().max(1), value::count(1, MAX_JUDGES as u64));
+        evaluate.quorum = s.take("quorum", help).map(|n| n as usize);
+        if let (Some(at), true) = (s.key_at("quorum"), evaluate.quorum.is_some_and(|n| n > most)) {
+            let what =
+                format!("`evaluate.quorum` asks for more verdicts than there are judges ({most})");
+            s.reader.problem(at, what, "lower it or add a judge");
+        }
         evaluate.budget_usd = s.take("budget_usd", value::above(0.0, "write for example 25"));
+        evaluate.daily_usd = s.take("daily_usd", value::above(0.0, "write for example 5"));
+        evaluate.concurrency = s.take("concurrency", value::places);
+        audit::limits(s, &mut evaluate.audit);
         let has_judge = s.key_at("judge").is_some();
         if !has_judge && !has_comparators {
             let help = "add a judge, or comparators such as [exact, json]";
             s.reader.problem(s.at, "nothing scores the pairs of this experiment", help);
         }
-        if let (false, Some(at)) = (has_judge, s.key_at("budget_usd")) {
-            let what = "`evaluate.budget_usd` has no effect without a judge";
-            s.reader.warn(at, what, "add a judge or remove the budget");
+        for (key, thing) in JUDGES_ONLY {
+            if let (false, Some(at)) = (has_judge, s.key_at(key)) {
+                let what = format!("`evaluate.{key}` has no effect without a judge");
+                s.reader.warn(at, what, format!("add a judge or remove {thing}"));
+            }
         }
     });
     evaluate
@@ -60,28 +85,6 @@ fn comparators(s: &mut Section<'_, '_, '_>, into: &mut Vec<Comparator>) -> bool 
         into.push(comparator);
     }
     !nodes.is_empty()
-}
-
-fn judge(s: &mut Section<'_, '_, '_>, known: &Known, tested: &[&Variant]) -> Option<Judge> {
-    let judge = s.section("judge", |s| {
-        let target = s.need("target", "write for example target: openai/gpt-4o-mini");
-        let target = target.and_then(|node| {
-            let target = settings::target(s.reader, node, "evaluate.judge.target", known)?;
-            let served = tested.iter().find(|variant| variant.target == target);
-            if let Some(variant) = served {
-                let what =
-                    format!("the judge `{target}` is itself under test as `{}`", variant.name);
-                let help = "choose a model that serves no variant: judges favour their own answers";
-                s.reader.problem(node.start, what, help);
-            }
-            Some(target)
-        });
-        let criteria = s.take("criteria", value::text).unwrap_or_default();
-        let mut both_orders = true;
-        s.set("both_orders", &mut both_orders, value::boolean);
-        Some(Judge { target: target?, criteria, both_orders })
-    });
-    judge.flatten()
 }
 
 /// Reads `decide`.

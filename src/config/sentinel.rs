@@ -16,6 +16,7 @@ use super::tree::Node;
 use super::value;
 use super::variant;
 use super::variant::CONTROL;
+use crate::experiment::Judges;
 use crate::experiment::Share;
 use crate::sentinel::Alarm;
 use crate::sentinel::MAX_PROMPTS;
@@ -47,7 +48,11 @@ fn sentinel(s: &mut Section<'_, '_, '_>, known: &mut Known) -> Option<Sentinel> 
     let evaluate = evaluation::evaluate(s, known, &tested);
     let alarm = alarm(s);
     let daily_usd = s.take("daily_usd", value::above(0.0, "write for example 1"));
-    if evaluate.judge.is_none() && alarm.moved.is_none() {
+    if let (Judges::People, Some(at)) = (&evaluate.judge, s.key_at("evaluate")) {
+        let what = "a sentinel runs by itself: it cannot wait for people to judge";
+        s.reader.problem(at, what, "name a model as its judge, or leave the judge out");
+    }
+    if evaluate.judge == Judges::Nobody && alarm.moved.is_none() {
         let help = "add alarm: { moved: 10% } for answers that ought to stay the same, or a judge";
         s.reader.problem(s.at, "no answer of this sentinel could raise its alarm", help);
     }

@@ -4,6 +4,8 @@
 //! changed meanwhile. Numbers are text, which reads back exactly; what may hold words of a prompt
 //! is a hash.
 
+mod evaluate;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -12,9 +14,8 @@ use serde_json::json;
 use crate::chat::request::Tool;
 use crate::experiment::Candidate;
 use crate::experiment::Decide;
-use crate::experiment::Evaluate;
 use crate::experiment::Experiment;
-use crate::experiment::Judge;
+use crate::experiment::Judges;
 use crate::experiment::Layer;
 use crate::experiment::Limit;
 use crate::experiment::Match;
@@ -54,6 +55,8 @@ enum Class {
 /// Everything that changes while an experiment runs without a new epoch; the rest begins one.
 const FREE: &[&str] = &[
     "budget_usd",
+    "concurrency",
+    "daily_usd",
     "max_pairs",
     "min_pairs",
     "question",
@@ -106,6 +109,7 @@ fn is_allowed(name: &str, old: Option<&String>, new: Option<&String>) -> bool {
 fn class(name: &str) -> Class {
     match name {
         _ if FREE.contains(&name) || name.starts_with(SPLIT) => Class::Free,
+        _ if name.starts_with("judge.") && name.ends_with(".repeat") => Class::Free,
         _ if name.starts_with(GUARDRAIL) => Class::Limit,
         _ => Class::Epoch,
     }
@@ -179,9 +183,17 @@ pub fn parts(experiment: &Experiment) -> Parts {
         };
         put(&format!("{GUARDRAIL}{}", guardrail.metric.name()), text);
     }
-    put_evaluate(evaluate, &mut put);
+    evaluate::put(evaluate, &mut put);
     put_decide(decide, &mut put);
     parts
+}
+
+/// A hash of what an experiment compares, among whom and by which rule: what was measured under
+/// equal ones may be put together.
+pub fn essence(experiment: &Experiment) -> String {
+    let mut parts = parts(experiment);
+    parts.retain(|name, _| class(name) == Class::Epoch);
+    digest(&parts)
 }
 
 /// A hash of everything that a definition says.
@@ -235,19 +247,6 @@ fn tool_text(tool: &Tool) -> String {
         })),
         Tool::Own(value) => canonical(value),
     }
-}
-
-fn put_evaluate(evaluate: &Evaluate, put: &mut impl FnMut(&str, String)) {
-    let Evaluate { comparators, judge, budget_usd } = evaluate;
-    let mut names: Vec<&str> = comparators.iter().map(|comparator| comparator.name()).collect();
-    names.sort_unstable();
-    put("comparators", names.join(" "));
-    if let Some(Judge { target, criteria, both_orders }) = judge {
-        put("judge.target", target.to_string());
-        put("judge.criteria", hash(criteria.as_bytes()));
-        put("judge.both_orders", both_orders.to_string());
-    }
-    put("budget_usd", dollars(*budget_usd));
 }
 
 fn put_decide(decide: &Decide, put: &mut impl FnMut(&str, String)) {
@@ -310,11 +309,14 @@ impl Experiment {
         decide.alpha = text("alpha").parse().unwrap_or(decide.alpha);
         decide.min_pairs = text("min_pairs").parse().unwrap_or(decide.min_pairs);
         decide.max_pairs = text("max_pairs").parse().unwrap_or(decide.max_pairs);
-        if let (Some(judge), Some(target)) = (&mut then.evaluate.judge, target("judge")) {
+        if let (Judges::Models(judges), Some(target)) = (&mut then.evaluate.judge, target("judge"))
+            && let Some(judge) = judges.first_mut()
+        {
             judge.target = target;
         }
         then.standing.halted.clear();
         then.standing.verdict = None;
+        then.standing.overruled = None;
         then
     }
 }

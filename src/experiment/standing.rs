@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::experiment::record::Overruled;
 use crate::stats::Verdict;
 
 /// What a file says of its experiment's life.
@@ -53,6 +54,8 @@ pub struct Standing {
     pub verdict: Option<Verdict>,
     /// Why a sentinel has opened its question again; a new epoch asks it again, and forgets this.
     pub drifted: Option<String>,
+    /// What a person decided in the place of the evidence.
+    pub overruled: Option<Overruled>,
 }
 
 impl Default for Standing {
@@ -64,6 +67,7 @@ impl Default for Standing {
             step: 0,
             verdict: None,
             drifted: None,
+            overruled: None,
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The recorder's thread: writes records in batches and lets things follow once they are on disk.
 
+mod label;
 pub mod met;
 pub mod pairs;
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::AtomicUsize;
@@ -13,6 +16,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use crate::board::Board;
@@ -36,6 +40,7 @@ use crate::recorder::complaint::guarded;
 use crate::recorder::measure;
 use crate::recorder::writer::met::Pending;
 use crate::scene::Scenes;
+use crate::stats::Score;
 use crate::store::Store;
 use crate::store::journal::Journal;
 
@@ -60,6 +65,8 @@ pub struct Writer {
     policy: CachePolicy,
     shadow: mpsc::Sender<ShadowJob>,
     judge: mpsc::Sender<JudgeJob>,
+    /// Pairs that the judge's queue has no room for yet.
+    unjudged: VecDeque<JudgeJob>,
     known: HashSet<PairId>,
     open: HashMap<PairId, Progress>,
     met: Pending,
@@ -87,9 +94,13 @@ enum Effect {
         experiment: String,
         candidate: String,
         scored: Scored,
+        label: Option<Score>,
     },
+    /// A candidate's pairs are to be counted anew, because people labelled some.
+    Recount(String, String),
     Flushed(oneshot::Sender<()>),
     Said(oneshot::Sender<Option<Subject>>, Option<Subject>),
+    Labelled(oneshot::Sender<()>),
 }
 
 impl Writer {
@@ -118,6 +129,7 @@ impl Writer {
             policy: parts.policy,
             shadow: parts.shadow,
             judge: parts.judge,
+            unjudged: VecDeque::new(),
             after: Vec::new(),
             dirty: false,
             last_housekeeping: Instant::now(),
@@ -196,6 +208,9 @@ impl Writer {
                 self.after.push(Effect::Said(done, subject));
                 Ok(())
             }
+            Record::Label { run, candidate, id, label, done } => {
+                self.label(run, candidate, id, &label, done)
+            }
             Record::Flush(done) => {
                 self.dirty = true;
                 self.after.push(Effect::Flushed(done));
@@ -223,7 +238,10 @@ impl Writer {
             && let Err(error) = guarded(|| self.flush())
         {
             // Nobody may be told that what was handed over is on disk.
-            self.after.retain(|effect| !matches!(effect, Effect::Flushed(_) | Effect::Said(..)));
+            let is_promise = |effect: &Effect| {
+                matches!(effect, Effect::Flushed(_) | Effect::Said(..) | Effect::Labelled(_))
+            };
+            self.after.retain(|effect| !is_promise(effect));
             self.complaints.tell(&error);
         }
         self.follow();
@@ -245,6 +263,7 @@ impl Writer {
     }
 
     fn follow(&mut self) {
+        let (mut recounts, mut labelled) = (BTreeSet::new(), Vec::new());
         for effect in std::mem::take(&mut self.after) {
             match effect {
                 Effect::Shadow(job) => {
@@ -262,18 +281,33 @@ impl Writer {
                 }
                 Effect::Judge(job) => {
                     self.metrics.judge_queue.inc();
-                    // The judge's queue holds as many as may be open; a full one is met at restart.
-                    if self.judge.try_send(job).is_err() {
-                        self.metrics.judge_queue.dec();
-                        Metrics::count(&self.metrics.dropped, "judge_queue_full");
-                    }
+                    self.unjudged.push_back(job);
                 }
-                Effect::Score { experiment, candidate, scored } => {
-                    self.board.scored(&experiment, &candidate, &scored);
+                Effect::Score { experiment, candidate, scored, label } => {
+                    self.board.scored(&experiment, &candidate, &scored, label);
                     self.metrics.step(&experiment, "scored");
                 }
+                Effect::Recount(run, candidate) => drop(recounts.insert((run, candidate))),
                 Effect::Flushed(done) => drop(done.send(())),
                 Effect::Said(done, subject) => drop(done.send(subject)),
+                Effect::Labelled(done) => labelled.push(done),
+            }
+        }
+        // After every score of the batch, which the store has already.
+        self.recount(recounts);
+        for done in labelled {
+            let _nobody_waits = done.send(());
+        }
+        self.offer();
+    }
+
+    /// Hands pairs to the judge in their order, as many as it has room for; the next record, which
+    /// is a score at the latest, tells that there is more.
+    fn offer(&mut self) {
+        while let Some(job) = self.unjudged.pop_front() {
+            if let Err(TrySendError::Full(job)) = self.judge.try_send(job) {
+                self.unjudged.push_front(job);
+                return;
             }
         }
     }

@@ -5,6 +5,8 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Experiment;
+use crate::experiment::Share;
+use crate::experiment::Target;
 use crate::ledger;
 use crate::price;
 use crate::rehearsal::Ask;
@@ -56,8 +58,8 @@ impl Most {
 /// # Errors
 /// Somebody has none.
 pub fn check_prices(experiment: &Experiment) -> Result<()> {
-    let judge = experiment.evaluate.judge.as_ref().map(|judge| &judge.target);
-    let mut targets = experiment.variants().map(|variant| &variant.target).chain(judge);
+    let judges = experiment.evaluate.judges().iter().map(|judge| &judge.target);
+    let mut targets = experiment.variants().map(|variant| &variant.target).chain(judges);
     let usage = Usage { input_tokens: Some(0), output_tokens: Some(0), ..Usage::default() };
     match targets.find(|target| price::cost_nano_usd(target, &usage).is_none()) {
         Some(target) => Err(unpriced(target)),
@@ -82,23 +84,30 @@ fn copies(experiment: &Experiment, ask: &Ask) -> Result<u64> {
 }
 
 fn judge(experiment: &Experiment, ask: &Ask) -> Result<u64> {
-    let Some(judge) = &experiment.evaluate.judge else { return Ok(0) };
-    let limit = ledger::most_output_tokens(&ask.intent.request);
-    let written = limit.saturating_mul(BYTES_OF_TOKEN);
+    let written = ledger::most_output_tokens(&ask.intent.request).saturating_mul(BYTES_OF_TOKEN);
     let control = ask.half.as_ref().map_or(written, |half| half.answer.text().len() as u64);
+    let shown = (ask.intent.request.len() as u64).saturating_add(control).saturating_add(written);
     let pairs = (ask.intent.head.variants.len() as u64).saturating_sub(1);
-    let shown = ask.intent.request.len() as u64 + control + written;
-    // No tokenizer makes more tokens than bytes.
-    let read = TEMPLATE_BYTES + judge.criteria.len() as u64 + shown;
-    let usage =
-        Usage { input_tokens: Some(read), output_tokens: Some(VERDICT_TOKENS), ..Usage::default() };
-    let call = price::cost_nano_usd(&judge.target, &usage);
-    let call = call.ok_or_else(|| unpriced(&judge.target))?;
-    let orders = if judge.both_orders { 2 } else { 1 };
-    Ok(call.saturating_mul(orders).saturating_mul(pairs))
+    let mut sum: u64 = 0;
+    for judge in experiment.evaluate.judges() {
+        let own: usize = judge.criteria.iter().map(String::len).sum();
+        // No tokenizer makes more tokens than bytes.
+        let read = shown.saturating_add(TEMPLATE_BYTES + own as u64);
+        let usage = Usage {
+            input_tokens: Some(read),
+            output_tokens: Some(VERDICT_TOKENS),
+            ..Usage::default()
+        };
+        let call = price::cost_nano_usd(&judge.target, &usage);
+        let call = call.ok_or_else(|| unpriced(&judge.target))?;
+        let orders = if judge.both_orders > Share::NONE { 2 } else { 1 };
+        let times = if judge.repeat > Share::NONE { 2 } else { 1 };
+        sum = sum.saturating_add(call.saturating_mul(orders * times));
+    }
+    Ok(sum.saturating_mul(pairs))
 }
 
-fn unpriced(target: &crate::experiment::Target) -> Error {
+fn unpriced(target: &Target) -> Error {
     let what = format!("the price of {target} is not known, so no limit in dollars could hold");
     Error::new(Kind::BadRequest, what)
 }

@@ -1,6 +1,6 @@
 //! Recorded answers and recorded judge results, loaded from JSON lines.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::pair::{Preference, Prefixes};
+use super::recall::Replies;
 
 /// What models really answered to known instructions, and what a judge thought of pairs of them.
 #[derive(Default)]
@@ -38,7 +39,15 @@ pub(super) struct Pair {
     pub(super) a: usize,
     pub(super) b: usize,
     pub(super) annotator: usize,
-    pub(super) preference: Preference,
+    pub(super) judged: Judged,
+}
+
+/// What is recorded of a judge and a pair.
+pub(super) enum Judged {
+    /// How likely it finds either output better.
+    Preference(Preference),
+    /// What it replied.
+    Replies(Replies),
 }
 
 /// What is recorded of a model for a message.
@@ -72,6 +81,9 @@ struct Row {
     model_b: String,
     output_b: String,
     judge: Option<RowJudge>,
+    /// Replies by the name of the judge.
+    #[serde(default)]
+    judges: BTreeMap<String, Replies>,
 }
 
 #[derive(Deserialize)]
@@ -139,19 +151,19 @@ impl Answers {
     }
 
     fn add(&mut self, row: Row) -> Result<(), String> {
-        let (annotator, recorded) = match row.judge {
-            Some(judge) => (judge.annotator, judge.preference),
-            None => (String::new(), None),
-        };
-        let preference = Preference::from_recorded(recorded)?;
+        let mut judged: Vec<(usize, Judged)> = Vec::new();
+        if row.judge.is_some() || row.judges.is_empty() {
+            let (annotator, recorded) = match row.judge {
+                Some(judge) => (judge.annotator, judge.preference),
+                None => (String::new(), None),
+            };
+            let preference = Preference::from_recorded(recorded)?;
+            judged.push((self.annotator(annotator), Judged::Preference(preference)));
+        }
+        for (name, replies) in row.judges {
+            judged.push((self.annotator(name), Judged::Replies(replies)));
+        }
         let (model_a, model_b) = (self.model(row.model_a), self.model(row.model_b));
-        let annotator = match self.annotators.iter().position(|known| *known == annotator) {
-            Some(at) => at,
-            None => {
-                self.annotators.push(annotator);
-                self.annotators.len() - 1
-            }
-        };
         let next = self.groups.len();
         let at = *self.by_instruction.entry(row.instruction.trim().to_owned()).or_insert(next);
         if at == next {
@@ -160,8 +172,17 @@ impl Answers {
         let Some(group) = self.groups.get_mut(at) else { return Ok(()) };
         let a = group.say(model_a, row.output_a)?;
         let b = group.say(model_b, row.output_b)?;
-        group.pairs.push(Pair { a, b, annotator, preference });
+        let pair = |(annotator, judged)| Pair { a, b, annotator, judged };
+        group.pairs.extend(judged.into_iter().map(pair));
         Ok(())
+    }
+
+    fn annotator(&mut self, name: String) -> usize {
+        if let Some(known) = self.annotators.iter().position(|known| *known == name) {
+            return known;
+        }
+        self.annotators.push(name);
+        self.annotators.len() - 1
     }
 
     fn model(&mut self, name: String) -> usize {

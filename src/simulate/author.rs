@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Settings;
-use super::answers::Recorded;
+use super::answers::{Judged, Recorded};
 use super::ask::{Ask, Format, Tool, ToolChoice};
 use super::chance::{self, Draw};
 use super::persona::{Persona, PersonaRole};
@@ -92,8 +92,16 @@ impl Author {
                 Recorded::NotThisMessage => return Err(not_recorded(&ask.model)),
                 Recorded::UnknownModel => {}
             }
-            if let Some(preference) = answers.preference(&ask.model, &ask.all_text()) {
-                return Ok((verdicts(ask, Letters::of(preference)), Origin::Judged));
+            match answers.judged(&ask.model, &ask.all_text()) {
+                Some((Judged::Preference(preference), a_first)) => {
+                    let seen = if a_first { *preference } else { preference.swapped() };
+                    return Ok((verdicts(ask, Letters::of(seen)), Origin::Judged));
+                }
+                Some((Judged::Replies(replies), a_first)) => {
+                    // As recorded answers, recorded replies stay whole.
+                    return Ok((several(ask, |_| replies.choice(ask, a_first)), Origin::Judged));
+                }
+                None => {}
             }
         }
         Ok((several(ask, |n| made_up(ask, draw, n)), Origin::Made))

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::answers::{Answers, Group, Pair};
+use super::answers::{Answers, Group, Judged, Pair};
 
 /// More occurrences of one output than this are not looked at.
 const MAX_PLACES: usize = 256;
@@ -42,7 +42,8 @@ impl Preference {
         }
     }
 
-    fn swapped(self) -> Self {
+    /// As seen when the second is shown first.
+    pub(super) fn swapped(self) -> Self {
         match self {
             Self::Odds { first, second } => Self::Odds { first: second, second: first },
             Self::Unreadable => self,
@@ -99,12 +100,12 @@ fn filter_place(prefix: u64) -> (usize, u64) {
 }
 
 impl Answers {
-    /// The recorded preference for the pair this text shows, as seen in the order shown.
+    /// What is recorded of the pair this text shows, and whether its first output is shown first.
     ///
     /// The longest instruction wins for which two outputs of one row occur. When the model asked
     /// is the name of a recorded judge, only that judge's results count; else, when the same pair
     /// was recorded twice, the first file loaded wins.
-    pub(super) fn preference(&self, judge: &str, text: &str) -> Option<Preference> {
+    pub(super) fn judged(&self, judge: &str, text: &str) -> Option<(&Judged, bool)> {
         let annotator = self.annotators.iter().position(|name| name == judge);
         for (group, places) in self.groups_in(text) {
             let shown = Shown::find(text, group, &places);
@@ -117,8 +118,7 @@ impl Answers {
                 // The first of equals is kept, so that the first file wins.
                 .reduce(|best, next| if next.0.weight > best.0.weight { next } else { best });
             if let Some((placement, pair)) = best {
-                let preference = pair.preference;
-                return Some(if placement.a_first { preference } else { preference.swapped() });
+                return Some((&pair.judged, placement.a_first));
             }
         }
         None
@@ -241,7 +241,7 @@ fn common<'a>(x: impl Iterator<Item = &'a u8>, y: impl Iterator<Item = &'a u8>) 
 #[cfg(test)]
 mod tests {
     use super::Preference;
-    use crate::simulate::answers::Answers;
+    use crate::simulate::answers::{Answers, Judged};
     use std::io::Write;
 
     fn answers(rows: &[(&str, &str, &str, f64)]) -> Answers {
@@ -260,11 +260,19 @@ mod tests {
     fn check(known: &Answers, template: &str, (q, a, b): (&str, &str, &str), p: f64) {
         for (first, second, expected) in [(a, b, p - 1.0), (b, a, 2.0 - p)] {
             let text = template.replace("{Q}", q).replace("{1}", first).replace("{2}", second);
-            let found = known.preference("judge", &text);
+            let found = preference(known, &text);
             let Some(Preference::Odds { second: got, .. }) = found else {
                 panic!("{found:?} for {text}")
             };
             assert_eq!(got, expected, "{text}");
+        }
+    }
+
+    fn preference(known: &Answers, text: &str) -> Option<Preference> {
+        match known.judged("judge", text)? {
+            (Judged::Preference(preference), true) => Some(*preference),
+            (Judged::Preference(preference), false) => Some(preference.swapped()),
+            (Judged::Replies(_), _) => None,
         }
     }
 
@@ -332,7 +340,7 @@ mod tests {
     fn texts_that_show_no_known_pair_give_nothing() {
         let known = answers(&[("What is 2 + 2?", "four", "five", 1.5)]);
         for text in ["", "What is 2 + 2?", "What is 2 + 2? four", "four five"] {
-            assert_eq!(known.preference("judge", text), None, "{text}");
+            assert_eq!(preference(&known, text), None, "{text}");
         }
     }
 }

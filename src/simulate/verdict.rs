@@ -50,6 +50,11 @@ pub(super) fn choice(ask: &Ask, letters: Option<Letters>) -> Choice {
         choice.odds = ask.top_logprobs.map(|top| choice.pieces().map(|p| sure(p, top)).collect());
         return choice;
     };
+    if let Format::Schema(schema) = &ask.format
+        && let Some(scores) = rubric(schema, letters)
+    {
+        return Choice::saying(scores);
+    }
     let odds = letters.odds();
     let letter = odds.first().map_or("C", |(letter, _)| letter.as_str());
     let (before, after) = match &ask.format {
@@ -73,6 +78,28 @@ pub(super) fn choice(ask: &Ask, letters: Option<Letters>) -> Choice {
         choice.odds = Some(all);
     }
     choice
+}
+
+/// Scores for a schema that asks for them, from `A1` and `B1` on: the likelier an answer is to be
+/// better, the higher are its scores.
+fn rubric(schema: &Value, letters: Letters) -> Option<String> {
+    let properties = schema.get("properties")?.as_object()?;
+    let second = letters.b + letters.c / 2.0;
+    let score = |property: &Value, share: f64| {
+        let all = property.get("enum")?.as_array()?;
+        all.get(((all.len().checked_sub(1)?) as f64 * share).round() as usize).cloned()
+    };
+    properties.contains_key("A1").then_some(())?;
+    let mut object = serde_json::Map::new();
+    for (name, property) in properties {
+        let value = match name.chars().next()? {
+            'A' => score(property, 1.0 - second)?,
+            'B' => score(property, second)?,
+            _ => Value::from("One says more of what was asked."),
+        };
+        object.insert(name.clone(), value);
+    }
+    Some(Value::Object(object).to_string())
 }
 
 /// The JSON text before and after the verdict's letter, for an object that fits the schema.

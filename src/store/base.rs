@@ -46,6 +46,8 @@ pub struct Trees {
     pub pairs: sled::Tree,
     /// What was judged.
     pub scores: sled::Tree,
+    /// What people said of pairs.
+    pub labels: sled::Tree,
     /// Pairs that wait.
     pub open: sled::Tree,
     /// Counters.
@@ -64,6 +66,8 @@ pub struct Trees {
     pub feedback: sled::Tree,
     /// What copies cost.
     pub ledger: sled::Tree,
+    /// What judges said, by what they were asked.
+    pub judged: sled::Tree,
 }
 
 impl Base {
@@ -172,15 +176,17 @@ fn open(path: &Path) -> sled::Result<Trees> {
         .mode(sled::Mode::LowSpace)
         .open()?;
     let tree = |name: &str| db.open_tree(name);
-    let (pairs, scores) = (tree("pairs")?, tree("scores")?);
+    let (pairs, scores, labels) = (tree("pairs")?, tree("scores")?, tree("labels")?);
     let (open, funnel, log) = (tree("open")?, tree("funnel")?, tree("log")?);
     let (units, feedback) = (tree("units")?, tree("feedback")?);
     let (subjects, subject_order) = (tree("subjects")?, tree("subject_order")?);
     let (ledger, vitals) = (tree("ledger")?, tree("vitals")?);
+    let judged = tree("judged")?;
     Ok(Trees {
         db,
         pairs,
         scores,
+        labels,
         open,
         funnel,
         log,
@@ -190,5 +196,6 @@ fn open(path: &Path) -> sled::Result<Trees> {
         subject_order,
         feedback,
         ledger,
+        judged,
     })
 }

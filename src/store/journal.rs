@@ -186,6 +186,7 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::fs;
     use std::sync::atomic::Ordering;
 
@@ -209,6 +210,7 @@ mod tests {
             unit: None,
             route: String::new(),
             tenant: String::new(),
+            headers: BTreeMap::new(),
         };
         // Random, so that compression does not make it small.
         let mut request = vec![0; size];

@@ -158,15 +158,21 @@ impl Store {
         scored: &Scored,
     ) -> Result<bool> {
         let value = serde_json::to_vec(scored).map_err(|_| unwritable())?;
-        let key = [&score_prefix(experiment, candidate)[..], &id.0].concat();
+        let key = score_key(experiment, candidate, id);
         let swapped = self.main()?.scores.compare_and_swap(key, None::<&[u8]>, Some(value));
         Ok(swapped.map_err(|e| failed(&e))?.is_ok())
     }
 
     /// Whether this candidate's pair is scored.
     pub fn has_score(&self, experiment: &str, candidate: &str, id: PairId) -> bool {
-        let key = [&score_prefix(experiment, candidate)[..], &id.0].concat();
+        let key = score_key(experiment, candidate, id);
         self.main().is_ok_and(|main| main.scores.contains_key(key).unwrap_or(false))
+    }
+
+    /// What became of this candidate's pair.
+    pub fn score(&self, experiment: &str, candidate: &str, id: PairId) -> Option<Scored> {
+        let key = score_key(experiment, candidate, id);
+        serde_json::from_slice(&self.main().ok()?.scores.get(key).ok()??).ok()
     }
 
     /// Every score of one candidate.
@@ -251,7 +257,13 @@ fn part(id: PairId, what: &str, variant: &str) -> Vec<u8> {
     [&id.0[..], what.as_bytes(), &[END], variant.as_bytes(), &[END]].concat()
 }
 
-fn score_prefix(experiment: &str, candidate: &str) -> Vec<u8> {
+/// The key under which what is known of a candidate's pair is stored.
+pub(super) fn score_key(experiment: &str, candidate: &str, id: PairId) -> Vec<u8> {
+    [&score_prefix(experiment, candidate)[..], &id.0].concat()
+}
+
+/// The beginning of the keys of all of a candidate's pairs.
+pub(super) fn score_prefix(experiment: &str, candidate: &str) -> Vec<u8> {
     [experiment.as_bytes(), &[END], candidate.as_bytes(), &[END]].concat()
 }
 

@@ -10,8 +10,12 @@ use crate::wire::Dialect;
 
 /// The conversation as text, one entry a turn; parts without words are named in brackets.
 pub fn turns(dialect: &dyn Dialect, head: &ChatRequest) -> Vec<Turn> {
-    let request = dialect.read(head);
-    request.map(|request| request.messages.iter().map(Turn::of).collect()).unwrap_or_default()
+    dialect.read(head).map(|request| of(&request.messages)).unwrap_or_default()
+}
+
+/// As [`turns`], of a request that was read.
+pub fn of(messages: &[Message]) -> Vec<Turn> {
+    messages.iter().map(Turn::of).collect()
 }
 
 /// One turn of a conversation as text, for prompts to a judge.

@@ -3,6 +3,7 @@
 //! All files, with a table: `cargo test --release --test it alpaca::every -- --ignored --nocapture`
 
 mod kill;
+mod offline;
 pub mod recording;
 mod stage;
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use http::header::HeaderName;
 use proptest::prelude::Strategy;
 use proptest::prelude::any;
 use proptest::prop_assert;
@@ -17,9 +18,16 @@ use understudy::config::CacheMode;
 use understudy::config::Config;
 use understudy::config::Problem;
 use understudy::config::Shadowing;
+use understudy::experiment::Evaluate;
 use understudy::experiment::Experiment;
+use understudy::experiment::Form;
+use understudy::experiment::Judge;
+use understudy::experiment::Judges;
 use understudy::experiment::Limit;
 use understudy::experiment::METRICS;
+use understudy::experiment::Method;
+use understudy::experiment::Reference;
+use understudy::experiment::Scale;
 use understudy::experiment::Share;
 use understudy::experiment::State;
 use understudy::experiment::Status;
@@ -105,8 +113,31 @@ traffic:
   shadow_daily_usd: 10
 evaluate:
   comparators: [exact, json, tool_calls, refusal]
-  judge: { target: openai/gpt-4o-mini, criteria: "Correct, polite.", both_orders: false }
+  judge:
+    - target: gemini/gemini-2.5-flash
+      criteria: "Correct, polite."
+      both_orders: false
+      verdict: words
+      template: |
+        {{ question }} {{ conversation }} {{ answer_a }} {{ answer_b }} {{ criteria }}
+        {% if reference %}{{ reference }}{% endif %}
+      reference: { header: X-Reference }
+      max_chars: 20000
+      repeat: 5%
+      temperature: 0.5
+    - target: mistral/mistral-large-latest
+      criteria: [Correct., Polite.]
+      both_orders: false
+      method: rubric
+      scale: 1-5
+      reasons: true
+      reference: { field: /metadata/reference }
+      repeat: 5%
+  sample: 30%
+  quorum: 1
   budget_usd: 25
+  daily_usd: 5
+  concurrency: 3
 decide: { metric: win_rate, goal: superior, margin: 2%, alpha: 1%, min_pairs: 80, max_pairs: 20000 }
 guardrails:
   error_rate: { max_increase: 1% }
@@ -296,10 +327,7 @@ fn every_key_of_an_experiment_arrives() {
     assert_eq!(found.shadow.ppm(), 200_000);
     let kinds = [Comparator::Exact, Comparator::Json, Comparator::ToolCalls, Comparator::Refusal];
     assert_eq!(found.evaluate.comparators, kinds);
-    let judge = found.evaluate.judge.as_ref().unwrap();
-    assert_eq!(judge.target, target("openai/gpt-4o-mini"));
-    assert_eq!((judge.criteria.as_str(), judge.both_orders), ("Correct, polite.", false));
-    assert_eq!(found.evaluate.budget_usd, Some(25.0));
+    check_judges(&found.evaluate);
     let decide = &found.decide;
     assert_eq!((decide.goal, decide.margin, decide.alpha), (Goal::Superior, 0.02, 0.01));
     assert_eq!((decide.min_pairs, decide.max_pairs), (80, 20_000));
@@ -445,13 +473,38 @@ fn what_an_experiment_leaves_out_has_its_documented_default() {
     assert_eq!((found.shadow, found.candidates[0].split), (Share::NONE, Share::NONE));
     assert!(found.control.patch.is_empty());
     assert_eq!(found.evaluate.comparators, [Comparator::Exact]);
-    assert_eq!((found.evaluate.judge, found.evaluate.budget_usd), (None, None));
+    assert_eq!(found.evaluate, Evaluate::default());
     let decide = found.decide;
     assert_eq!((decide.goal, decide.margin, decide.alpha), (Goal::NonInferior, 0.03, 0.05));
     assert_eq!((decide.min_pairs, decide.max_pairs), (50, 10_000));
     let judge = "evaluate: { judge: { target: openai/j, criteria: good } }\n";
     let (found, _) = experiment(&format!("{BASE}{judge}"));
-    assert!(found.evaluate.judge.unwrap().both_orders);
+    let criteria = vec!["good".to_owned()];
+    let usual = Judge { criteria, ..Judge::new(target("openai/j")) };
+    assert_eq!(found.evaluate.judges(), [usual]);
+    assert_eq!(Judge::new(target("openai/j")).both_orders, Share::ALL);
+    for text in ["judge: human", "judge: { target: human }"] {
+        let (found, warnings) = experiment(&format!("{BASE}evaluate: {{ {text} }}\n"));
+        assert_eq!((found.evaluate.judge, warnings), (Judges::People, vec![]), "{text}");
+    }
+}
+
+fn check_judges(evaluate: &Evaluate) {
+    let numbers = (evaluate.quorum, evaluate.concurrency, evaluate.sample.ppm());
+    assert_eq!(numbers, (Some(1), Some(3), 300_000));
+    assert_eq!((evaluate.budget_usd, evaluate.daily_usd), (Some(25.0), Some(5.0)));
+    let [words, rubric] = evaluate.judges() else { panic!("{evaluate:?}") };
+    assert_eq!(words.target, target("gemini/gemini-2.5-flash"));
+    assert_eq!(words.criteria, ["Correct, polite."]);
+    assert_eq!((words.both_orders, words.repeat.ppm()), (Share::NONE, 50_000));
+    assert_eq!((words.form, words.reasons, words.method), (Form::Words, false, Method::Pairwise));
+    assert_eq!((words.max_chars, words.temperature), (20_000, 0.5));
+    let header = Reference::Header(HeaderName::from_static("x-reference"));
+    assert_eq!(words.reference, Some(header));
+    assert!(words.template.as_ref().unwrap().source.starts_with("{{ question }}"));
+    assert_eq!((rubric.reasons, rubric.method), (true, Method::Rubric(Scale::Five)));
+    assert_eq!(rubric.criteria, ["Correct.", "Polite."]);
+    assert_eq!(rubric.reference, Some(Reference::Field("/metadata/reference".to_owned())));
 }
 
 #[test]

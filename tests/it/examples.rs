@@ -36,7 +36,7 @@ fn settings(config: &Config, base_url: &str) -> String {
         config.experiments.iter().cloned().chain(sentinels).collect();
     let experiments = experiments.iter();
     let targets = experiments.flat_map(|experiment| {
-        let judge = experiment.evaluate.judge.iter().map(|judge| &judge.target);
+        let judge = experiment.evaluate.judges().iter().map(|judge| &judge.target);
         experiment.variants().map(|variant| &variant.target).chain(judge)
     });
     let bare = base_url.trim_end_matches("/v1");
@@ -55,7 +55,7 @@ fn settings(config: &Config, base_url: &str) -> String {
 
 /// A quick simulator in which the experiment's judge is one that gives verdicts.
 fn personas(experiment: &Experiment) -> String {
-    let judge = experiment.evaluate.judge.iter().map(|judge| {
+    let judge = experiment.evaluate.judges().iter().map(|judge| {
         // The simulated model is called what its provider calls it.
         (judge.target.model.clone(), json!({"judge": true}))
     });

@@ -132,7 +132,7 @@ impl About {
             let ended = Ended { about: self, ended: word(end), settled, spent_usd };
             say_json(&Told { report: &report, backtest: ended })?;
         } else {
-            say(&table::report(&report));
+            say(&table::report(&report, table::Ink::of_terminal()));
         }
         let left = self.sample.saturating_sub(settled);
         match end {

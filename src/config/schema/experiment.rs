@@ -12,6 +12,12 @@ use crate::compare::COMPARATORS;
 use crate::config::definition::STATUSES;
 use crate::config::evaluation::GOALS;
 use crate::config::evaluation::METRICS as DECIDED;
+use crate::config::judge::CHARS;
+use crate::config::judge::FORMS;
+use crate::config::judge::MAX_CRITERIA;
+use crate::config::judge::MAX_JUDGES;
+use crate::config::judge::METHODS;
+use crate::config::judge::SCALES;
 use crate::config::variant::CONTROL;
 use crate::config::variant::MAX_CANDIDATES;
 use crate::config::variant::MAX_TOOL_NAME;
@@ -19,6 +25,8 @@ use crate::config::variant::SYSTEM_CHANGES;
 use crate::experiment::METRICS;
 use crate::experiment::Metric;
 use crate::experiment::Step;
+use crate::experiment::evaluate::HUMAN;
+use crate::experiment::evaluate::MAX_CHARS;
 
 /// An experiment.
 pub fn whole() -> Value {
@@ -159,20 +167,79 @@ fn traffic() -> Value {
 /// How pairs are scored.
 pub fn evaluate() -> Value {
     let comparators = json!({"type": "array", "items": choice(COMPARATORS), "uniqueItems": true});
-    let judge = section(
-        vec![
-            ("target", "A model that is not under test.", kind::target()),
-            ("criteria", "What makes an answer good, in your words.", kind::text()),
-            ("both_orders", "Ask twice, with the answers swapped.", kind::boolean(true)),
-        ],
-        &["target"],
-    );
+    let count = |most| kind::count(1, most, None);
     let fields = vec![
-        ("comparators", "Free checks that call a pair equal.", comparators),
-        ("judge", "The model that compares the other pairs.", judge),
+        ("comparators", "Free checks that settle a pair.", comparators),
+        ("judge", "The model or panel that compares the other pairs, or `human`.", judges()),
+        ("sample", "Share of the other pairs that are judged.", kind::some_share()),
+        ("quorum", "Verdicts of a panel that are enough.", count(MAX_JUDGES as u64)),
+        ("audit", "What the judge is held to, by check.", audit()),
         ("budget_usd", "The most that judging may cost.", kind::above(0.0)),
+        ("daily_usd", "The most that judging may cost in a day.", kind::above(0.0)),
+        ("concurrency", "Pairs judged at once.", count(1_000_000)),
     ];
     section(fields, &[])
+}
+
+fn audit() -> Value {
+    let shares = [
+        ("order_consistency", "Least share of pairs that both orders agree on."),
+        ("repeat_reliability", "Least share of repeated questions with one answer."),
+        ("false_preference", "How far from even control against itself may be."),
+        ("human_agreement", "Least Cohen's kappa of people and the judge."),
+        ("prompt_independence", "How much more often than the other one side may repeat itself."),
+        ("injection", "How many more answers of one side may speak to the judge."),
+        ("missing_verdicts", "Largest share of pairs without a verdict."),
+    ];
+    let mut fields: Vec<_> =
+        shares.into_iter().map(|(name, about)| (name, about, kind::share())).collect();
+    let about = "The e-value from which a preference for a position is told of.";
+    fields.push(("position_bias", about, kind::above(1.0)));
+    section(fields, &[])
+}
+
+fn judges() -> Value {
+    let person = section(vec![("target", "People.", json!({"const": HUMAN}))], &["target"]);
+    let panel = json!({
+        "type": "array", "items": judge(), "minItems": 1, "maxItems": MAX_JUDGES,
+    });
+    json!({"anyOf": [judge(), panel, {"const": HUMAN}, person]})
+}
+
+fn judge() -> Value {
+    let criteria = json!({"anyOf": [
+        kind::text(),
+        {"type": "array", "items": kind::text(), "minItems": 1, "maxItems": MAX_CRITERIA},
+    ]});
+    let both = json!({"anyOf": [kind::boolean(true), kind::share()]});
+    let (least, most) = CHARS;
+    let source = |name: &'static str, what: &'static str, schema: Value| {
+        section(vec![(name, what, schema)], &[name])
+    };
+    let reference = json!({"oneOf": [
+        source("header", "A header of the request.", kind::header()),
+        source("field", "A JSON pointer into the request's body.", kind::pointer()),
+    ]});
+    let temperature = json!({"type": "number", "minimum": 0, "maximum": 2, "default": 0});
+    let fields = vec![
+        ("target", "A model that is not under test.", kind::target()),
+        ("criteria", "What makes an answer good, in your words.", criteria),
+        ("both_orders", "Ask twice, with the answers swapped.", both),
+        ("method", "Which is better, or a score for each criterion.", choice(METHODS)),
+        ("scale", "The scores of a rubric.", choice(SCALES)),
+        ("reasons", "Say why before the verdict.", kind::boolean(false)),
+        ("verdict", "What a verdict looks like.", choice(FORMS)),
+        ("template", "How the question is put, in minijinja.", kind::text()),
+        ("reference", "Where the request has a good answer.", reference),
+        (
+            "max_chars",
+            "Characters of each text shown.",
+            kind::count(least, most, Some(MAX_CHARS as u64)),
+        ),
+        ("repeat", "Share of pairs asked once more.", kind::share()),
+        ("temperature", "How freely it draws its words.", temperature),
+    ];
+    section(fields, &["target"])
 }
 
 fn decide() -> Value {

@@ -265,7 +265,8 @@ impl Writer {
         let is_done = progress.unscored.is_empty();
         self.dirty = true;
         if self.store.put_score(&experiment, &candidate, id, &scored)? {
-            self.after.push(Effect::Score { experiment, candidate, scored });
+            let label = self.store.label(&experiment, &candidate, id).map(|label| label.score);
+            self.after.push(Effect::Score { experiment, candidate, scored, label });
         }
         if is_done {
             self.open.remove(&id);

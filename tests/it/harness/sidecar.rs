@@ -12,7 +12,6 @@ use serde_json::Map;
 use tempfile::TempDir;
 use understudy::app::App;
 use understudy::chat::DialectName;
-use understudy::compare::Comparator;
 use understudy::config::Config;
 use understudy::config::Provider as Endpoint;
 use understudy::config::Route;
@@ -107,7 +106,7 @@ pub fn experiment(control: &str, candidate: &str, shadow: Share, split: Share) -
         control: variant("control", control),
         candidates: vec![Candidate { variant: variant("next", candidate), split }],
         shadow,
-        evaluate: Evaluate { comparators: vec![Comparator::Exact], judge: None, budget_usd: None },
+        evaluate: Evaluate::default(),
         decide: Decide {
             goal: Goal::NonInferior,
             margin: 0.1,
@@ -195,6 +194,13 @@ impl Sidecar {
     pub fn post(&self, path: &str, body: impl Into<Bytes>) -> reqwest::RequestBuilder {
         let request = self.client.post(format!("{}{path}", self.data));
         request.header("content-type", "application/json").body(body.into())
+    }
+
+    /// Ends although pairs still wait for the judge, and leaves its data.
+    pub async fn abandon(mut self) -> TempDir {
+        self.flush().await;
+        within("the end", self.app.take().unwrap().stop()).await;
+        self.dir.take().unwrap()
     }
 
     /// Ends orderly and leaves its data.

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use understudy::config::Config;
 use understudy::experiment::Experiment;
 use understudy::experiment::Judge;
+use understudy::experiment::Judges;
 use understudy::experiment::Share;
 
 use crate::harness::provider::Answer;
@@ -193,8 +194,9 @@ const CLIENT: [(&str, &str); 5] = [
 
 fn judged(control: &str, candidate: &str) -> Experiment {
     let mut experiment = experiment(control, candidate, Share::ALL, Share::NONE);
-    experiment.evaluate.judge =
-        Some(Judge { target: target("judge/j"), criteria: "Right.".to_owned(), both_orders: true });
+    let criteria = vec!["Right.".to_owned()];
+    let judge = Judge { criteria, ..Judge::new(target("judge/j")) };
+    experiment.evaluate.judge = Judges::Models(vec![judge]);
     experiment
 }
 

@@ -120,7 +120,7 @@ fn is_of(types: &Value, value: &Value) -> bool {
 }
 
 /// Equal values; numbers are equal however they are written.
-fn same(a: &Value, b: &Value) -> bool {
+pub fn same(a: &Value, b: &Value) -> bool {
     a == b || (a.is_number() && a.as_f64() == b.as_f64())
 }
 
