@@ -13,6 +13,7 @@ use crate::report;
 use crate::report::Counted;
 use crate::report::Detail;
 use crate::report::Report;
+use crate::report::drift;
 use crate::report::hygiene;
 use crate::report::next;
 use crate::stats::Verdict;
@@ -87,6 +88,7 @@ impl Board {
         };
         hygiene::complete(&mut report, &experiment, &seen);
         report::overrule(&mut report);
+        drift::mark(&mut report, &experiment);
         drop(counts);
         Some(Snapshot { experiment, report, tallies, again, broken })
     }

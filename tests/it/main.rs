@@ -12,6 +12,7 @@
 mod admin;
 mod alpaca;
 mod assign;
+mod backtest;
 mod audit;
 mod cacheable;
 mod config;
@@ -34,6 +35,7 @@ mod recordings;
 mod replay;
 mod report;
 mod schema;
+mod sentinel;
 mod shared;
 mod simulate;
 mod startup;
