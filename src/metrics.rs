@@ -94,7 +94,8 @@ pub struct Metrics {
     pub funnel: Family<FunnelLabels, Counter>,
     /// Pairs that wait for the judge.
     pub judge_queue: Gauge,
-    /// Judge calls: verdict, unparsed, failed.
+    /// Judge calls: verdict, no_verdict, contradiction, failed; kept: answered from what it said
+    /// before; shortened: of pairs that it was not shown whole.
     pub judge_calls: Family<Word, Counter>,
     /// What was dropped because its taker could not follow: queue_full, store_failed, vitals_queue_full.
     pub dropped: Family<Word, Counter>,
