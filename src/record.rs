@@ -19,6 +19,7 @@ use crate::report::CandidateView;
 use crate::report::Counted;
 use crate::report::Detail;
 use crate::report::Report;
+use crate::stats::Verdict;
 use crate::tally::Funnel;
 use crate::tally::Tally;
 
@@ -182,8 +183,11 @@ fn again(record: &Record, experiment: &Experiment, tallies: &Tallies) -> Check {
     let rails: BTreeMap<String, Vec<View>> =
         serde_json::from_str(&record.guardrails).unwrap_or_default();
     let is_broken = |views: &Vec<View>| views.iter().any(|view| view.health == Health::Breached);
-    let broken = rails.iter().filter(|(_, views)| is_broken(views)).map(|(name, _)| name.clone());
-    let broken: Vec<String> = broken.collect();
+    let refused = |name: &str| {
+        record.rulings.get(name).is_some_and(|ruling| ruling.verdict == Verdict::DoNotShip)
+    };
+    let broken = rails.iter().filter(|(name, views)| refused(name) && is_broken(views));
+    let broken: Vec<String> = broken.map(|(name, _)| name.clone()).collect();
     let counted = Counted { funnel: &funnel, tallies, again: None, broken: &broken };
     let report = report::report(&then, counted, Detail::Verdict);
     let found = rulings(&report);

@@ -18,7 +18,7 @@ pub(super) fn put(evaluate: &Evaluate, put: &mut impl FnMut(&str, String)) {
     let Evaluate { comparators, judge, sample, quorum, budget_usd, daily_usd, concurrency, audit } =
         evaluate;
     for ((name, limit), (_, usual)) in audit.named().into_iter().zip(Limits::default().named()) {
-        put(&format!("audit.{name}"), unless(limit == usual, limit));
+        put(&format!("audit.{name}"), unless(limit == usual, &limit));
     }
     let mut names: Vec<&str> = comparators.iter().map(|comparator| comparator.name()).collect();
     names.sort_unstable();
