@@ -155,10 +155,8 @@ impl Finding {
 
 /// The confidence sequence for how often something happens, valid at every look.
 fn share(hits: u64, of: u64, alpha: f64) -> Interval {
-    let levels = [
-        Level { value: 0.0, count: of.saturating_sub(hits) },
-        Level { value: 1.0, count: hits },
-    ];
+    let levels =
+        [Level { value: 0.0, count: of.saturating_sub(hits) }, Level { value: 1.0, count: hits }];
     betting::interval(&Grid::default(), &levels, &levels, alpha)
 }
 

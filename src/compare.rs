@@ -114,10 +114,10 @@ impl Comparator {
         let (a, b) = (pair.control, pair.candidate);
         let equal = |is_equal: bool| if is_equal { Finding::Equal } else { Finding::Unknown };
         match self {
-            Self::Code => equal(both(code::blocks(a), code::blocks(b))),
+            Self::Code => equal(both(&code::blocks(a), &code::blocks(b))),
             Self::Exact => equal(a.content() == b.content()),
-            Self::Json => equal(both_same(json(a), json(b))),
-            Self::Language => differs(both_differ(language(a), language(b))),
+            Self::Json => equal(both_same(&json(a), &json(b))),
+            Self::Language => differs(both_differ(&language(a), &language(b))),
             Self::Length => differs(is_longer(a, b) || is_longer(b, a)),
             Self::Number => equal(number::is_same(a, b)),
             Self::Refusal => equal(refusal::refuses(a) && refusal::refuses(b)),
@@ -148,16 +148,16 @@ fn differs(they_do: bool) -> Finding {
     if they_do { Finding::Differs } else { Finding::Unknown }
 }
 
-fn both<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
+fn both<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
     a.is_some() && a == b
 }
 
-fn both_differ<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
+fn both_differ<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
     a.is_some() && b.is_some() && a != b
 }
 
-fn both_same(a: Option<Value>, b: Option<Value>) -> bool {
-    a.zip(b).is_some_and(|(a, b)| tool::same(&a, &b))
+fn both_same(a: &Option<Value>, b: &Option<Value>) -> bool {
+    a.as_ref().zip(b.as_ref()).is_some_and(|(a, b)| tool::same(a, b))
 }
 
 /// The one text of an answer that is nothing but JSON, perhaps in a fence of its own.

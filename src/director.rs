@@ -205,6 +205,26 @@ impl Director {
         Ok(())
     }
 
+    /// A sentinel found that answers have moved: the question of `name` is open again, and where
+    /// there is no such experiment it is only written down, as the sentinel's own.
+    ///
+    /// Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub fn drift(&self, name: Option<&str>, sentinel: &str, run: u64, why: &str) -> Result<()> {
+        let lives = lock(&self.lives).clone();
+        let event = Event::Drifted { sentinel: sentinel.to_owned(), run, why: why.to_owned() };
+        let life = name.and_then(|name| lives.get(name)).filter(|life| life.is_defined);
+        match (name, life) {
+            (Some(name), Some(life)) => match life.after(&event)?.standing == life.standing {
+                true => Ok(()),
+                false => self.change(name, |_| Ok(vec![event])),
+            },
+            _ => self.book.append(&[book::draft(sentinel, &Life::default(), event, now_ms())]),
+        }
+    }
+
     /// Returns once everything that happened is on disk.
     ///
     /// # Errors

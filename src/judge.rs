@@ -21,7 +21,6 @@ use std::sync::PoisonError;
 
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinSet;
 
 use crate::board::Board;
@@ -51,6 +50,9 @@ use crate::scene;
 use crate::scene::Scenes;
 use crate::stats::Score;
 use crate::store::Store;
+
+/// Pairs of one run that wait before those of others wait with them, in the recorder's memory.
+const LANE: usize = 1 << 17;
 
 /// What judging needs.
 pub struct Judge {
@@ -99,17 +101,17 @@ impl Judge {
     pub async fn run(self: Arc<Self>, mut jobs: mpsc::Receiver<JudgeJob>) {
         let slots =
             Arc::new(Semaphore::new(scene::now(&self.scenes).config.limits.judge_concurrency));
-        let mut lanes: HashMap<String, UnboundedSender<JudgeJob>> = HashMap::new();
+        let mut lanes: HashMap<String, mpsc::Sender<JudgeJob>> = HashMap::new();
         // Whoever ends this ends every lane with it.
         let mut tasks = JoinSet::new();
         while let Some(job) = jobs.recv().await {
             let (_, run, _) = &job;
             let lane = lanes.entry(run.clone()).or_insert_with(|| {
-                let (lane, jobs) = mpsc::unbounded_channel();
+                let (lane, jobs) = mpsc::channel(LANE);
                 tasks.spawn(self.clone().drive(run.clone(), jobs, slots.clone()));
                 lane
             });
-            if lane.send(job).is_err() {
+            if lane.send(job).await.is_err() {
                 tracing::error!("a lane of the judge has ended: its pairs wait for a restart");
             }
         }

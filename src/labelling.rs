@@ -86,7 +86,8 @@ pub fn waiting(store: &Store, experiment: &Experiment, wanted: &Wanted) -> Resul
         }
         ids.extend(unscored(store, experiment, name)?);
         all.labelled += ids.iter().filter(|id| labels.contains_key(id)).count() as u64;
-        unlabelled.extend(ids.into_iter().filter(|id| !labels.contains_key(id)).map(|id| (id, name)));
+        unlabelled
+            .extend(ids.into_iter().filter(|id| !labels.contains_key(id)).map(|id| (id, name)));
     }
     unlabelled.sort_by_key(|(id, name)| (label::place(*id), *id, *name));
     all.left = unlabelled.len() as u64;

@@ -46,6 +46,22 @@ pub struct ConfigLabel {
     pub hash: String,
 }
 
+/// A sentinel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SentinelLabel {
+    /// Its name.
+    pub sentinel: String,
+}
+
+/// How a sentinel's run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SentinelRun {
+    /// Its name.
+    pub sentinel: String,
+    /// `steady`, `alarm` or `failed`.
+    pub result: &'static str,
+}
+
 /// A step of an experiment's funnel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FunnelLabels {
@@ -78,7 +94,8 @@ pub struct Metrics {
     pub funnel: Family<FunnelLabels, Counter>,
     /// Pairs that wait for the judge.
     pub judge_queue: Gauge,
-    /// Judge calls: verdict, unparsed, failed.
+    /// Judge calls: verdict, no_verdict, contradiction, failed; kept: answered from what it said
+    /// before; shortened: of pairs that it was not shown whole.
     pub judge_calls: Family<Word, Counter>,
     /// What was dropped because its taker could not follow: queue_full, store_failed, vitals_queue_full.
     pub dropped: Family<Word, Counter>,
@@ -98,6 +115,10 @@ pub struct Metrics {
     pub config_info: Family<ConfigLabel, Gauge>,
     /// Files read again: good, broken.
     pub config_reloads: Family<Word, Counter>,
+    /// Runs of sentinels that have ended.
+    pub sentinel_runs: Family<SentinelRun, Counter>,
+    /// 1 for a sentinel that has alarmed since its answers were pinned.
+    pub sentinel_drifted: Family<SentinelLabel, Gauge>,
     registry: Registry,
 }
 
@@ -126,6 +147,8 @@ impl Metrics {
             damaged: Family::default(),
             config_info: Family::default(),
             config_reloads: Family::default(),
+            sentinel_runs: Family::default(),
+            sentinel_drifted: Family::default(),
             registry: Registry::with_prefix("understudy"),
         };
         metrics.register();
@@ -163,6 +186,9 @@ impl Metrics {
         r.register("dropped_generations", "Parts of the store dropped for age or room", dropped);
         r.register("config_info", "The files in force", self.config_info.clone());
         r.register("config_reloads", "Files read again", self.config_reloads.clone());
+        r.register("sentinel_runs", "Runs of sentinels", self.sentinel_runs.clone());
+        let drifted = self.sentinel_drifted.clone();
+        r.register("sentinel_drifted", "Sentinels that have alarmed", drifted);
         r.register("store_damaged", "Stored exchanges found damaged", self.damaged.clone());
     }
 

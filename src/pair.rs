@@ -120,6 +120,8 @@ pub struct Half {
 pub enum Origin {
     /// The application saw it.
     Live,
+    /// Given before the experiment began, and recorded; times are 0 where nobody took them.
+    Recorded,
     /// Asked out of the application's sight.
     Shadow,
 }

@@ -61,6 +61,16 @@ pub enum Record {
         /// The client's own credential, for one provider only and never stored.
         credential: Option<Credential>,
     },
+    /// A recorded request that is to make a pair, with what one variant answered then: either both
+    /// are on disk or neither is, so that a crash never asks for what was known.
+    Recorded {
+        /// Which pair.
+        id: PairId,
+        /// What to ask again.
+        intent: Intent,
+        /// The recorded answer.
+        half: Box<Half>,
+    },
     /// A variant's answer.
     Half {
         /// Which pair.
@@ -249,6 +259,7 @@ impl Record {
                 frames + exchange.request.len()
             }
             Self::Intent { intent, .. } => intent.request.len(),
+            Self::Recorded { intent, half, .. } => intent.request.len() + half.answer.text().len(),
             Self::Half { half, .. } => half.answer.text().len(),
             Self::Feedback { feedback, .. } => feedback.comment.as_ref().map_or(0, String::len),
             _ => 0,

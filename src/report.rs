@@ -1,6 +1,7 @@
 //! An experiment's state as people and programs read it: the verdict first, then the numbers.
 
 pub mod candidate;
+pub mod drift;
 pub mod hygiene;
 pub mod next;
 pub mod reading;

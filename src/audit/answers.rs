@@ -72,8 +72,7 @@ pub fn injection(evidence: &Evidence<'_>) -> Finding {
         Level { value: 1.0, count: counts.candidate },
     ];
     let seen = betting::interval(&Grid::default(), &levels, &levels, evidence.alpha);
-    let bounds =
-        Interval { lower: 2.0 * seen.lower - 1.0, upper: 2.0 * seen.upper - 1.0 };
+    let bounds = Interval { lower: 2.0 * seen.lower - 1.0, upper: 2.0 * seen.upper - 1.0 };
     let of = |alone: u64| (alone + counts.both) as f64 / n as f64;
     let value = of(counts.candidate) - of(counts.control);
     let found = format!(

@@ -74,8 +74,10 @@ pub fn repeat_reliability(evidence: &Evidence<'_>) -> Finding {
     let [[.., turned], _, [back, ..]] = *repeats.table();
     let same = n.saturating_sub(turned + back);
     let (value, bounds) = (same as f64 / n as f64, share(same, n, evidence.alpha));
-    let found =
-        format!("asked the same again, it names the other winner in {} of {n}", percent(1.0 - value));
+    let found = format!(
+        "asked the same again, it names the other winner in {} of {n}",
+        percent(1.0 - value)
+    );
     let (state, why) = match bounds.upper < limit {
         true => (State::Fail, format!("{found}: set its temperature to 0 or use another judge")),
         false => (State::Pass, found),
@@ -117,9 +119,8 @@ pub fn human_agreement(evidence: &Evidence<'_>) -> Finding {
     let n = human.pairs();
     let kappa = human.kappa().filter(|_| n >= FEW_LABELS);
     let Some(kappa) = kappa else {
-        let why = format!(
-            "{n} of {FEW_LABELS} labels that it takes: `understudy experiment label NAME`"
-        );
+        let why =
+            format!("{n} of {FEW_LABELS} labels that it takes: `understudy experiment label NAME`");
         return Finding::unknown(n, why);
     };
     let Interval { lower, upper } = kappa.interval(evidence.alpha);

@@ -14,6 +14,7 @@ use crate::report::Counted;
 use crate::report::Detail;
 use crate::report::Remaining;
 use crate::report::Report;
+use crate::report::drift;
 use crate::report::hygiene;
 use crate::report::next;
 use crate::stats::Verdict;
@@ -88,6 +89,7 @@ impl Board {
         };
         hygiene::complete(&mut report, &experiment, &seen);
         report::overrule(&mut report);
+        drift::mark(&mut report, &experiment);
         drop(counts);
         Some(Snapshot { experiment, report, tallies, again, broken })
     }

@@ -2,6 +2,7 @@
 
 mod label;
 mod life;
+mod sentinels;
 mod shown;
 mod together;
 
@@ -110,6 +111,14 @@ pub async fn run(command: Command) -> Result<ExitCode> {
         other => return live(other).await,
     };
     let config = args.config()?;
+    let views = sentinels::all(&config).await?;
+    if let Some(view) = views.iter().find(|view| Some(&view.sentinel) == name.as_ref()) {
+        match args.json {
+            true => say_json(view)?,
+            false => say(&sentinels::report(view)),
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let reports = match running(&config, name.as_deref(), epoch).await? {
         Some(reports) => reports,
         None => stored(&config, name.as_deref(), epoch)?,
@@ -117,12 +126,19 @@ pub async fn run(command: Command) -> Result<ExitCode> {
     let ink = table::Ink::of_terminal();
     match (name, args.json) {
         (Some(_), true) => reports.first().map_or(Ok(()), say_json)?,
-        (None, true) => say_json(&serde_json::json!({ "experiments": reports }))?,
+        (None, true) => {
+            say_json(&serde_json::json!({ "experiments": reports, "sentinels": views }))?;
+        }
         (Some(_), false) => reports.iter().for_each(|report| say(&table::report(report, ink))),
-        (None, false) if reports.is_empty() => {
+        (None, false) if reports.is_empty() && views.is_empty() => {
             say("no experiments: put a definition into experiments/, see experiments/README.md");
         }
-        (None, false) => say(&table::list(&reports, ink)),
+        (None, false) => {
+            say(&table::list(&reports, ink));
+            if !views.is_empty() {
+                say(&sentinels::list(&views));
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

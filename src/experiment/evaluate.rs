@@ -1,5 +1,8 @@
 //! How pairs are scored: free comparators first, then a judge, a panel of them, or people.
 
+use std::collections::BTreeMap;
+
+use http::HeaderMap;
 use http::header::HeaderName;
 
 use crate::compare::Comparator;
@@ -175,6 +178,15 @@ impl Evaluate {
     /// Whether a pair has to be judged once no comparator has called it equal.
     pub fn samples(&self, salt: &str, pair: &[u8]) -> bool {
         super::assign::position("sample", salt, pair) < self.sample.ppm()
+    }
+
+    /// What judging reads of a request's headers, by name.
+    pub fn sent(&self, headers: &HeaderMap) -> BTreeMap<String, String> {
+        let value = |name: &HeaderName| {
+            let value = headers.get(name)?.to_str().ok()?;
+            Some((name.as_str().to_owned(), value.to_owned()))
+        };
+        self.headers().filter_map(value).collect()
     }
 
     /// Headers of the request that judging reads.

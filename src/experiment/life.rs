@@ -95,6 +95,15 @@ pub enum Event {
         /// Those of the candidates, with what they rest on.
         verdicts: BTreeMap<String, Ruling>,
     },
+    /// A sentinel found that the answers of what was shipped have moved: the question is open again.
+    Drifted {
+        /// Which sentinel.
+        sentinel: String,
+        /// Which of its runs since its answers were pinned, from 1.
+        run: u64,
+        /// In words, with the numbers.
+        why: String,
+    },
     /// A person decided, whatever the evidence said.
     Overruled {
         /// What was decided, instead of what, by whom and why.
@@ -187,6 +196,7 @@ impl Life {
             | Event::Stepped { .. }
             | Event::Stopped { .. }
             | Event::Decided { .. }
+            | Event::Drifted { .. }
             | Event::Overruled { .. }
             | Event::Recorded { .. } => {}
         }
@@ -296,6 +306,10 @@ impl Standing {
         let mut next = self.clone();
         match (self.state, event) {
             (_, Event::Defined { .. } | Event::Recorded { .. } | Event::Removed {}) => {}
+            // Whatever became of the experiment, the model is what its authors ask about.
+            (_, Event::Drifted { sentinel, why, .. }) => {
+                next.drifted.get_or_insert(format!("the sentinel {sentinel} found that {why}"));
+            }
             (Draft, Event::Started { epoch, .. }) => {
                 next = Self { epoch: *epoch, ..Self::default() };
             }
@@ -349,6 +363,7 @@ fn impossible(state: State, step: usize, event: &Event) -> Error {
         Event::Stepped { .. } => "take that step",
         Event::Stopped { .. } => "be stopped",
         Event::Decided { .. } | Event::Overruled { .. } => "be decided",
+        Event::Drifted { .. } => "drift",
         Event::Recorded { .. } => "be recorded",
         Event::Removed {} => "be removed",
     };

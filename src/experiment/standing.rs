@@ -52,6 +52,8 @@ pub struct Standing {
     pub step: usize,
     /// What it was decided to be; later numbers do not change it.
     pub verdict: Option<Verdict>,
+    /// Why a sentinel has opened its question again; a new epoch asks it again, and forgets this.
+    pub drifted: Option<String>,
     /// What a person decided in the place of the evidence.
     pub overruled: Option<Overruled>,
 }
@@ -64,6 +66,7 @@ impl Default for Standing {
             halted: Vec::new(),
             step: 0,
             verdict: None,
+            drifted: None,
             overruled: None,
         }
     }

@@ -5,6 +5,7 @@ mod life;
 mod feedback;
 mod labels;
 mod openapi;
+mod sentinels;
 mod shown;
 
 use std::sync::Arc;
@@ -32,12 +33,15 @@ use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
 use crate::store::Store;
+use crate::vigil::Vigil;
 
 /// What the admin plane shows.
 #[derive(Clone)]
 pub struct Admin {
     /// Changes what is in force.
     pub director: Arc<Director>,
+    /// Runs sentinels.
+    pub vigil: Arc<Vigil>,
     /// Live experiments.
     pub board: Arc<Board>,
     /// Counters.
@@ -94,6 +98,7 @@ fn routes() -> Vec<Route> {
     routes.extend(shown::routes());
     routes.extend(feedback::routes());
     routes.extend(labels::routes());
+    routes.extend(sentinels::routes());
     routes
 }
 

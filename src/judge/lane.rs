@@ -2,15 +2,14 @@
 //!
 //! They wait here while the experiment's money is spent, or its file is gone. All of them wait, not
 //! only those that would cost something: otherwise the ties that comparators find would be counted
-//! before their time. What waits is on disk, too, and the recorder holds every open pair in memory
-//! anyway, so a lane needs no bound of its own.
+//! before their time. What waits is on disk, too.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc;
 use tokio::task;
 use tokio::task::JoinSet;
 
@@ -30,7 +29,7 @@ impl Judge {
     pub(super) async fn drive(
         self: Arc<Self>,
         run: String,
-        mut jobs: UnboundedReceiver<JudgeJob>,
+        mut jobs: mpsc::Receiver<JudgeJob>,
         slots: Arc<Semaphore>,
     ) {
         let mut tasks = JoinSet::new();

@@ -190,6 +190,7 @@ impl Writer {
             Record::Intent { id, intent, live, credential } => {
                 self.intent(id, &intent, &live, credential.as_ref())
             }
+            Record::Recorded { id, intent, half } => self.recorded(id, &intent, &half),
             Record::Half { id, half } => self.half(id, &half),
             Record::NoHalf { id, variant, reason } => self.no_half(id, &variant, reason),
             Record::Scored { id, candidate, scored } => self.scored(id, candidate, scored),

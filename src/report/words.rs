@@ -263,6 +263,9 @@ pub fn told(event: &Event) -> String {
         Event::NewEpoch { epoch, why, .. } => format!("epoch {epoch} begins: {}", why.join(", ")),
         Event::Paused { by: who, why } => format!("paused {}", by(*who, why)),
         Event::Resumed { by: who } => format!("resumed {}", by(*who, "")),
+        Event::Drifted { sentinel, run, why } => {
+            format!("drifted, as {sentinel} found in its run {run}: {why}")
+        }
         Event::Halted { candidate, by: who, why, .. } => {
             format!("{candidate} halted {}", by(*who, why))
         }

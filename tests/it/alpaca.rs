@@ -4,7 +4,7 @@
 
 mod kill;
 mod offline;
-mod recording;
+pub mod recording;
 mod stage;
 
 use std::time::{Duration, Instant};

@@ -176,19 +176,19 @@ fn one_answer_to_everything_is_found_out_unless_it_loses_or_everybody_gives_it()
     let report = changed(0.9, constant);
     assert_eq!((report.verdict, report.reason.as_str()), (Verdict::Review, "prompt_independence"));
     let report = changed(0.02, constant);
-    assert_eq!((report.verdict, state(&report, "prompt_independence")), (
-        Verdict::DoNotShip,
-        State::Warn
-    ));
+    assert_eq!(
+        (report.verdict, state(&report, "prompt_independence")),
+        (Verdict::DoNotShip, State::Warn)
+    );
     // Questions with few possible answers have few answers.
     let report = changed(0.9, |number, control, candidate| {
         control.digest = 5 + number % 2;
         candidate.digest = 5 + number % 3 % 2;
     });
-    assert_eq!((report.verdict, state(&report, "prompt_independence")), (
-        Verdict::Ship,
-        State::Pass
-    ));
+    assert_eq!(
+        (report.verdict, state(&report, "prompt_independence")),
+        (Verdict::Ship, State::Pass)
+    );
 }
 
 #[test]

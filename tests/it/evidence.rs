@@ -31,7 +31,11 @@ pub fn of_text(text: &str) -> Experiment {
 }
 
 /// A pair that was judged in one order or in both.
-pub fn judged(control_first: Option<Score>, candidate_first: Option<Score>, facts: Facts) -> Scored {
+pub fn judged(
+    control_first: Option<Score>,
+    candidate_first: Option<Score>,
+    facts: Facts,
+) -> Scored {
     scored(Outcome::Judged { control_first, candidate_first }, facts)
 }
 

@@ -24,11 +24,10 @@ fn score() -> impl Strategy<Value = Score> {
 }
 
 fn pair() -> impl Strategy<Value = Pair> {
-    let both = (score(), score()).prop_map(|(a, b)| Outcome::Judged {
-        control_first: Some(a),
-        candidate_first: Some(b),
-    });
-    let one = score().prop_map(|a| Outcome::Judged { control_first: Some(a), candidate_first: None });
+    let both = (score(), score())
+        .prop_map(|(a, b)| Outcome::Judged { control_first: Some(a), candidate_first: Some(b) });
+    let one =
+        score().prop_map(|a| Outcome::Judged { control_first: Some(a), candidate_first: None });
     let outcome = prop_oneof![
         6 => both,
         2 => one,
@@ -56,7 +55,8 @@ fn counts(pairs: &[&Pair]) -> Counts {
         counts.funnel.settle("next", &scored.outcome);
         counts.funnel.promise(&["control".into(), "next".into()], scored.scored_ms);
     }
-    counts.tallies = BTreeMap::from([("next".to_owned(), tally), (AGAIN.to_owned(), Tally::default())]);
+    counts.tallies =
+        BTreeMap::from([("next".to_owned(), tally), (AGAIN.to_owned(), Tally::default())]);
     counts
 }
 

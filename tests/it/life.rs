@@ -9,15 +9,22 @@ use std::time::Duration;
 use http::HeaderName;
 use understudy::experiment::Candidate;
 use understudy::experiment::Experiment;
+use understudy::experiment::Form;
 use understudy::experiment::Guardrail;
+use understudy::experiment::Judge;
+use understudy::experiment::Judges;
 use understudy::experiment::Layer;
 use understudy::experiment::Limit;
+use understudy::experiment::Method;
 use understudy::experiment::Metric;
+use understudy::experiment::Reference;
+use understudy::experiment::Scale;
 use understudy::experiment::Share;
 use understudy::experiment::Standing;
 use understudy::experiment::State;
 use understudy::experiment::Status;
 use understudy::experiment::SystemChange;
+use understudy::experiment::Template;
 use understudy::experiment::Unit;
 use understudy::experiment::definition::Change;
 use understudy::experiment::definition::difference;
@@ -136,6 +143,8 @@ fn only_a_change_of_what_is_compared_begins_an_epoch() {
         ("traffic.again", |e| e.again = share(1)),
         ("traffic.shadow_daily_usd", |e| e.shadow_daily_usd = Some(1.0)),
         ("budget_usd", |e| e.evaluate.budget_usd = Some(1.0)),
+        ("daily_usd", |e| e.evaluate.daily_usd = Some(1.0)),
+        ("concurrency", |e| e.evaluate.concurrency = Some(1)),
         ("min_pairs", |e| e.decide.min_pairs = 11),
         ("max_pairs", |e| e.decide.max_pairs = 11),
         ("guardrails.cost_per_request", |e| e.guardrails[0].limit = Limit::MaxRatio(1.4)),
@@ -168,6 +177,9 @@ fn only_a_change_of_what_is_compared_begins_an_epoch() {
             e.candidates.push(other);
         }),
         ("comparators", |e| e.evaluate.comparators.clear()),
+        ("sample", |e| e.evaluate.sample = share(50)),
+        ("quorum", |e| e.evaluate.quorum = Some(1)),
+        ("judge.target", |e| e.evaluate.judge = Judges::People),
         ("goal", |e| e.decide.goal = Goal::Superior),
         ("margin", |e| e.decide.margin = 0.2),
         ("alpha", |e| e.decide.alpha = 0.1),
@@ -190,6 +202,57 @@ fn only_a_change_of_what_is_compared_begins_an_epoch() {
     }
     let unseen: &[Edit] = &[|_| {}, |e| e.standing.step = 3, |e| e.intent = Status::Stopped];
     unseen.iter().for_each(|edit| assert_eq!(changed(*edit), Change::Same));
+}
+
+/// What is said of a judge, by the name of its part; true if a change begins an epoch.
+const OF_A_JUDGE: &[(&str, fn(&mut Judge), bool)] = &[
+    ("target", |j| j.target = target("alpha/other"), true),
+    ("criteria", |j| j.criteria = vec!["Right.".into()], true),
+    ("both_orders", |j| j.both_orders = Share::NONE, true),
+    ("method", |j| j.method = Method::Rubric(Scale::Five), true),
+    ("reasons", |j| j.reasons = true, true),
+    ("form", |j| j.form = Form::Words, true),
+    (
+        "template",
+        |j| {
+            let source = "{{ question }}{{ answer_a }}{{ answer_b }}";
+            j.template = Some(Template::parse(source, "").unwrap());
+        },
+        true,
+    ),
+    ("reference", |j| j.reference = Some(Reference::Field("/a".into())), true),
+    ("max_chars", |j| j.max_chars = 1_000, true),
+    ("temperature", |j| j.temperature = 1.0, true),
+    ("repeat", |j| j.repeat = share(5), false),
+];
+
+#[test]
+fn what_changes_a_judges_verdict_begins_an_epoch() {
+    let with = |judges: Vec<Judge>| {
+        let mut trial = trial();
+        trial.evaluate.judge = Judges::Models(judges);
+        trial
+    };
+    let judge = |name: &str| Judge::new(target(name));
+    for (part, edit, is_epoch) in OF_A_JUDGE {
+        for at in [0, 1] {
+            let mut judges = vec![judge("alpha/j"), judge("alpha/k")];
+            let old = with(judges.clone());
+            edit(&mut judges[at]);
+            let name = [format!("judge.{part}"), format!("judge.2.{part}")][at].clone();
+            let wanted = match is_epoch {
+                true => Change::NewEpoch(vec![name]),
+                false => Change::Allowed(vec![name]),
+            };
+            assert_eq!(difference(&old, &with(judges)), wanted);
+        }
+    }
+    // What an older version wrote of a judge is what this one would write.
+    let parts = parts(&with(vec![Judge { criteria: vec!["x".into()], ..judge("alpha/j") }]));
+    let own = parts.iter().filter(|(name, _)| name.starts_with("judge"));
+    let own: Vec<(&str, usize)> = own.map(|(name, text)| (name.as_str(), text.len())).collect();
+    let names = [("judge.both_orders", 4), ("judge.criteria", 32), ("judge.target", 7)];
+    assert_eq!(own, names);
 }
 
 #[test]

@@ -47,8 +47,8 @@ pub async fn report(config: &Config, name: &str, files: &[PathBuf]) -> Result<Re
             detail: format!("{}: {}", file.display(), error.detail),
             ..error
         };
-        let json = fs::read(file)
-            .map_err(|error| named(Error::new(Kind::NotFound, error.to_string())))?;
+        let json =
+            fs::read(file).map_err(|error| named(Error::new(Kind::NotFound, error.to_string())))?;
         let summary = Summary::read(&json).map_err(named)?;
         fleet.take(&experiment, summary).map_err(named)?;
     }

@@ -104,7 +104,8 @@ fn unit() -> Value {
     ]})
 }
 
-fn variant() -> Value {
+/// Who answers, and what is changed for it.
+pub fn variant() -> Value {
     let patch = json!({
         "type": ["object", "null"],
         "properties": {"model": false, "stream": false},
@@ -163,7 +164,8 @@ fn traffic() -> Value {
     section(fields, &[])
 }
 
-fn evaluate() -> Value {
+/// How pairs are scored.
+pub fn evaluate() -> Value {
     let comparators = json!({"type": "array", "items": choice(COMPARATORS), "uniqueItems": true});
     let count = |most| kind::count(1, most, None);
     let fields = vec![

@@ -15,18 +15,10 @@ use crate::experiment::evaluate::MAX_CHARS;
 
 /// Puts what a definition says of how pairs are scored.
 pub(super) fn put(evaluate: &Evaluate, put: &mut impl FnMut(&str, String)) {
-    let Evaluate {
-        comparators,
-        judge,
-        sample,
-        quorum,
-        budget_usd,
-        daily_usd,
-        concurrency,
-        audit,
-    } = evaluate;
+    let Evaluate { comparators, judge, sample, quorum, budget_usd, daily_usd, concurrency, audit } =
+        evaluate;
     for ((name, limit), (_, usual)) in audit.named().into_iter().zip(Limits::default().named()) {
-        put(&format!("audit.{name}"), unless(limit == usual, limit));
+        put(&format!("audit.{name}"), unless(limit == usual, &limit));
     }
     let mut names: Vec<&str> = comparators.iter().map(|comparator| comparator.name()).collect();
     names.sort_unstable();
@@ -41,7 +33,7 @@ pub(super) fn put(evaluate: &Evaluate, put: &mut impl FnMut(&str, String)) {
             }
         }
     }
-    put("sample", unless(*sample == Share::ALL, sample.ppm()));
+    put("sample", unless(*sample == Share::ALL, &sample.ppm()));
     put("quorum", quorum.map(|n| n.to_string()).unwrap_or_default());
     put("budget_usd", dollars(*budget_usd));
     put("daily_usd", dollars(*daily_usd));
@@ -80,8 +72,8 @@ fn put_judge(at: &str, judge: &Judge, put: &mut impl FnMut(&str, String)) {
         }
     };
     put("method", method);
-    put("reasons", unless(!reasons, true));
-    put("form", unless(*form == Form::Letter, "words"));
+    put("reasons", unless(!reasons, &true));
+    put("form", unless(*form == Form::Letter, &"words"));
     let template = template.as_ref().map(|template| hash(template.source.as_bytes()));
     put("template", template.unwrap_or_default());
     let reference = reference.as_ref().map(|reference| match reference {
@@ -90,10 +82,10 @@ fn put_judge(at: &str, judge: &Judge, put: &mut impl FnMut(&str, String)) {
     });
     put("reference", reference.unwrap_or_default());
     put("max_chars", unless(*max_chars == MAX_CHARS, max_chars));
-    put("repeat", unless(*repeat == Share::NONE, repeat.ppm()));
+    put("repeat", unless(*repeat == Share::NONE, &repeat.ppm()));
     put("temperature", unless(*temperature == 0.0, temperature));
 }
 
-fn unless(is_usual: bool, value: impl ToString) -> String {
+fn unless(is_usual: bool, value: &impl ToString) -> String {
     if is_usual { String::new() } else { value.to_string() }
 }

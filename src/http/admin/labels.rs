@@ -52,8 +52,7 @@ async fn list(
         let what = "the query takes `candidate`, `limit` and `skip`";
         return failed(&Error::new(Kind::BadRequest, what));
     };
-    let wanted =
-        Wanted { candidate, limit: limit.unwrap_or(SOME), skip: skip.unwrap_or_default() };
+    let wanted = Wanted { candidate, limit: limit.unwrap_or(SOME), skip: skip.unwrap_or_default() };
     let found = experiment(&admin, &name);
     let work = move || labelling::waiting(&admin.store, &*found?, &wanted);
     match tokio::task::spawn_blocking(work).await {

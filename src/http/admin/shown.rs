@@ -45,6 +45,7 @@ const INDEX: &str = "understudy\n\n\
      /api/v1/experiments/NAME/report.html  the same as a page\n\
      /api/v1/experiments/NAME/plan    pairs, hours and dollars until a verdict\n\
      /api/v1/experiments/NAME/series  how the intervals narrowed\n\
+     /api/v1/sentinels           every sentinel with its last runs\n\
      /api/v1/log                 what happened to every experiment, checked\n\
      /api/v1/config              the files in force, and what is wrong with new ones\n\
      /api/v1/experiments/NAME/feedback  what people said, comments and all\n\

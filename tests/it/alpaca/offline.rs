@@ -43,18 +43,18 @@ fn look(text: &str) -> Look {
 }
 
 fn scored(row: &Row) -> Scored {
-    let facts = Facts {
-        control: look(&row.output),
-        candidate: look(&row.answer),
-        ..Facts::default()
-    };
+    let facts =
+        Facts { control: look(&row.output), candidate: look(&row.answer), ..Facts::default() };
     let outcome = match row.preference {
         None => Outcome::Unjudged { reason: "no_verdict".into() },
         _ if row.output == row.answer => Outcome::Equal { comparator: "exact".into() },
         Some(preference) => {
             let score = Score::new(preference - 1.0).unwrap();
-            let (first, second) =
-                if row.shown_first == Some('a') { (Some(score), None) } else { (None, Some(score)) };
+            let (first, second) = if row.shown_first == Some('a') {
+                (Some(score), None)
+            } else {
+                (None, Some(score))
+            };
             Outcome::Judged { control_first: first, candidate_first: second }
         }
     };

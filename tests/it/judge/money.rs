@@ -54,7 +54,7 @@ async fn when_a_days_money_is_spent_pairs_wait_and_ties_wait_with_them() {
     assert_eq!(judge.calls().len(), 2);
     let Bench { sidecar, control, candidate, .. } = bench;
     let dir = sidecar.abandon().await;
-    let scores = stored(&dir);
+    let scores = stored(&dir).await;
     assert_eq!(scores.len(), 1, "{scores:?}");
     assert!(scores[0].1.cost_nano_usd > Some(0));
     drop((control, candidate));

@@ -22,7 +22,7 @@ async fn pairs_that_differ_wait_for_people_and_equal_ones_do_not() {
     crate::harness::until("nothing in the queue", || bench.sidecar.metrics.judge_queue.get() == 0)
         .await;
     let dir = bench.sidecar.leave().await;
-    let scores = stored(&dir);
+    let scores = stored(&dir).await;
     assert_eq!(scores.len(), 1);
     assert_eq!(scores[0].1.outcome, Outcome::Equal { comparator: "exact".to_owned() });
 }
