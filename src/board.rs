@@ -2,7 +2,7 @@
 //!
 //! An epoch of an experiment has an entry of its own, under the name of its run.
 
-pub mod counts;
+mod counts;
 mod snapshot;
 mod summary;
 mod watched;
@@ -36,6 +36,7 @@ use crate::store::Store;
 use crate::tally::Funnel;
 use crate::tally::Tally;
 
+pub use counts::tally;
 pub use snapshot::Snapshot;
 
 /// All experiments of a process, by the names of their runs.
@@ -220,7 +221,7 @@ impl Board {
     /// The store cannot be read.
     pub fn recount(&self, run: &str, candidate: &str, store: &Store) -> Result<()> {
         if let Some(entry) = self.entry(run) {
-            let tally = counts::tally(&entry.experiment(), candidate, store)?;
+            let tally = tally(&entry.experiment(), candidate, store, i64::MAX)?;
             entry.counts().tallies.insert(candidate.to_owned(), tally);
         }
         self.scored.notify_one();

@@ -145,7 +145,7 @@ fn until(store: &Store, experiment: &Experiment, at_ms: i64) -> Result<Tallies> 
     let mut tallies = Tallies::new();
     let names = experiment.candidates.iter().map(|candidate| candidate.variant.name.as_str());
     for name in names.chain([AGAIN]) {
-        let tally = board::counts::until(experiment, name, store, at_ms)?;
+        let tally = board::tally(experiment, name, store, at_ms)?;
         tallies.insert(name.to_owned(), tally);
     }
     Ok(tallies)

@@ -33,9 +33,7 @@ pub struct Point {
 
 /// The points of one candidate, of its pairs in the order in which they were scored.
 pub fn series(experiment: &Experiment, scored: &[Scored]) -> Vec<Point> {
-    let counts = |scored: &&Scored| {
-        scored.outcome.score().is_some() || matches!(scored.outcome, Outcome::Unsampled {})
-    };
+    let counts = |scored: &&Scored| !matches!(scored.outcome, Outcome::Unjudged { .. });
     let all: Vec<&Scored> = scored.iter().filter(counts).collect();
     let mut tally = Tally::default();
     all.iter().for_each(|scored| tally.add(scored, None));

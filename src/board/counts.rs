@@ -41,7 +41,7 @@ impl Counts {
         let again = AGAIN.to_owned();
         let names = experiment.candidates.iter().map(|candidate| &candidate.variant.name);
         for name in names.chain([&again]) {
-            tallies.insert(name.clone(), tally(experiment, name, store)?);
+            tallies.insert(name.clone(), tally(experiment, name, store, i64::MAX)?);
         }
         // Scores are the truth; the counters may lag behind them after a crash.
         let own = tallies.iter().filter(|(name, _)| *name != AGAIN).map(|(_, tally)| tally);
@@ -76,15 +76,12 @@ impl Counts {
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn tally(experiment: &Experiment, candidate: &str, store: &Store) -> Result<Tally> {
-    until(experiment, candidate, store, i64::MAX)
-}
-
-/// The same as it was at a moment, Unix milliseconds.
-///
-/// # Errors
-/// The store cannot be read.
-pub fn until(experiment: &Experiment, candidate: &str, store: &Store, at_ms: i64) -> Result<Tally> {
+pub fn tally(
+    experiment: &Experiment,
+    candidate: &str,
+    store: &Store,
+    until_ms: i64,
+) -> Result<Tally> {
     let run = experiment.run();
     let labels = match is_judged_by_people(experiment) {
         true => HashMap::new(),
@@ -92,8 +89,8 @@ pub fn until(experiment: &Experiment, candidate: &str, store: &Store, at_ms: i64
     };
     let mut tally = Tally::default();
     for (id, scored) in store.scores(&run, candidate)? {
-        let label = labels.get(&id).filter(|label| label.at_ms <= at_ms);
-        if scored.scored_ms <= at_ms {
+        if scored.scored_ms <= until_ms {
+            let label = labels.get(&id).filter(|label| label.at_ms <= until_ms);
             tally.add(&scored, label.map(|label| label.score));
         }
     }

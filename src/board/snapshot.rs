@@ -12,6 +12,7 @@ use crate::record::Tallies;
 use crate::report;
 use crate::report::Counted;
 use crate::report::Detail;
+use crate::report::Remaining;
 use crate::report::Report;
 use crate::report::drift;
 use crate::report::hygiene;
@@ -99,15 +100,12 @@ impl Board {
     }
 }
 
-/// What is still to come: until the last of the candidates is decided.
+/// What is still to come: until the candidate that the verdict is about is decided, because the
+/// first that may ship ends it.
 fn ahead(report: &Report, tallies: &Tallies, now_ms: i64) -> Outlook {
-    let open = report.candidates.values().filter(|view| view.verdict == Verdict::KeepRunning);
-    let left = open.map(|view| view.remaining);
-    let left = left.collect::<Option<Vec<_>>>().and_then(|left| {
-        let n50 = left.iter().map(|left| left.n50).max()?;
-        Some(Pairs { n50, n80: left.iter().map(|left| left.n80).max()? })
-    });
-    let pairs: u64 = tallies.values().map(|tally| tally.win_rate.pairs()).sum();
+    let left = next::best(report).and_then(|(_, view)| view.remaining);
+    let left = left.map(|Remaining { n50, n80 }| Pairs { n50, n80 });
+    let pairs: u64 = tallies.values().map(|tally| tally.scored()).sum();
     let spent = report.cost_usd.map(|judge| judge + report.copies.total_usd);
     let each = spent.filter(|_| pairs > 0).map(|spent| spent / pairs as f64);
     outlook::outlook(left, report.candidates.len(), &report.funnel.tide, now_ms, each)

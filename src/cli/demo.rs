@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::experiment::State;
 use crate::report::Report;
 use crate::simulate::Judge;
 use crate::simulate::Latency;
@@ -71,6 +72,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let report = watch(&app, &shop, began).await;
     shop.close();
     app.flush().await;
+    decided(&app).await;
     let report = report.or_else(|| app.board.report(EXPERIMENT));
     let verdict = report.as_ref().map(|report| report.verdict);
     // The report of now also says what guardrails saw and what to do next.
@@ -128,6 +130,17 @@ async fn watch(app: &App, shop: &Shop, began: Instant) -> Option<Report> {
     }
     bar.finish_and_clear();
     None
+}
+
+/// Waits until the verdict is in the log, which is a moment after it is seen.
+async fn decided(app: &App) {
+    for _ in 0..20 {
+        let report = app.board.report(EXPERIMENT);
+        if report.is_none_or(|r| r.verdict == Verdict::KeepRunning || r.state == State::Decided) {
+            return;
+        }
+        tokio::time::sleep(REFRESH / 2).await;
+    }
 }
 
 fn introduce(app: &App, simulator: &Simulator, folder: &Path) {
@@ -213,6 +226,9 @@ evaluate:
   comparators: [exact]
   judge: { target: sim/critic, criteria: \"Correct, complete, polite.\", both_orders: true }
 decide: { goal: non_inferior, margin: 3%, alpha: 5%, min_pairs: 200, max_pairs: 2000 }
+guardrails:
+  error_rate: { max_increase: 10% }
+  ttft_p50: { max_ratio: 1.5 }
 ";
 
 /// Two models that know the shop's rules to different degrees, and a judge with a bias.

@@ -199,18 +199,11 @@ fn ahead(report: &Report) -> String {
     let Some(ahead) = &report.outlook else { return String::new() };
     let mut all = Vec::new();
     match ahead.pairs {
-        Some(pairs) => {
-            let (n50, n80) = (words::grouped(pairs.n50), words::grouped(pairs.n80));
-            all.push(format!("{n50} to {n80} more pairs"));
-        }
+        Some(pairs) => all.push(format!("{} more pairs", words::pairs(pairs))),
         None => all.push("no end in sight within max_pairs".to_owned()),
     }
-    if let Some(hours) = ahead.hours {
-        all.push(format!("{} to {}", words::spell(hours.n50), words::spell(hours.n80)));
-    }
-    if let Some(usd) = ahead.usd {
-        all.push(format!("${} to ${}", words::money(usd.n50), words::money(usd.n80)));
-    }
+    all.extend(ahead.hours.map(words::time));
+    all.extend(ahead.usd.map(words::dollars));
     if let Some(pace) = ahead.pairs_per_hour {
         all.push(format!("at {} pairs an hour", words::grouped(pace.round() as u64)));
     }

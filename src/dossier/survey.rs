@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use http::HeaderMap;
 
-use crate::board::counts;
+use crate::board;
 use crate::chat::Usage;
 use crate::error::Result;
 use crate::experiment::Experiment;
@@ -111,7 +111,8 @@ pub fn traffic(store: &Store, experiment: &Experiment) -> Result<Traffic> {
 fn tallies(store: &Store, experiment: &Experiment) -> Result<Vec<Tally>> {
     let mut tallies = Vec::new();
     for candidate in &experiment.candidates {
-        tallies.push(counts::tally(experiment, &candidate.variant.name, store)?);
+        let name = &candidate.variant.name;
+        tallies.push(board::tally(experiment, name, store, i64::MAX)?);
     }
     Ok(tallies)
 }

@@ -10,9 +10,7 @@ use crate::guard::Health;
 use crate::guard::View;
 use crate::report::CandidateView;
 use crate::report::Report;
-use crate::report::words::grouped;
-use crate::report::words::money;
-use crate::report::words::spell;
+use crate::report::words;
 use crate::stats::Verdict;
 
 /// What a person does next.
@@ -195,7 +193,7 @@ fn wait(report: &Report) -> String {
         None => format!(
             "Wait, or state a larger margin in a new experiment: no verdict is likely within \
              max_pairs ({}).",
-            report.goal.max_pairs
+            words::grouped(report.goal.max_pairs)
         ),
     }
 }
@@ -204,9 +202,8 @@ fn wait(report: &Report) -> String {
 fn more(ahead: &Outlook, candidates: usize) -> Option<String> {
     let pairs = ahead.pairs?;
     let each = if candidates > 1 { " of each candidate" } else { "" };
-    let mut all =
-        vec![format!("{} to {} more pairs{each}", grouped(pairs.n50), grouped(pairs.n80))];
-    all.extend(ahead.hours.map(|hours| format!("{} to {}", spell(hours.n50), spell(hours.n80))));
-    all.extend(ahead.usd.map(|usd| format!("${} to ${}", money(usd.n50), money(usd.n80))));
+    let mut all = vec![format!("{} more pairs{each}", words::pairs(pairs))];
+    all.extend(ahead.hours.map(words::time));
+    all.extend(ahead.usd.map(words::dollars));
     Some(all.join(", "))
 }

@@ -3,10 +3,13 @@
 use crate::audit::Row;
 use crate::experiment::Experiment;
 use crate::report::CandidateView;
+use crate::report::Remaining;
 use crate::report::candidate::GUARDRAIL_BROKEN;
 use crate::report::failure;
+use crate::report::words;
 use crate::stats::Reason;
 use crate::stats::Verdict;
+use crate::stats::plan::Pairs;
 
 /// What follows, for the candidate it is about, and the numbers it rests on.
 pub fn summary(
@@ -46,9 +49,9 @@ pub fn summary(
             None => format!("A person must look at {candidate}; {rate}."),
         },
         Verdict::KeepRunning => match view.remaining {
-            Some(left) => format!(
-                "Keep running {candidate}: some {} to {} more pairs are expected; {rate}.",
-                left.n50, left.n80
+            Some(Remaining { n50, n80 }) => format!(
+                "Keep running {candidate}: some {} more pairs are expected; {rate}.",
+                words::pairs(Pairs { n50, n80 })
             ),
             None => format!("Keep running {candidate}: too early to tell; {rate}."),
         },
@@ -63,7 +66,7 @@ fn rate(view: &CandidateView) -> String {
     let judged = format!(
         "it wins {:.1} % of {} pairs ({:.1} to {:.1} %; 50 % is even)",
         percent(estimate),
-        view.pairs,
+        words::grouped(view.pairs),
         percent(view.win_rate.lower),
         percent(view.win_rate.upper)
     );

@@ -4,14 +4,17 @@ use crate::audit;
 use crate::audit::Row;
 use crate::experiment::life::By;
 use crate::experiment::life::Event;
+use crate::forecast::Span;
 use crate::guard::Change;
 use crate::guard::Health;
 use crate::guard::View;
 use crate::report::CandidateView;
 use crate::report::Rate;
+use crate::report::SegmentView;
 use crate::report::candidate::Difference;
 use crate::report::candidate::Paired;
 use crate::stats::Goal;
+use crate::stats::plan::Pairs;
 
 /// A number with its thousands apart.
 pub fn grouped(number: u64) -> String {
@@ -24,6 +27,30 @@ pub fn grouped(number: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// From one to another; once where they are the same.
+pub fn range(from: String, to: &str) -> String {
+    if from == to { from } else { format!("{from} to {to}") }
+}
+
+/// Pairs, in words.
+pub fn pairs(pairs: Pairs) -> String {
+    range(grouped(pairs.n50), &grouped(pairs.n80))
+}
+
+/// Time, with a unit that both ends have said once.
+pub fn time(hours: Span) -> String {
+    let (n50, n80) = (spell(hours.n50), spell(hours.n80));
+    match (n50.split_once(' '), n80.split_once(' ')) {
+        (Some((number, a)), Some((_, b))) if a == b && n50 != n80 => format!("{number} to {n80}"),
+        _ => range(n50, &n80),
+    }
+}
+
+/// Dollars.
+pub fn dollars(usd: Span) -> String {
+    range(format!("${}", money(usd.n50)), &format!("${}", money(usd.n80)))
 }
 
 /// Hours as people say them.
@@ -173,6 +200,14 @@ pub fn figure(value: f64, unit: &str) -> String {
         "" => digits,
         unit => format!("{digits} {unit}"),
     }
+}
+
+/// Segments that tell more than the whole: those of dimensions that have several.
+pub fn telling(segments: &[SegmentView]) -> Vec<&SegmentView> {
+    let several = |of: &SegmentView| {
+        segments.iter().any(|one| one.dimension == of.dimension && one.value != of.value)
+    };
+    segments.iter().filter(|segment| several(segment)).collect()
 }
 
 /// What a guardrail's state means.

@@ -82,7 +82,7 @@ pub fn more(view: &CandidateView) -> String {
         label = "";
     }
     let mut label = "segments";
-    for segment in &view.segments {
+    for segment in words::telling(&view.segments) {
         let word = match (segment.better, segment.worse) {
             (true, _) => ": better",
             (_, true) => ": worse",

@@ -4,7 +4,6 @@ use crate::cli::table::wrap::item;
 use crate::cli::table::wrap::paragraph;
 use crate::forecast::Plan;
 use crate::forecast::Row;
-use crate::forecast::Span;
 use crate::forecast::traffic::Known;
 use crate::forecast::traffic::Origin;
 use crate::report::words;
@@ -48,10 +47,9 @@ fn sentence(plan: &Plan) -> String {
     };
     match row.pairs {
         Some(pairs) => {
-            let (n50, n80) = (words::grouped(pairs.n50), words::grouped(pairs.n80));
-            let mut all = vec![format!("{n50} to {n80} pairs")];
-            all.extend(row.hours.map(time));
-            all.extend(row.usd.map(money));
+            let mut all = vec![format!("{} pairs", words::pairs(pairs))];
+            all.extend(row.hours.map(words::time));
+            all.extend(row.usd.map(words::dollars));
             format!(
                 "If the models are equal, {name} ends with {} at a margin of {margin} points after \
                  {}.",
@@ -141,31 +139,12 @@ fn line(plan: &Plan, row: &Row) -> String {
     let mark = if row.is_stated { '*' } else { ' ' };
     let margin = format!("{} %", words::trimmed(row.margin * 100.0));
     let Some(pairs) = row.pairs else { return format!("{mark} {margin:<8} out of reach\n") };
-    let range = match pairs.n50 == pairs.n80 {
-        true => words::grouped(pairs.n50),
-        false => format!("{} to {}", words::grouped(pairs.n50), words::grouped(pairs.n80)),
-    };
-    let hours = row.hours.map_or("?".to_owned(), time);
-    let usd = row.usd.map_or("?".to_owned(), money);
+    let range = words::pairs(pairs);
+    let hours = row.hours.map_or("?".to_owned(), words::time);
+    let usd = row.usd.map_or("?".to_owned(), words::dollars);
     // More than a verdict may take.
     let beyond = if pairs.n50 > plan.max_pairs { " !" } else { "" };
     format!("{mark} {margin:<8} {range:>22} {hours:>21} {usd:>17}{beyond}\n")
-}
-
-fn time(hours: Span) -> String {
-    let (n50, n80) = (words::spell(hours.n50), words::spell(hours.n80));
-    if n50 == n80 {
-        return n50;
-    }
-    // A unit that both have is said once.
-    match (n50.split_once(' '), n80.split_once(' ')) {
-        (Some((number, a)), Some((_, b))) if a == b => format!("{number} to {n80}"),
-        _ => format!("{n50} to {n80}"),
-    }
-}
-
-fn money(usd: Span) -> String {
-    format!("${} to ${}", words::money(usd.n50), words::money(usd.n80))
 }
 
 fn figure(value: f64) -> String {

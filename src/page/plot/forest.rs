@@ -15,7 +15,7 @@ const ROW: f64 = 26.0;
 const TOP: f64 = 16.0;
 
 /// The segments of one candidate.
-pub fn forest(name: &str, segments: &[SegmentView]) -> String {
+pub fn forest(name: &str, segments: &[&SegmentView]) -> String {
     if segments.is_empty() {
         return String::new();
     }

@@ -9,9 +9,9 @@ use crate::page::plot::title;
 use crate::report::Rate;
 use crate::report::words;
 
-const SIZE: (u32, u32) = (880, 78);
+const SIZE: (u32, u32) = (600, 82);
 const LEFT: f64 = 20.0;
-const RIGHT: f64 = 860.0;
+const RIGHT: f64 = 580.0;
 const MIDDLE: f64 = 34.0;
 
 /// The interval of a win rate.
@@ -19,19 +19,19 @@ pub fn interval(colour: &str, name: &str, rate: &Rate, edges: &[f64]) -> String 
     let (low, high) = span(rate, edges);
     let x = Scale::new((low, high), (LEFT, RIGHT));
     let mut body = line("axis", (LEFT, 54.0), (RIGHT, 54.0));
-    for tick in ticks(low, high, 8.0) {
+    for tick in ticks(low, high, 5.0) {
         let place = x.at(tick);
         body.push_str(&line("axis", (place, 54.0), (place, 58.0)));
         let words = format!("{} %", words::trimmed(tick * 100.0));
-        body.push_str(&text("middle", (place, 73.0), &words));
+        body.push_str(&text("middle", (place, 76.0), &words));
     }
     body.push_str(&line("even", (x.at(0.5), 14.0), (x.at(0.5), 54.0)));
-    body.push_str(&text("middle", (x.at(0.5), 10.0), "even"));
+    body.push_str(&text("middle", (x.at(0.5), 9.0), "even"));
     for edge in edges {
         let place = x.at(*edge);
         body.push_str(&line("margin", (place, 14.0), (place, 54.0)));
-        if (place - x.at(0.5)).abs() > 50.0 {
-            body.push_str(&text("middle margin", (place, 10.0), "margin"));
+        if (place - x.at(0.5)).abs() > 62.0 {
+            body.push_str(&text("middle margin", (place, 9.0), "margin"));
         }
     }
     let told = format!("{name}: {}", words::rate(rate));
@@ -43,7 +43,7 @@ pub fn interval(colour: &str, name: &str, rate: &Rate, edges: &[f64]) -> String 
         body.push_str(&format!("<circle class=\"dot\" cx=\"{place}\" cy=\"{MIDDLE}\" r=\"7\"/>\n"));
     }
     body.push_str("</g>\n");
-    svg("wide", SIZE, &format!("Win rate of {told}"), &body)
+    svg("small", SIZE, &format!("Win rate of {told}"), &body)
 }
 
 /// What is shown from left to right: even in the middle, everything that is marked, with room.

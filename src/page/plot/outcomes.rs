@@ -5,7 +5,7 @@ use crate::page::plot::title;
 use crate::report::CandidateView;
 use crate::report::words;
 
-const SIZE: (u32, u32) = (880, 30);
+const SIZE: (u32, u32) = (600, 26);
 
 /// The bar, and its key in words.
 pub fn outcomes(name: &str, view: &CandidateView) -> String {
@@ -16,12 +16,12 @@ pub fn outcomes(name: &str, view: &CandidateView) -> String {
     let parts =
         [("wins", "won", view.wins), ("ties", "tied", view.ties), ("losses", "lost", view.losses)];
     let (mut from, mut body, mut key) = (0, String::new(), String::new());
-    let place = |count: u64| (count as f64 / all as f64 * 8800.0).round() / 10.0;
+    let place = |count: u64| (count as f64 / all as f64 * 6000.0).round() / 10.0;
     for (class, word, count) in parts {
         let (start, end) = (place(from), place(from + count));
         let counted = words::grouped(count);
         body.push_str(&format!(
-            "<rect class=\"{class}\" x=\"{start}\" y=\"4\" width=\"{:.1}\" height=\"22\">{}</rect>\n",
+            "<rect class=\"{class}\" x=\"{start}\" y=\"2\" width=\"{:.1}\" height=\"22\">{}</rect>\n",
             (end - start).max(0.0),
             title(&format!("{counted} {word}"))
         ));
@@ -34,5 +34,5 @@ pub fn outcomes(name: &str, view: &CandidateView) -> String {
         from += count;
     }
     let label = format!("{name}: {} won, {} tied, {} lost", view.wins, view.ties, view.losses);
-    format!("{}<ul class=\"key\">\n{key}</ul>\n", svg("", SIZE, &label, &body))
+    format!("{}<ul class=\"key\">\n{key}</ul>\n", svg("small", SIZE, &label, &body))
 }

@@ -37,7 +37,7 @@ pub fn over_time(dossier: &Dossier) -> String {
 pub fn segments(report: &Report) -> String {
     let mut body = String::new();
     for (name, view) in &report.candidates {
-        let plot = forest(name, &view.segments);
+        let plot = forest(name, &words::telling(&view.segments));
         if !plot.is_empty() && report.candidates.len() > 1 {
             let colour = colour_of(report, name);
             body.push_str(&format!("<h3 class=\"{colour}\">{}</h3>\n", escape(name)));

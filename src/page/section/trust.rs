@@ -60,7 +60,7 @@ pub fn judge(report: &Report) -> String {
     );
     if !judge.audit.is_empty() {
         let rows: Vec<Vec<String>> = judge.audit.iter().map(audit_row).collect();
-        body.push_str(&table(&["", "check", "found", "limit", "n", "why"], &rows));
+        body.push_str(&table(&["", "check", "found", "limit", "n"], &rows));
     }
     if let Some(noise) = &report.noise {
         let says = format!(
@@ -80,11 +80,10 @@ fn audit_row(row: &Row) -> Vec<String> {
     let none = || "–".to_owned();
     vec![
         chip(words::state(row.state), words::state(row.state)),
-        escape(&words::check(row)),
+        format!("{}<span class=\"why\">{}</span>", escape(&words::check(row)), prose(&row.why)),
         escape(&words::found(row).unwrap_or_else(none)),
         escape(&row.limit.map_or_else(none, words::fine)),
         words::grouped(row.n),
-        format!("<span class=\"text\">{}</span>", escape(&row.why)),
     ]
 }
 

@@ -69,20 +69,13 @@ pub fn next(report: &Report) -> String {
         body.push_str(&format!("<pre>{}</pre>\n", escape(yaml)));
     }
     if let Some(ahead) = &report.outlook {
-        let range = |n50: String, n80: String| format!("{n50} to {n80}");
+        let unknown = || "unknown".to_owned();
+        let pace = |pace: f64| words::grouped(pace.round() as u64);
         let cells = vec![
-            ahead.pairs.map_or("no end in sight within max_pairs".to_owned(), |pairs| {
-                range(words::grouped(pairs.n50), words::grouped(pairs.n80))
-            }),
-            ahead.hours.map_or("unknown".to_owned(), |hours| {
-                escape(&range(words::spell(hours.n50), words::spell(hours.n80)))
-            }),
-            ahead.usd.map_or("unknown".to_owned(), |usd| {
-                format!("${} to ${}", words::money(usd.n50), words::money(usd.n80))
-            }),
-            ahead
-                .pairs_per_hour
-                .map_or("unknown".to_owned(), |pace| words::grouped(pace.round() as u64)),
+            ahead.pairs.map_or("no end in sight within max_pairs".to_owned(), words::pairs),
+            escape(&ahead.hours.map_or_else(unknown, words::time)),
+            ahead.usd.map_or_else(unknown, words::dollars),
+            ahead.pairs_per_hour.map_or_else(unknown, pace),
         ];
         body.push_str(&table(&["more pairs", "time", "dollars", "pairs an hour"], &[cells]));
         body.push_str(
