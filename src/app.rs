@@ -17,6 +17,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::director;
 use crate::director::Director;
+use crate::dossier;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -28,6 +29,7 @@ use crate::http::socket::Sockets;
 use crate::judge::Judge;
 use crate::library::Library;
 use crate::metrics::Metrics;
+use crate::page;
 use crate::recorder;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
@@ -37,6 +39,7 @@ use crate::script::Print;
 use crate::script::Script;
 use crate::shadow::Shadow;
 use crate::store::Store;
+use crate::vigil::Vigil;
 use crate::vital::Served;
 
 /// Pairs that may wait for the judge in memory; all of them wait on disk too.
@@ -140,12 +143,9 @@ impl App {
             lives,
             script,
         });
-        workers.push(tokio::spawn(director.clone().follow_files()));
-        workers.push(tokio::spawn(director.clone().follow_scores()));
-        let guardian =
-            Guardian { board: board.clone(), director: director.clone(), metrics: metrics.clone() };
-        workers.push(tokio::spawn(guardian.run(served)));
-        let shown = shown(&fronts.borrow(), store.clone(), director.clone(), stop.clone());
+        let vigil = Vigil::new(scenes, &store, &director, &metrics);
+        workers.extend(watch(&vigil, &board, served));
+        let shown = shown(&fronts.borrow(), &vigil, stop.clone());
         let service = http::data::service(fronts, sockets.clone());
         let data_server = tokio::spawn(http::serve(ports.data, service, sockets, limits.drain));
         let admin_servers = serve_admin(ports.admin, ports.health, shown, &stop_admin);
@@ -174,6 +174,18 @@ impl App {
     /// Who changes what is in force while it runs.
     pub fn director(&self) -> Arc<Director> {
         self.director.clone()
+    }
+
+    /// The HTML report of an experiment as things stand.
+    ///
+    /// # Errors
+    /// There is no such experiment, or the store cannot be read.
+    pub fn page(&self, name: &str) -> Result<String> {
+        let log = self.director.log()?.entries;
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let dossier = dossier::collect(&self.store, &self.board, name, &log, now_ms)?;
+        let dossier = dossier.ok_or_else(|| director::unknown(std::iter::empty(), name))?;
+        Ok(page::page(&dossier))
     }
 
     /// Returns once everything recorded so far is on disk.
@@ -307,14 +319,32 @@ fn open(config: &Config) -> Result<Store> {
     Ok(opened.store)
 }
 
+/// Starts those who watch beside the answers: files, scores, live answers and sentinels.
+fn watch(
+    vigil: &Arc<Vigil>,
+    board: &Arc<Board>,
+    served: mpsc::Receiver<Served>,
+) -> [JoinHandle<()>; 4] {
+    let director = vigil.director.clone();
+    let (board, metrics) = (board.clone(), vigil.metrics.clone());
+    let guardian = Guardian { board, director: director.clone(), metrics };
+    [
+        tokio::spawn(director.clone().follow_files()),
+        tokio::spawn(director.follow_scores()),
+        tokio::spawn(guardian.run(served)),
+        tokio::spawn(vigil.clone().run()),
+    ]
+}
+
 /// What the admin plane shows of those who answer.
-fn shown(front: &Front, store: Store, director: Arc<Director>, stop: CancellationToken) -> Admin {
+fn shown(front: &Front, vigil: &Arc<Vigil>, stop: CancellationToken) -> Admin {
     Admin {
-        director,
+        director: vigil.director.clone(),
+        vigil: vigil.clone(),
         board: front.board.clone(),
         metrics: front.metrics.clone(),
         library: front.library.clone(),
-        store,
+        store: vigil.store.clone(),
         recorder: front.recorder.clone(),
         max_bytes: front.config.cache.max_bytes,
         stop,

@@ -2,6 +2,9 @@
 //!
 //! An epoch of an experiment has an entry of its own, under the name of its run.
 
+mod counted;
+mod counts;
+mod summary;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -15,26 +18,26 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
 
+use crate::board::counts::Counts;
+use crate::board::counts::is_judged_by_people;
 use crate::error::Result;
 use crate::experiment;
 use crate::experiment::Experiment;
 use crate::exposure::Exposures;
 use crate::exposure::UnitRow;
-use crate::feedback::Opinion;
 use crate::feedback::Said;
 use crate::guard::Seen;
 use crate::guard::Watch;
-use crate::ledger;
 use crate::ledger::Ledger;
 use crate::ledger::Reserved;
 use crate::pair::Scored;
-use crate::report;
-use crate::report::Report;
-use crate::report::hygiene;
+use crate::stats::Score;
 use crate::store::Store;
-use crate::tally::AGAIN;
 use crate::tally::Funnel;
 use crate::tally::Tally;
+
+pub use counted::Counted;
+pub use counts::tally;
 
 /// All experiments of a process, by the names of their runs.
 #[derive(Debug, Default)]
@@ -54,16 +57,6 @@ struct Entry {
     watch: Mutex<Watch>,
     /// Requests in what was last stored of it.
     stored: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    funnel: Funnel,
-    tallies: BTreeMap<String, Tally>,
-    exposures: Exposures,
-    opinions: BTreeMap<String, Opinion>,
-    /// Copies that each candidate has answered since this process began.
-    copied: BTreeMap<String, u64>,
 }
 
 impl Board {
@@ -211,14 +204,28 @@ impl Board {
         opinions.entry(now.variant.clone()).or_default().add(now);
     }
 
-    /// Takes a newly stored score in.
-    pub fn scored(&self, experiment: &str, candidate: &str, scored: &Scored) {
+    /// Takes a newly stored score in, with what a person said of the pair.
+    pub fn scored(&self, experiment: &str, candidate: &str, scored: &Scored, label: Option<Score>) {
         if let Some(entry) = self.entry(experiment) {
+            let label = label.filter(|_| !is_judged_by_people(&entry.experiment()));
             let mut counts = entry.counts();
-            counts.funnel.settle(candidate, scored.outcome.score().is_some());
-            counts.tallies.entry(candidate.to_owned()).or_default().add(scored);
+            counts.funnel.settle(candidate, &scored.outcome);
+            counts.tallies.entry(candidate.to_owned()).or_default().add(scored, label);
         }
         self.scored.notify_one();
+    }
+
+    /// Counts a candidate's pairs anew from what is stored, because people labelled some of them.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn recount(&self, run: &str, candidate: &str, store: &Store) -> Result<()> {
+        if let Some(entry) = self.entry(run) {
+            let tally = tally(&entry.experiment(), candidate, store, i64::MAX)?;
+            entry.counts().tallies.insert(candidate.to_owned(), tally);
+        }
+        self.scored.notify_one();
+        Ok(())
     }
 
     /// Why no more pairs are needed or can be paid: `max_pairs` or `budget_usd`.
@@ -226,7 +233,7 @@ impl Board {
         let entry = self.entry(experiment)?;
         let experiment = entry.experiment();
         let counts = entry.counts();
-        let pairs = |name: &str| counts.tallies.get(name).map_or(0, |t| t.win_rate.pairs());
+        let pairs = |name: &str| counts.tallies.get(name).map_or(0, Tally::scored);
         let mut candidates = experiment.candidates.iter();
         if candidates.all(|c| pairs(&c.variant.name) >= experiment.decide.max_pairs) {
             return Some("max_pairs");
@@ -239,76 +246,6 @@ impl Board {
     /// The counters of every experiment, to be stored.
     pub fn funnels(&self) -> Vec<(String, Funnel)> {
         self.all().into_iter().map(|(run, entry)| (run, entry.funnel())).collect()
-    }
-
-    /// The report of one experiment, by its name, with everything a person wants to see.
-    pub fn full_report(&self, name: &str) -> Option<Report> {
-        let guardrails = self.guardrails(name);
-        self.report(name).map(|report| Report { guardrails, ..report })
-    }
-
-    /// The report of one experiment, by its name, but for what its guardrails say.
-    pub fn report(&self, name: &str) -> Option<Report> {
-        let entry = self.named(name)?;
-        let experiment = entry.experiment();
-        let mut tallies = entry.counts().tallies.clone();
-        let again = tallies.remove(AGAIN);
-        let mut report = report::report(&experiment, entry.funnel(), &tallies);
-        let today = ledger::day(jiff::Timestamp::now().as_millisecond());
-        let (today, total) = {
-            let ledger = self.ledger();
-            (ledger.of(today, name), ledger.total(name))
-        };
-        let counts = entry.counts();
-        let seen = hygiene::Seen {
-            exposures: &counts.exposures,
-            opinions: &counts.opinions,
-            again: again.as_ref(),
-            copies_nano_usd: (today, total),
-        };
-        hygiene::complete(&mut report, &experiment, &seen);
-        drop(counts);
-        Some(report)
-    }
-}
-
-impl Counts {
-    fn load(experiment: &Experiment, store: &Store) -> Result<Self> {
-        let counters = store.funnel(&experiment.run());
-        let mut funnel: Funnel =
-            counters.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
-        let mut tallies = BTreeMap::new();
-        let again = AGAIN.to_owned();
-        let names = experiment.candidates.iter().map(|candidate| &candidate.variant.name);
-        for name in names.chain([&again]) {
-            let mut tally = Tally::default();
-            for (_, scored) in store.scores(&experiment.run(), name)? {
-                tally.add(&scored);
-            }
-            tallies.insert(name.clone(), tally);
-        }
-        // Scores are the truth; the counters may lag behind them after a crash.
-        let own = tallies.iter().filter(|(name, _)| *name != AGAIN).map(|(_, tally)| tally);
-        funnel.scored = own.clone().map(|tally| tally.win_rate.pairs()).sum();
-        funnel.unjudged = own.map(Tally::without_verdict).sum();
-        funnel.whole = funnel.whole.max(funnel.scored + funnel.unjudged);
-        let lost: u64 = funnel.lost.values().sum();
-        funnel.promised = funnel.promised.max(funnel.whole + lost);
-        if let Some(tally) = tallies.get(AGAIN) {
-            let noise = &mut funnel.noise;
-            (noise.scored, noise.unjudged) = (tally.win_rate.pairs(), tally.without_verdict());
-            noise.whole = noise.whole.max(noise.scored + noise.unjudged);
-            let lost: u64 = noise.lost.values().sum();
-            noise.promised = noise.promised.max(noise.whole + lost);
-        }
-        let epoch = experiment.standing.epoch;
-        let mut exposures = Exposures::of_epoch(epoch);
-        store.units(&experiment.run(), epoch, &mut |row| exposures.renew(None, row))?;
-        let mut opinions: BTreeMap<String, Opinion> = BTreeMap::new();
-        store.all_said(&experiment.run(), &mut |said| {
-            opinions.entry(said.variant.clone()).or_default().add(&said);
-        })?;
-        Ok(Self { funnel, tallies, exposures, opinions, copied: BTreeMap::new() })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The commands, one file each, and what they share: files in, messages out, exit codes.
 
+mod backtest;
 mod cache;
 mod check;
 mod demo;
@@ -11,7 +12,7 @@ mod replay;
 mod serve;
 mod simulate;
 mod stored;
-mod table;
+pub mod table;
 
 use std::process::ExitCode;
 
@@ -58,6 +59,8 @@ enum Command {
     /// List experiments and read their reports
     #[command(subcommand)]
     Experiment(experiment::Command),
+    /// Run an experiment's candidates over recorded requests, before any live risk
+    Backtest(backtest::Args),
     /// List the providers that can be asked: where, with which key, in which dialects
     Providers(providers::Args),
     /// Print a stored answer again, or send its request again and compare
@@ -85,6 +88,7 @@ impl Cli {
                 Command::Explain(args) => explain::run(&args),
                 Command::Cache(command) => cache::run(command).await,
                 Command::Experiment(command) => experiment::run(command).await,
+                Command::Backtest(args) => Ok(backtest::run(args).await),
                 Command::Providers(args) => providers::run(&args),
                 Command::Replay(args) => replay::run(args).await,
                 Command::Simulate(args) => simulate::run(&args).await,

@@ -11,6 +11,7 @@ mod quirk;
 mod place;
 mod endpoint;
 mod settings;
+mod audit;
 mod cache;
 mod enrolment;
 mod variant;
@@ -20,6 +21,7 @@ pub mod judge;
 mod evaluation;
 mod rival;
 mod definition;
+mod sentinel;
 mod load;
 pub mod schema;
 
@@ -34,6 +36,7 @@ use crate::cacheable::Choices;
 use crate::experiment::Experiment;
 use crate::experiment::Share;
 use crate::experiment::Target;
+use crate::sentinel::Sentinel;
 
 pub use load::is_experiment;
 pub use load::load;
@@ -72,6 +75,8 @@ pub struct Config {
     pub holdout: Share,
     /// In the order of the files.
     pub experiments: Vec<Experiment>,
+    /// In the order of the files.
+    pub sentinels: Vec<Sentinel>,
 }
 
 /// Who answers a model name, in order of preference.

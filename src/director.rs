@@ -6,10 +6,10 @@
 
 pub mod book;
 mod fixed;
+pub mod record;
 mod reload;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 
@@ -31,15 +31,12 @@ use crate::experiment::State;
 use crate::experiment::life::By;
 use crate::experiment::life::Event;
 use crate::experiment::life::Life;
-use crate::experiment::life::Ruling;
 use crate::metrics::ConfigLabel;
 use crate::metrics::Metrics;
-use crate::report::CandidateView;
 use crate::report::Report;
 use crate::scene::Scene;
 use crate::script::Print;
 use crate::script::Script;
-use crate::stats::Verdict;
 use crate::store::Store;
 use crate::store::log::Audit;
 
@@ -145,7 +142,7 @@ impl Director {
     /// There is no such experiment, it does not run, or the log cannot be written.
     pub fn pause(&self, name: &str, by: By, why: &str) -> Result<()> {
         let why = why.to_owned();
-        self.change(name, |_| Ok(Event::Paused { by, why }))
+        self.change(name, |_| Ok(vec![Event::Paused { by, why }]))
     }
 
     /// The experiment goes on.
@@ -153,16 +150,7 @@ impl Director {
     /// # Errors
     /// There is no such experiment, it is not paused, or the log cannot be written.
     pub fn resume(&self, name: &str, by: By) -> Result<()> {
-        self.change(name, |_| Ok(Event::Resumed { by }))
-    }
-
-    /// The experiment ends.
-    ///
-    /// # Errors
-    /// There is no such experiment, it has ended, or the log cannot be written.
-    pub fn stop(&self, name: &str, by: By, why: &str) -> Result<()> {
-        let why = why.to_owned();
-        self.change(name, |_| Ok(Event::Stopped { by, why }))
+        self.change(name, |_| Ok(vec![Event::Resumed { by }]))
     }
 
     /// Takes the next step of an experiment's ramp.
@@ -177,7 +165,7 @@ impl Director {
             let share = ramp
                 .and_then(|ramp| ramp.get(taken).copied())
                 .ok_or_else(|| Error::new(Kind::BadRequest, "the ramp has no further step"))?;
-            Ok(Event::Stepped { step: taken + 1, share: share.ppm() })
+            Ok(vec![Event::Stepped { step: taken + 1, share: share.ppm() }])
         })
     }
 
@@ -217,6 +205,26 @@ impl Director {
         Ok(())
     }
 
+    /// A sentinel found that answers have moved: the question of `name` is open again, and where
+    /// there is no such experiment it is only written down, as the sentinel's own.
+    ///
+    /// Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// The log cannot be written.
+    pub fn drift(&self, name: Option<&str>, sentinel: &str, run: u64, why: &str) -> Result<()> {
+        let lives = lock(&self.lives).clone();
+        let event = Event::Drifted { sentinel: sentinel.to_owned(), run, why: why.to_owned() };
+        let life = name.and_then(|name| lives.get(name)).filter(|life| life.is_defined);
+        match (name, life) {
+            (Some(name), Some(life)) => match life.after(&event)?.standing == life.standing {
+                true => Ok(()),
+                false => self.change(name, |_| Ok(vec![event])),
+            },
+            _ => self.book.append(&[book::draft(sentinel, &Life::default(), event, now_ms())]),
+        }
+    }
+
     /// Returns once everything that happened is on disk.
     ///
     /// # Errors
@@ -252,38 +260,26 @@ impl Director {
         }
     }
 
-    /// Ends every experiment that has its verdict.
-    pub fn judge(&self) {
-        for experiment in self.board.experiments().iter().filter(|e| e.is_running()) {
-            let Some(report) = self.board.report(&experiment.name) else { continue };
-            if report.verdict == Verdict::KeepRunning {
-                continue;
-            }
-            let verdict = report.verdict;
-            let verdicts: BTreeMap<String, Ruling> =
-                report.candidates.iter().map(|(name, view)| (name.clone(), ruling(view))).collect();
-            let name = &experiment.name;
-            match self.change(name, |_| Ok(Event::Decided { verdict, verdicts })) {
-                Ok(()) => tracing::info!(experiment = name, %verdict, "decided"),
-                Err(error) => tracing::warn!(experiment = name, %error, "not decided"),
-            }
-        }
-    }
-
     /// Checks, writes down, and lets happen.
-    fn change(&self, name: &str, event: impl FnOnce(&Life) -> Result<Event>) -> Result<()> {
+    fn change(&self, name: &str, events: impl FnOnce(&Life) -> Result<Vec<Event>>) -> Result<()> {
         let _one_at_a_time = lock(&self.doing);
-        let (event, draft) = {
+        let mut drafts = Vec::new();
+        let events = {
             let lives = lock(&self.lives);
-            let life = known(&lives, name)?;
-            let event = event(life)?;
-            let next = life.after(&event)?;
-            (event.clone(), book::draft(name, &next, event, now_ms()))
+            let mut life = known(&lives, name)?.clone();
+            let events = events(&life)?;
+            for event in &events {
+                life = life.after(event)?;
+                drafts.push(book::draft(name, &life, event.clone(), now_ms()));
+            }
+            events
         };
-        self.book.append(&[draft])?;
+        self.book.append(&drafts)?;
         let mut lives = lock(&self.lives);
-        let next = known(&lives, name)?.after(&event)?;
-        lives.insert(name.to_owned(), next);
+        for event in &events {
+            let next = known(&lives, name)?.after(event)?;
+            lives.insert(name.to_owned(), next);
+        }
         self.publish(&lives);
         Ok(())
     }
@@ -344,17 +340,6 @@ fn known<'l>(lives: &'l Lives, name: &str) -> Result<&'l Life> {
     let defined = |(name, life): (&'l String, &'l Life)| life.is_defined.then_some(name.as_str());
     let life = lives.get(name).filter(|life| life.is_defined);
     life.ok_or_else(|| unknown(lives.iter().filter_map(defined), name))
-}
-
-fn ruling(view: &CandidateView) -> Ruling {
-    let ppm = |share: f64| (share * 1e6).round() as i64;
-    Ruling {
-        verdict: view.verdict,
-        pairs: view.pairs,
-        win_ppm: view.win_rate.estimate.map(ppm),
-        lower_ppm: ppm(view.win_rate.lower),
-        upper_ppm: ppm(view.win_rate.upper),
-    }
 }
 
 fn now_ms() -> i64 {

@@ -16,12 +16,10 @@ pub mod thread;
 pub mod translate;
 pub mod trial;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::HeaderName;
 use http::StatusCode;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -42,7 +40,6 @@ use crate::exchange::lookup::Known;
 use crate::exchange::thread::Threads;
 use crate::exchange::trial::Trial;
 use crate::experiment;
-use crate::experiment::Experiment;
 
 use crate::exposure::Origin;
 use crate::exposure::unit_number;
@@ -243,7 +240,7 @@ impl Front {
             unit: plan.unit.as_deref().map(|unit| unit_number(&experiment.name, unit)),
             route: request.model.clone(),
             tenant: plan.tenant.short(),
-            headers: read_by_judges(experiment, &incoming.headers),
+            headers: experiment.evaluate.sent(&incoming.headers),
         };
         let credential = plan::CREDENTIAL_HEADERS.iter().find_map(|name| {
             let mut value = incoming.headers.get(*name)?.clone();
@@ -320,13 +317,4 @@ impl Front {
             arrived: ask.incoming.arrived,
         }
     }
-}
-
-/// What the experiment's judges want to know of a request besides its body.
-fn read_by_judges(experiment: &Experiment, headers: &HeaderMap) -> BTreeMap<String, String> {
-    let value = |name: &HeaderName| {
-        let value = headers.get(name)?.to_str().ok()?;
-        Some((name.as_str().to_owned(), value.to_owned()))
-    };
-    experiment.evaluate.headers().filter_map(value).collect()
 }

@@ -1,12 +1,14 @@
 //! What an experiment is: who takes part, which variants there are, how traffic and evaluation run.
 
 pub mod assign;
+pub mod audit;
 mod change;
 pub mod definition;
 pub mod evaluate;
 pub mod life;
 pub mod metric;
 pub mod ramp;
+pub mod record;
 pub mod standing;
 pub mod template;
 
@@ -30,6 +32,7 @@ pub use metric::Guardrail;
 pub use metric::Limit;
 pub use metric::METRICS;
 pub use metric::Metric;
+pub use record::Overruled;
 pub use standing::Standing;
 pub use standing::State;
 pub use standing::Status;

@@ -82,7 +82,8 @@ pub struct Met {
 }
 
 /// What is counted of all units of an experiment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Exposures {
     /// Of which definition.
     pub epoch: u32,
@@ -95,6 +96,7 @@ pub struct Exposures {
     /// All units.
     pub units: u64,
     /// Units by the split they were first met under, then by variant.
+    #[serde(with = "pairs")]
     splits: BTreeMap<Vec<u32>, BTreeMap<String, u64>>,
 }
 
@@ -155,6 +157,25 @@ impl Exposures {
         self.add(now, true);
     }
 
+    /// Takes in what another process counted, of other units.
+    pub fn merge(&mut self, other: &Self) {
+        self.epoch = self.epoch.max(other.epoch);
+        self.reassigned += other.reassigned;
+        self.failed_over += other.failed_over;
+        self.units += other.units;
+        for (variant, theirs) in &other.variants {
+            let exposed = self.variants.entry(variant.clone()).or_default();
+            exposed.units += theirs.units;
+            exposed.requests += theirs.requests;
+            exposed.cached += theirs.cached;
+            exposed.collapsed += theirs.collapsed;
+        }
+        for (split, theirs) in &other.splits {
+            let counts = self.splits.entry(split.clone()).or_default();
+            theirs.iter().for_each(|(name, n)| *counts.entry(name.clone()).or_default() += n);
+        }
+    }
+
     /// Whether the split is as configured, tested at every look.
     ///
     /// Units first met under each split are new to the experiment, so the e-values of the splits
@@ -195,6 +216,25 @@ impl Exposures {
             let counts = self.splits.entry(row.split.clone()).or_default();
             step(counts.entry(row.first.clone()).or_default(), 1);
         }
+    }
+}
+
+/// A map as a list of pairs, because JSON has only texts for keys.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+    use serde::Deserializer;
+    use serde::Serializer;
+
+    type Splits = BTreeMap<Vec<u32>, BTreeMap<String, u64>>;
+
+    pub fn serialize<S: Serializer>(splits: &Splits, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(splits)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Splits, D::Error> {
+        Ok(Vec::<(Vec<u32>, BTreeMap<String, u64>)>::deserialize(from)?.into_iter().collect())
     }
 }
 

@@ -37,6 +37,7 @@ use crate::judge::prompt::Order;
 use crate::judge::prompt::Way;
 use crate::judge::purse::Purse;
 use crate::judge::shown::Material;
+use crate::label;
 use crate::metrics::Metrics;
 use crate::pair::Facts;
 use crate::pair::Opinion;
@@ -135,7 +136,10 @@ impl Judge {
         let scored = match (settled(experiment, id, &pair), &experiment.evaluate.judge) {
             (Some(outcome), _) => scored(outcome, facts),
             (None, Judges::Nobody) => scored(Outcome::unjudged("no_judge"), facts),
-            (None, Judges::People) => return Ended::ForPeople,
+            (None, Judges::People) => match self.store.label(run, candidate, id) {
+                Some(label) => human(label.score, order_of_label(id), facts),
+                None => return Ended::ForPeople,
+            },
             (None, Judges::Models(_)) => self.judge(experiment, id, &pair, facts).await,
         };
         Ended::Scored(Box::new(scored))
@@ -215,6 +219,14 @@ fn asking(judge: &experiment::Judge, salt: &str, id: PairId, is_patient: bool) -
         candidate_first: asks_both || chosen == Order::CandidateFirst,
         again: judge.repeats(salt, &id.0).then_some(chosen),
         is_patient,
+    }
+}
+
+/// The order in which a person was shown a pair.
+fn order_of_label(id: PairId) -> Order {
+    match label::shows_control_first(id) {
+        true => Order::ControlFirst,
+        false => Order::CandidateFirst,
     }
 }
 

@@ -145,15 +145,24 @@ pub fn most_nano_usd(variant: &Variant, body: &[u8]) -> Option<u64> {
     if let Some(fields) = request.as_object_mut() {
         fields.extend(variant.patch.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
-    let stated = LIMITS.iter().filter_map(|at| request.pointer(at)?.as_u64()).max();
-    let answers = request.get("n").and_then(Value::as_u64).unwrap_or(1).max(1);
-    let output = stated.unwrap_or(UNSTATED_OUTPUT_TOKENS).saturating_mul(answers);
+    let output = output_tokens(&request);
     let usage = crate::chat::Usage {
         input_tokens: Some(bytes),
         output_tokens: Some(output),
         ..Default::default()
     };
     price::cost_nano_usd(&variant.target, &usage)
+}
+
+/// The most tokens that the answers to a request may have together, as far as it says.
+pub fn most_output_tokens(body: &[u8]) -> u64 {
+    output_tokens(&serde_json::from_slice(body).unwrap_or_default())
+}
+
+fn output_tokens(request: &Value) -> u64 {
+    let stated = LIMITS.iter().filter_map(|at| request.pointer(at)?.as_u64()).max();
+    let answers = request.get("n").and_then(Value::as_u64).unwrap_or(1).max(1);
+    stated.unwrap_or(UNSTATED_OUTPUT_TOKENS).saturating_mul(answers)
 }
 
 /// Billionths, rounded so that a budget written in cents is exact.

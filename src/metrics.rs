@@ -46,6 +46,22 @@ pub struct ConfigLabel {
     pub hash: String,
 }
 
+/// A sentinel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SentinelLabel {
+    /// Its name.
+    pub sentinel: String,
+}
+
+/// How a sentinel's run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SentinelRun {
+    /// Its name.
+    pub sentinel: String,
+    /// `steady`, `alarm` or `failed`.
+    pub result: &'static str,
+}
+
 /// A step of an experiment's funnel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FunnelLabels {
@@ -99,6 +115,10 @@ pub struct Metrics {
     pub config_info: Family<ConfigLabel, Gauge>,
     /// Files read again: good, broken.
     pub config_reloads: Family<Word, Counter>,
+    /// Runs of sentinels that have ended.
+    pub sentinel_runs: Family<SentinelRun, Counter>,
+    /// 1 for a sentinel that has alarmed since its answers were pinned.
+    pub sentinel_drifted: Family<SentinelLabel, Gauge>,
     registry: Registry,
 }
 
@@ -127,6 +147,8 @@ impl Metrics {
             damaged: Family::default(),
             config_info: Family::default(),
             config_reloads: Family::default(),
+            sentinel_runs: Family::default(),
+            sentinel_drifted: Family::default(),
             registry: Registry::with_prefix("understudy"),
         };
         metrics.register();
@@ -164,6 +186,9 @@ impl Metrics {
         r.register("dropped_generations", "Parts of the store dropped for age or room", dropped);
         r.register("config_info", "The files in force", self.config_info.clone());
         r.register("config_reloads", "Files read again", self.config_reloads.clone());
+        r.register("sentinel_runs", "Runs of sentinels", self.sentinel_runs.clone());
+        let drifted = self.sentinel_drifted.clone();
+        r.register("sentinel_drifted", "Sentinels that have alarmed", drifted);
         r.register("store_damaged", "Stored exchanges found damaged", self.damaged.clone());
     }
 

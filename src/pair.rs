@@ -28,6 +28,18 @@ impl PairId {
         Self(digest)
     }
 
+    /// The id of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let digit = |byte: &u8| char::from(*byte).to_digit(16);
+        let digits: Option<Vec<u32>> = name.as_bytes().iter().map(digit).collect();
+        let bytes = digits?;
+        let bytes = bytes.chunks(2).map(|two| match two {
+            [high, low] => u8::try_from(high * 16 + low).ok(),
+            _ => None,
+        });
+        bytes.collect::<Option<Vec<u8>>>()?.try_into().ok().map(Self)
+    }
+
     /// A fair coin from the id: which answer is shown first when the judge is asked only once.
     pub fn shows_control_first(self) -> bool {
         self.0[0] & 1 == 0
@@ -108,6 +120,8 @@ pub struct Half {
 pub enum Origin {
     /// The application saw it.
     Live,
+    /// Given before the experiment began, and recorded; times are 0 where nobody took them.
+    Recorded,
     /// Asked out of the application's sight.
     Shadow,
 }

@@ -62,6 +62,12 @@ pub fn cost_nano_usd(target: &Target, usage: &Usage) -> Option<u64> {
     Some((dollars_per_million * 1000.0).round() as u64)
 }
 
+/// Dollars per million tokens of prompt, answer and cached prompt, if they are known.
+pub fn of(target: &Target) -> Option<[f64; 3]> {
+    let row = find(&target.provider, &target.model)?;
+    Some([row.input, row.output, row.cached])
+}
+
 const fn row(provider: &'static str, model: &'static str, prices: [f64; 3]) -> Row {
     let [input, output, cached] = prices;
     Row { provider, model, input, output, cached }

@@ -27,6 +27,7 @@ use crate::error::Result;
 use crate::exposure::Exposure;
 use crate::feedback::Feedback;
 use crate::feedback::Subject;
+use crate::label::Label;
 use crate::ledger::Reserved;
 use crate::metrics::Metrics;
 use crate::pair::Half;
@@ -59,6 +60,16 @@ pub enum Record {
         live: String,
         /// The client's own credential, for one provider only and never stored.
         credential: Option<Credential>,
+    },
+    /// A recorded request that is to make a pair, with what one variant answered then: either both
+    /// are on disk or neither is, so that a crash never asks for what was known.
+    Recorded {
+        /// Which pair.
+        id: PairId,
+        /// What to ask again.
+        intent: Intent,
+        /// The recorded answer.
+        half: Box<Half>,
     },
     /// A variant's answer.
     Half {
@@ -93,6 +104,19 @@ pub enum Record {
         feedback: Feedback,
         /// Told, once it is on disk, what the request was part of; `None` when it is not known.
         done: oneshot::Sender<Option<Subject>>,
+    },
+    /// A person labelled a pair.
+    Label {
+        /// The run it is of.
+        run: String,
+        /// The candidate whose pair it is.
+        candidate: String,
+        /// Which pair.
+        id: PairId,
+        /// What was said.
+        label: Label,
+        /// Told once it is on disk.
+        done: oneshot::Sender<()>,
     },
     /// A pair was scored.
     Scored {
@@ -207,6 +231,26 @@ impl Recorder {
     }
 }
 
+impl Recorder {
+    /// Hands over what a person said of a pair, and waits until it is on disk.
+    ///
+    /// # Errors
+    /// The disk could not take it.
+    pub async fn label(
+        &self,
+        run: String,
+        candidate: String,
+        id: PairId,
+        label: Label,
+    ) -> Result<()> {
+        let (done, told) = oneshot::channel();
+        self.deliver(Record::Label { run, candidate, id, label, done }).await;
+        told.await.map_err(|_| {
+            Error::new(Kind::Store, "the label could not be stored: send it again later")
+        })
+    }
+}
+
 impl Record {
     fn bytes(&self) -> usize {
         match self {
@@ -215,6 +259,7 @@ impl Record {
                 frames + exchange.request.len()
             }
             Self::Intent { intent, .. } => intent.request.len(),
+            Self::Recorded { intent, half, .. } => intent.request.len() + half.answer.text().len(),
             Self::Half { half, .. } => half.answer.text().len(),
             Self::Feedback { feedback, .. } => feedback.comment.as_ref().map_or(0, String::len),
             _ => 0,

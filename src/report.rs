@@ -1,28 +1,49 @@
 //! An experiment's state as people and programs read it: the verdict first, then the numbers.
 
+pub mod candidate;
+pub mod drift;
 pub mod hygiene;
+pub mod next;
+pub mod reading;
+mod routing;
+mod segment;
+mod sentence;
+pub mod words;
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::audit;
+use crate::audit::Evidence;
+use crate::audit::Row;
+use crate::audit::Subject;
 use crate::experiment::Experiment;
+use crate::experiment::Overruled;
 use crate::experiment::State;
+use crate::forecast::outlook::Outlook;
 use crate::guard::View;
 use crate::report::hygiene::CopiesView;
 use crate::report::hygiene::ExposuresView;
 use crate::report::hygiene::NoiseView;
 use crate::report::hygiene::OpinionView;
+use crate::report::next::Next;
+use crate::report::reading::Reading;
 use crate::stats::Interval;
 use crate::stats::Reason;
 use crate::stats::Spec;
+use crate::stats::Swap;
 use crate::stats::Verdict;
-use crate::stats::plan;
 use crate::stats::rule;
 use crate::tally::Funnel;
 use crate::tally::JudgeTally;
 use crate::tally::Tally;
+
+pub use crate::report::candidate::CandidateView;
+pub use crate::report::candidate::Rate;
+pub use crate::report::candidate::Remaining;
+pub use crate::report::segment::SegmentView;
 
 /// One experiment, now.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,6 +56,9 @@ pub struct Report {
     /// Counts the definitions whose results are kept apart, from 1.
     #[serde(default = "first")]
     pub epoch: u32,
+    /// Sidecars whose counts are in it.
+    #[serde(default = "alone")]
+    pub replicas: usize,
     /// Candidates for whom control answers, because a guardrail or a person stopped them.
     #[serde(default)]
     pub halted: Vec<String>,
@@ -52,6 +76,9 @@ pub struct Report {
     pub control: String,
     /// By name.
     pub candidates: BTreeMap<String, CandidateView>,
+    /// Definitions to paste, when a candidate is better for some requests only.
+    #[serde(default)]
+    pub routing: Option<String>,
     /// From matched requests to scores.
     pub funnel: Funnel,
     /// What stops a candidate when it gets worse, by candidate; filled in by who shows it.
@@ -75,9 +102,22 @@ pub struct Report {
     /// What a person should know before believing the numbers.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What a person decided against or without the verdict.
+    #[serde(default)]
+    pub overruled: Option<Overruled>,
+    /// What is still to come; filled in by who shows it.
+    #[serde(default)]
+    pub outlook: Option<Outlook>,
+    /// What to do; filled in by who shows it.
+    #[serde(default)]
+    pub next: Next,
 }
 
 fn first() -> u32 {
+    1
+}
+
+fn alone() -> usize {
     1
 }
 
@@ -98,125 +138,165 @@ pub struct GoalView {
     pub max_pairs: u64,
 }
 
-/// One candidate's evidence.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CandidateView {
-    /// Who it is.
-    pub target: String,
-    /// What follows from its pairs.
-    pub verdict: Verdict,
-    /// A short stable word for why.
-    pub reason: Reason,
-    /// Scored pairs.
-    pub pairs: u64,
-    /// P(win) + P(tie)/2 with its interval, valid at every look.
-    pub win_rate: Rate,
-    /// Pairs it won.
-    pub wins: u64,
-    /// Pairs neither won.
-    pub ties: u64,
-    /// Pairs it lost.
-    pub losses: u64,
-    /// Of the ties, those found by a comparator.
-    pub equal: u64,
-    /// Pairs without a usable verdict, by reason.
-    pub unjudged: BTreeMap<String, u64>,
-    /// Pairs still expected: half of such experiments end before `n50`, four of five before `n80`.
-    pub remaining: Option<Remaining>,
-}
-
-/// An estimate with its interval.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Rate {
-    /// `null` before the first pair.
-    pub estimate: Option<f64>,
-    /// Of the mean, at one look; `null` before the second pair.
-    pub standard_error: Option<f64>,
-    /// Lower end.
-    pub lower: f64,
-    /// Upper end.
-    pub upper: f64,
-}
-
-/// Pairs still expected.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Remaining {
-    /// In half of such experiments.
-    pub n50: u64,
-    /// In four of five.
-    pub n80: u64,
-}
-
 /// The evaluator and how it behaves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JudgeView {
     /// Who judges.
     pub target: String,
     /// Over all candidates, by name.
-    pub by_candidate: BTreeMap<String, JudgeTally>,
+    pub by_candidate: BTreeMap<String, Behaviour>,
+    /// Whether it can be believed.
+    #[serde(default)]
+    pub audit: Vec<Row>,
+}
+
+/// How the judge behaved with the pairs of one candidate.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Behaviour {
+    /// Pairs it scored.
+    pub pairs: u64,
+    /// Calls made.
+    pub calls: u64,
+    /// Pairs asked in both orders.
+    pub both_orders: u64,
+    /// Of those, pairs where the two verdicts name different winners.
+    pub contradictions: u64,
+    /// Pairs by the verdict with control's answer first (rows) and with the candidate's first
+    /// (columns): control, tie, candidate.
+    pub swap: Swap,
+    /// Questions asked twice.
+    pub repeats: u64,
+    /// Mean probability given to whatever was shown first; 0.5 is fair.
+    pub first_shown: Option<f64>,
+    /// Cost of the calls whose price is known, billionths of a dollar.
+    pub cost_nano_usd: u64,
+    /// Pairs whose calls have no known price.
+    pub unpriced: u64,
+}
+
+/// What a report is made from.
+#[derive(Clone, Copy)]
+pub struct Counted<'a> {
+    /// From matched requests to scores.
+    pub funnel: &'a Funnel,
+    /// By candidate.
+    pub tallies: &'a BTreeMap<String, Tally>,
+    /// Control against itself.
+    pub again: Option<&'a Tally>,
+    /// Candidates that have broken a guardrail.
+    pub broken: &'a [String],
+}
+
+/// How much of a report is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// The verdict and what it rests on.
+    Verdict,
+    /// Segments, costs and lengths, too, which takes longer.
+    Full,
 }
 
 /// Puts the report together from the definition and what was counted.
-pub fn report(
-    experiment: &Experiment,
-    funnel: Funnel,
-    tallies: &BTreeMap<String, Tally>,
-) -> Report {
+pub fn report(experiment: &Experiment, counted: Counted<'_>, detail: Detail) -> Report {
     let none = Tally::default();
-    let tally = |name: &str| tallies.get(name).unwrap_or(&none);
-    let candidates: BTreeMap<String, CandidateView> = experiment
-        .candidates
-        .iter()
-        .map(|candidate| {
-            let name = &candidate.variant.name;
-            let target = candidate.variant.target.to_string();
-            (name.clone(), candidate_view(experiment, target, tally(name)))
-        })
-        .collect();
+    let tally = |name: &str| counted.tallies.get(name).unwrap_or(&none);
+    let names = || experiment.candidates.iter().map(|candidate| &candidate.variant.name);
+    let readings: BTreeMap<&String, Reading> =
+        names().map(|name| (name, Reading::of(experiment, tally(name)))).collect();
+    let audit = audited(experiment, &counted, &readings);
+    let mut segments = match detail {
+        Detail::Full => segment::segments(experiment, counted.tallies, &readings),
+        Detail::Verdict => BTreeMap::new(),
+    };
+    let mut candidates = BTreeMap::new();
+    for candidate in &experiment.candidates {
+        let name = &candidate.variant.name;
+        let Some(reading) = readings.get(name) else { continue };
+        let failed = failure(&audit, name);
+        let is_broken = counted.broken.contains(name);
+        let target = candidate.variant.target.to_string();
+        let mut view = candidate::view(experiment, target, tally(name), reading);
+        candidate::settle(&mut view, failed, is_broken);
+        view.segments = segments.remove(name).unwrap_or_default();
+        if detail == Detail::Full {
+            candidate::compare(&mut view, tally(name), spec(experiment).alpha);
+        }
+        candidates.insert(name.clone(), view);
+    }
+    assemble(experiment, counted, candidates, audit)
+}
+
+fn assemble(
+    experiment: &Experiment,
+    counted: Counted<'_>,
+    candidates: BTreeMap<String, CandidateView>,
+    audit: Vec<Row>,
+) -> Report {
     let (verdict, reason, best) = overall(&candidates);
     // A verdict that was given stays, whatever late pairs say.
-    let verdict = experiment.standing.verdict.unwrap_or(verdict);
-    let judges = experiment.evaluate.judge_names();
-    let judge = (!judges.is_empty()).then(|| JudgeView {
-        target: judges.join(", "),
-        by_candidate: tallies.iter().map(|(k, t)| (k.clone(), t.judge.clone())).collect(),
+    let given = experiment.standing.overruled.as_ref().map(|overruled| overruled.instead_of);
+    let verdict = given.or(experiment.standing.verdict).unwrap_or(verdict);
+    let best = best.and_then(|name| candidates.get_key_value(&name));
+    let summary = sentence::summary(experiment, verdict, &reason, best, &audit);
+    let names = experiment.evaluate.judge_names();
+    let judge = (!names.is_empty()).then(|| JudgeView {
+        target: names.join(", "),
+        by_candidate: counted.tallies.iter().map(|(k, t)| (k.clone(), (&t.judge).into())).collect(),
+        audit,
     });
-    let priced = tallies.values().all(|tally| tally.judge.unpriced == 0);
-    let cost: u64 = tallies.values().map(|tally| tally.judge.cost_nano_usd).sum();
+    let decide = &experiment.decide;
+    let judges = || counted.tallies.values().map(|tally| &tally.judge);
+    let cost: u64 = judges().map(|judge| judge.cost_nano_usd).sum();
     Report {
         experiment: experiment.name.clone(),
         state: experiment.standing.state,
         epoch: experiment.standing.epoch,
+        replicas: 1,
         halted: experiment.standing.halted.clone(),
         question: experiment.question.clone(),
         verdict,
-        reason: reason.to_string(),
-        summary: summary(
-            experiment,
-            verdict,
-            reason,
-            best.and_then(|name| candidates.get_key_value(name)),
-        ),
+        reason,
+        summary,
         goal: GoalView {
             metric: "win_rate".to_owned(),
-            goal: experiment.decide.goal,
-            margin: experiment.decide.margin,
-            alpha: experiment.decide.alpha,
-            min_pairs: experiment.decide.min_pairs,
-            max_pairs: experiment.decide.max_pairs,
+            goal: decide.goal,
+            margin: decide.margin,
+            alpha: decide.alpha,
+            min_pairs: decide.min_pairs,
+            max_pairs: decide.max_pairs,
         },
         control: experiment.control.target.to_string(),
-        funnel,
+        routing: routing::routing(experiment, &candidates),
+        candidates,
+        funnel: counted.funnel.clone(),
         guardrails: BTreeMap::new(),
         judge,
-        cost_usd: priced.then_some(cost as f64 / 1e9),
-        candidates: candidates.clone(),
+        cost_usd: judges().all(|judge| judge.unpriced == 0).then_some(cost as f64 / 1e9),
         exposures: ExposuresView::default(),
         noise: None,
         copies: CopiesView::default(),
         feedback: BTreeMap::new(),
         warnings: Vec::new(),
+        overruled: experiment.standing.overruled.clone(),
+        outlook: None,
+        next: Next::default(),
     }
+}
+
+/// Puts a person's decision in the place of the verdict, and says so.
+pub fn overrule(report: &mut Report) {
+    let Some(overruled) = &report.overruled else { return };
+    let why = match overruled.why.trim_end_matches('.') {
+        "" => "no reason was given".to_owned(),
+        why => why.to_owned(),
+    };
+    report.summary = format!(
+        "A person decided {} where the evidence said {}: {why}. The evidence: {}",
+        overruled.verdict, overruled.instead_of, report.summary
+    );
+    report.verdict = overruled.verdict;
+    report.reason = "overruled".to_owned();
 }
 
 /// What the rules need; each of several candidates gets its share of alpha (Bonferroni).
@@ -231,33 +311,46 @@ pub fn spec(experiment: &Experiment) -> Spec {
     }
 }
 
-fn candidate_view(experiment: &Experiment, target: String, tally: &Tally) -> CandidateView {
-    let spec = spec(experiment);
-    let summary = &tally.win_rate;
-    let decision = rule::rule_for(spec.goal).decide(summary, &spec);
-    let Interval { lower, upper } = summary.interval(spec.alpha);
-    let (estimate, standard_error) = (summary.estimate(), summary.standard_error());
-    let remaining = (decision.verdict == Verdict::KeepRunning)
-        .then(|| plan::remaining(summary, &spec))
-        .flatten()
-        .map(|pairs| Remaining { n50: pairs.n50, n80: pairs.n80 });
-    CandidateView {
-        target,
-        verdict: decision.verdict,
-        reason: decision.reason,
-        pairs: summary.pairs(),
-        win_rate: Rate { estimate, standard_error, lower, upper },
-        wins: summary.wins(),
-        ties: summary.ties(),
-        losses: summary.losses(),
-        equal: tally.equal,
-        unjudged: tally.unjudged.clone(),
-        remaining,
+/// Every check of the judge, then those of each candidate's pairs; none without a judge.
+fn audited(
+    experiment: &Experiment,
+    counted: &Counted<'_>,
+    readings: &BTreeMap<&String, Reading>,
+) -> Vec<Row> {
+    if experiment.evaluate.judges().is_empty() {
+        return Vec::new();
     }
+    let mut together = Tally::default();
+    for tally in counted.tallies.values() {
+        together.judge.merge(&tally.judge);
+        together.human.merge(&tally.human);
+    }
+    let alpha = audit::share_of(experiment.decide.alpha);
+    let none = Tally::default();
+    let evidence = Evidence {
+        tally: &together,
+        again: counted.again,
+        win_rate: Interval::ALL,
+        limits: &experiment.evaluate.audit,
+        alpha,
+    };
+    let mut rows = audit::audit(Subject::Judge, &evidence, None);
+    for (name, reading) in readings {
+        let tally = counted.tallies.get(*name).unwrap_or(&none);
+        let evidence = Evidence { tally, win_rate: reading.judged, ..evidence };
+        rows.extend(audit::audit(Subject::Candidate, &evidence, Some(name)));
+    }
+    rows
+}
+
+/// The check that a candidate's verdict fails by, if any does.
+fn failure<'r>(audit: &'r [Row], candidate: &str) -> Option<&'r Row> {
+    let concerns = |row: &&Row| row.candidate.as_ref().is_none_or(|name| name == candidate);
+    audit.iter().filter(concerns).find(|row| row.state == audit::State::Fail)
 }
 
 /// The best that any candidate reached; among those that may ship, the highest lower end.
-fn overall(candidates: &BTreeMap<String, CandidateView>) -> (Verdict, Reason, Option<&String>) {
+fn overall(candidates: &BTreeMap<String, CandidateView>) -> (Verdict, String, Option<String>) {
     let rank = |verdict| match verdict {
         Verdict::Review => 5,
         Verdict::Ship => 4,
@@ -270,51 +363,23 @@ fn overall(candidates: &BTreeMap<String, CandidateView>) -> (Verdict, Reason, Op
         rank(a.verdict).cmp(&rank(b.verdict)).then(lower)
     });
     match best {
-        Some((name, view)) => (view.verdict, view.reason, Some(name)),
-        None => (Verdict::KeepRunning, Reason::Collecting, None),
+        Some((name, view)) => (view.verdict, view.reason.clone(), Some(name.clone())),
+        None => (Verdict::KeepRunning, Reason::Collecting.to_string(), None),
     }
 }
 
-fn summary(
-    experiment: &Experiment,
-    verdict: Verdict,
-    reason: Reason,
-    best: Option<(&String, &CandidateView)>,
-) -> String {
-    let Some((name, view)) = best else { return "no candidate is defined".to_owned() };
-    let margin = experiment.decide.margin * 100.0;
-    let rate = match view.win_rate.estimate {
-        None => "no pair is scored yet".to_owned(),
-        Some(estimate) => format!(
-            "it wins {:.1} % of {} pairs ({:.1} to {:.1} %; 50 % is even)",
-            estimate * 100.0,
-            view.pairs,
-            view.win_rate.lower * 100.0,
-            view.win_rate.upper * 100.0
-        ),
-    };
-    let (candidate, control) = (format!("{name} ({})", view.target), &experiment.control.target);
-    match (verdict, reason) {
-        (Verdict::Ship, Reason::NotWorse) => {
-            format!("Ship {candidate}: not worse than {control} by {margin} points; {rate}.")
+impl From<&JudgeTally> for Behaviour {
+    fn from(tally: &JudgeTally) -> Self {
+        Self {
+            pairs: tally.pairs,
+            calls: tally.calls,
+            both_orders: tally.swap.pairs(),
+            contradictions: tally.contradictions(),
+            swap: tally.swap,
+            repeats: tally.repeats.pairs(),
+            first_shown: tally.first_shown.estimate(),
+            cost_nano_usd: tally.cost_nano_usd,
+            unpriced: tally.unpriced,
         }
-        (Verdict::Ship, _) => format!("Ship {candidate}: better than {control}; {rate}."),
-        (Verdict::DoNotShip, Reason::BudgetExhausted) => {
-            format!("Do not ship {candidate}: the pairs ran out before the goal was shown; {rate}.")
-        }
-        (Verdict::DoNotShip, _) => {
-            format!("Do not ship {candidate}: worse than {control}; {rate}.")
-        }
-        (Verdict::Equivalent, _) => {
-            format!("{candidate} and {control} are equivalent within {margin} points; {rate}.")
-        }
-        (Verdict::Review, _) => format!("A person must look at {candidate}; {rate}."),
-        (Verdict::KeepRunning, _) => match view.remaining {
-            Some(left) => format!(
-                "Keep running {candidate}: some {} to {} more pairs are expected; {rate}.",
-                left.n50, left.n80
-            ),
-            None => format!("Keep running {candidate}: too early to tell; {rate}."),
-        },
     }
 }

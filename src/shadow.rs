@@ -48,6 +48,12 @@ use crate::wire::InPath;
 /// Tells a provider that a request is a copy.
 const MARK: &str = "x-understudy-shadow";
 
+/// How often a patient copy is sent.
+const ATTEMPTS: u32 = 6;
+
+/// Half of the wait before a patient copy is sent for the second time; it doubles.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
+
 /// What shadow calls need; they share nothing with the application's own.
 pub struct Shadow {
     /// The definitions, and the way out.
@@ -60,12 +66,21 @@ pub struct Shadow {
     bucket: Mutex<Bucket>,
     /// Whom nothing is sent for a while.
     pauses: Mutex<Pauses>,
+    /// How often a copy is sent before it is given up.
+    attempts: u32,
 }
 
 impl Shadow {
-    /// Nothing sent yet.
+    /// Nothing sent yet; beside live traffic a copy that fails is not sent again.
     pub fn new(scenes: Scenes, store: Store, recorder: Recorder) -> Self {
-        Self { scenes, store, recorder, bucket: Mutex::default(), pauses: Mutex::default() }
+        let (bucket, pauses) = (Mutex::default(), Mutex::default());
+        Self { scenes, store, recorder, bucket, pauses, attempts: 1 }
+    }
+
+    /// Where nothing else wants the target: waits until a pause is over, and sends a copy again
+    /// when the target was only unwell.
+    pub fn patient(self) -> Self {
+        Self { attempts: ATTEMPTS, ..self }
     }
 
     /// Works off jobs, a bounded number at once and in a second, until the queue closes.
@@ -73,6 +88,9 @@ impl Shadow {
         let places = scene::now(&self.scenes).config.shadowing.concurrency;
         let slots = Arc::new(Semaphore::new(places.max(1)));
         while let Some(job) = jobs.recv().await {
+            if self.is_patient() {
+                self.wait_for_pause(&job).await;
+            }
             if let Err(reason) = self.may_ask(&job, &scene::now(&self.scenes)) {
                 self.tell(&job, Some(0), nothing(&job, reason)).await;
                 continue;
@@ -84,13 +102,48 @@ impl Shadow {
                 // A panic in one job must not leave its pair open for ever.
                 let work = tokio::spawn({
                     let (shadow, job) = (shadow.clone(), job.clone());
-                    async move { shadow.ask(&job).await }
+                    async move { shadow.ask_patiently(&job).await }
                 });
                 let (cost, record) =
                     work.await.unwrap_or_else(|_| (None, nothing(&job, "shadow_panicked")));
                 shadow.tell(&job, cost, record).await;
                 drop(slot);
             });
+        }
+    }
+
+    fn is_patient(&self) -> bool {
+        self.attempts > 1
+    }
+
+    /// As [`Self::ask`], as often as it may be sent.
+    async fn ask_patiently(&self, job: &ShadowJob) -> (Option<u64>, Record) {
+        let mut is_known = true;
+        for attempt in 1.. {
+            if self.is_patient() {
+                self.wait_for_pause(job).await;
+            }
+            let (cost, record, may_retry) = self.ask(job).await;
+            // What an attempt without an answer cost may have been all that was set aside.
+            is_known &= cost.is_some();
+            if attempt >= self.attempts || !may_retry {
+                return (cost.filter(|_| is_known), record);
+            }
+            tokio::time::sleep(AGAIN_AFTER * (1 << attempt)).await;
+        }
+        (None, nothing(job, "shadow_failed"))
+    }
+
+    async fn wait_for_pause(&self, job: &ShadowJob) {
+        loop {
+            let scene = scene::now(&self.scenes);
+            let found = find(&scene.config, &job.head.experiment, &job.variant);
+            let target = found.map(|(_, variant)| &variant.target);
+            let left = target.and_then(|target| self.pauses().left(target, Instant::now()));
+            match left {
+                Some(left) => tokio::time::sleep(left).await,
+                None => return,
+            }
         }
     }
 
@@ -134,24 +187,28 @@ impl Shadow {
         }
     }
 
-    /// What a copy cost, as far as that is known, and its half of the pair.
-    async fn ask(&self, job: &ShadowJob) -> (Option<u64>, Record) {
+    /// What a copy cost, as far as that is known, its half of the pair, and whether there may be
+    /// one if it is sent again.
+    async fn ask(&self, job: &ShadowJob) -> (Option<u64>, Record, bool) {
         let scene = scene::now(&self.scenes);
         // A place may have come free long after the job was taken.
         let (_, variant) = match self.may_ask(job, &scene) {
             Ok(found) => found,
-            Err(reason) => return (Some(0), nothing(job, reason)),
+            Err(reason) => {
+                return (Some(0), nothing(job, reason), reason == "shadow_paused");
+            }
         };
         match self.answer(&scene, job, variant).await {
             Ok((account, sent_to)) => {
                 let usage = account.answer.usage;
                 let cost = usage.and_then(|usage| price::cost_nano_usd(&variant.target, &usage));
-                if matches!(account.ended, Ended::Cut(_)) {
+                let is_cut = matches!(account.ended, Ended::Cut(_));
+                if is_cut {
                     self.failed(&variant.target, &HeaderMap::new());
                 } else {
                     self.pauses().succeeded(&variant.target);
                 }
-                (cost, half(job, account, sent_to))
+                (cost, half(job, account, sent_to), is_cut)
             }
             Err(error) => {
                 let (pair, target) = (job.id, &variant.target);
@@ -166,7 +223,7 @@ impl Shadow {
                     Kind::NotFound | Kind::Config | Kind::BadRequest => (Some(0), "shadow_failed"),
                     _ => (None, "shadow_failed"),
                 };
-                (cost, nothing(job, reason))
+                (cost, nothing(job, reason), error.may_retry())
             }
         }
     }

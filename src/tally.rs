@@ -1,146 +1,77 @@
 //! What is counted of an experiment: the funnel from requests to scores, and the scores themselves.
+//!
+//! Everything is whole numbers, so that the counts of many sidecars add up to those of one, bit for
+//! bit, in whatever order they come.
 
+pub mod answers;
+pub mod funnel;
+pub mod opinion;
+pub mod segment;
 pub mod tide;
+pub mod units;
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::pair::Facts;
 use crate::pair::Outcome;
 use crate::pair::Scored;
+use crate::stats::Agreement;
+use crate::stats::Choice;
+use crate::stats::Labelled;
+use crate::stats::LengthCells;
+use crate::stats::Score;
 use crate::stats::WinRate;
-use crate::tally::tide::Tide;
+use crate::tally::answers::Answers;
+use crate::tally::answers::Compared;
+use crate::tally::answers::Missing;
+use crate::tally::segment::Segments;
+use crate::tally::units::Units;
+
+pub use crate::tally::funnel::Aside;
+pub use crate::tally::funnel::Funnel;
+pub use crate::tally::opinion::JudgeTally;
 
 /// The name of control when it is asked a second time; no candidate has it.
 pub const AGAIN: &str = "again";
 
-/// Reasons for which pairs end because no more are wanted, whatever the time.
-const ENDS: [&str; 3] = ["budget_usd", "candidate_halted", "max_pairs"];
-
-/// From matched requests to judged pairs; what is lost on the way is counted by reason.
-///
-/// Up to `sampled` it counts requests, from `promised` on pairs, of which a request makes one for
-/// each candidate. Once nothing is under way, `promised` is `whole` and everything `lost`, and
-/// `whole` is `scored` and `unjudged`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Funnel {
-    /// Requests that took part.
-    pub matched: u64,
-    /// Requests that were to make a pair.
-    pub sampled: u64,
-    /// Of those, prompts that had made one before.
-    pub repeated: u64,
-    /// Pairs that the others were to make.
-    pub promised: u64,
-    /// Copies sent to other variants.
-    pub sent: u64,
-    /// Pairs of which both answers are whole, one for each candidate.
-    pub whole: u64,
-    /// Pairs scored, ties without a judge included.
-    pub scored: u64,
-    /// Whole pairs that the judge gave no usable verdict on.
-    pub unjudged: u64,
-    /// Pairs given up, by reason.
-    pub lost: BTreeMap<String, u64>,
-    /// Requests that only another variant than the assigned one could answer, by reason.
-    pub pinned: BTreeMap<String, u64>,
-    /// Requests of units beyond those that are tracked.
-    pub untracked: u64,
-    /// Pairs of control with itself.
-    pub noise: Aside,
-    /// Pairs promised and lost, by time.
-    pub tide: Tide,
-}
-
-/// Pairs of control with itself, which take no part in the verdict.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Aside {
-    /// Pairs that were to be.
-    pub promised: u64,
-    /// Pairs of which both answers are whole.
-    pub whole: u64,
-    /// Pairs scored.
-    pub scored: u64,
-    /// Whole pairs without a usable verdict.
-    pub unjudged: u64,
-    /// Pairs given up, by reason.
-    pub lost: BTreeMap<String, u64>,
-}
-
 /// Everything known about one candidate's pairs; merging and order never matter.
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// It stays bounded: histograms and tables have fixed bins, and of units and of segments a fixed
+/// number is kept by name, chosen by hash, while the rest is counted together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tally {
-    /// Scores in the candidate's view.
+    /// Scores in the candidate's view; pairs left out of the sample are in it as ties.
     pub win_rate: WinRate,
     /// Ties found without a judge.
     pub equal: u64,
+    /// Pairs that chance left out of the sample that is judged.
+    pub unsampled: u64,
     /// Pairs without a usable verdict, by reason.
     pub unjudged: BTreeMap<String, u64>,
     /// The judge, seen through its verdicts.
     pub judge: JudgeTally,
-}
-
-/// How the judge behaved.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct JudgeTally {
-    /// Pairs it scored.
-    pub pairs: u64,
-    /// Calls made.
-    pub calls: u64,
-    /// Pairs asked in both orders.
-    pub both_orders: u64,
-    /// Of those, pairs where the two verdicts name different winners.
-    pub contradictions: u64,
-    /// Mean probability given to whatever was shown first; 0.5 is fair.
-    pub first_shown: Option<f64>,
-    /// Cost of the calls whose price is known, billionths of a dollar.
-    pub cost_nano_usd: u64,
-    /// Pairs whose calls have no known price.
-    pub unpriced: u64,
-    #[serde(skip)]
-    first_sum: u128,
-    #[serde(skip)]
-    first_n: u64,
-}
-
-impl Funnel {
-    /// Pairs were promised at a moment in Unix milliseconds.
-    pub fn promise(&mut self, variants: &[String], at_ms: i64) {
-        let again = variants.iter().skip(1).filter(|name| *name == AGAIN).count() as u64;
-        let pairs = (variants.len() as u64).saturating_sub(1 + again);
-        self.promised += pairs;
-        self.noise.promised += again;
-        self.tide.promised(at_ms, pairs);
-    }
-
-    /// The pair of `variant`, promised then, came to nothing.
-    pub fn lose(&mut self, variant: &str, reason: &str, promised_ms: i64) {
-        let is_again = variant == AGAIN;
-        let lost = if is_again { &mut self.noise.lost } else { &mut self.lost };
-        *lost.entry(reason.to_owned()).or_default() += 1;
-        if !is_again && !ENDS.contains(&reason) {
-            self.tide.lost(promised_ms, 1);
-        }
-    }
-
-    /// The pair of `variant` is whole.
-    pub fn complete(&mut self, variant: &str) {
-        *(if variant == AGAIN { &mut self.noise.whole } else { &mut self.whole }) += 1;
-    }
-
-    /// A whole pair of `variant` has its outcome.
-    pub fn settle(&mut self, variant: &str, is_scored: bool) {
-        let count = match (variant == AGAIN, is_scored) {
-            (false, true) => &mut self.scored,
-            (false, false) => &mut self.unjudged,
-            (true, true) => &mut self.noise.scored,
-            (true, false) => &mut self.noise.unjudged,
-        };
-        *count += 1;
-    }
+    /// Scores by the difference in length.
+    pub length: LengthCells,
+    /// Pairs without a verdict by which answer is longer.
+    pub missing: Missing,
+    /// Scores by unit.
+    pub units: Units,
+    /// Scores by where the request belongs.
+    pub segments: Segments,
+    /// Control's answers.
+    pub control: Answers,
+    /// The candidate's answers.
+    pub candidate: Answers,
+    /// Cost, length and time of both answers of each pair.
+    pub compared: Compared,
+    /// What people said (rows) and the judge (columns) of the same pairs.
+    pub human: Agreement,
+    /// Scored pairs that differ, with and without a label.
+    pub labelled: Labelled,
 }
 
 impl Tally {
@@ -149,41 +80,97 @@ impl Tally {
         self.unjudged.values().sum()
     }
 
-    /// Takes one pair in.
-    pub fn add(&mut self, scored: &Scored) {
-        self.judge.calls += u64::from(scored.calls);
-        match scored.cost_nano_usd {
-            Some(cost) => self.judge.cost_nano_usd = self.judge.cost_nano_usd.saturating_add(cost),
-            None => self.judge.unpriced += 1,
-        }
-        if let Some(score) = scored.outcome.score() {
-            self.win_rate.add(score);
-        }
-        match &scored.outcome {
+    /// Pairs with a score; those left out of the sample have none.
+    pub fn scored(&self) -> u64 {
+        self.win_rate.pairs().saturating_sub(self.unsampled)
+    }
+
+    /// Takes one pair in, with what a person said of it.
+    pub fn add(&mut self, scored: &Scored, label: Option<Score>) {
+        let Scored { outcome, facts, .. } = scored;
+        self.judge.add(scored);
+        self.control.add(&facts.control);
+        self.candidate.add(&facts.candidate);
+        self.compared.add(facts);
+        match outcome {
             Outcome::Equal { .. } => self.equal += 1,
-            Outcome::Settled { .. } | Outcome::Unsampled {} => {}
+            Outcome::Unsampled {} => self.unsampled += 1,
             Outcome::Unjudged { reason } => *self.unjudged.entry(reason.clone()).or_default() += 1,
-            Outcome::Judged { control_first, candidate_first } => {
-                self.judge.pairs += 1;
-                let first = control_first.map(|score| 1_000_000_000 - score.units());
-                self.judge.see_first(first);
-                self.judge.see_first(candidate_first.map(super::stats::winrate::Score::units));
-                if let (Some(a), Some(b)) = (control_first, candidate_first) {
-                    self.judge.both_orders += 1;
-                    let (a, b) = (a.value() - 0.5, b.value() - 0.5);
-                    self.judge.contradictions += u64::from(a * b < 0.0);
+            Outcome::Judged { .. } | Outcome::Settled { .. } => {}
+        }
+        let is_missing = matches!(outcome, Outcome::Unjudged { .. });
+        let is_asked = is_missing || matches!(outcome, Outcome::Judged { .. });
+        if is_asked && is_known(facts) {
+            self.missing.add(&facts.control, &facts.candidate, is_missing);
+        }
+        let Some(value) = value(outcome) else { return };
+        self.win_rate.add(value);
+        self.units.add(facts.unit, value);
+        self.segments.add(&facts.segments, value);
+        if let Some(score) = outcome.score() {
+            if is_known(facts) {
+                self.length.add(facts.control.chars.into(), facts.candidate.chars.into(), score);
+            }
+            let is_judged = matches!(outcome, Outcome::Judged { .. });
+            match label {
+                _ if matches!(outcome, Outcome::Equal { .. }) => {}
+                None => self.labelled.add_unlabelled(score),
+                Some(label) => {
+                    self.labelled.add(label, score);
+                    if is_judged {
+                        self.human.add(Choice::of(label), Choice::of(score));
+                    }
                 }
             }
         }
     }
+
+    /// Takes in what another process counted, of pairs that are not in here.
+    pub fn merge(&mut self, other: &Self) {
+        self.win_rate.merge(&other.win_rate);
+        self.equal += other.equal;
+        self.unsampled += other.unsampled;
+        add_counts(&mut self.unjudged, &other.unjudged);
+        self.judge.merge(&other.judge);
+        self.length.merge(&other.length);
+        self.missing.merge(&other.missing);
+        self.units.merge(&other.units);
+        self.segments.merge(&other.segments);
+        self.control.merge(&other.control);
+        self.candidate.merge(&other.candidate);
+        self.compared.merge(&other.compared);
+        self.human.merge(&other.human);
+        self.labelled.merge(&other.labelled);
+    }
 }
 
-impl JudgeTally {
-    /// Notes the probability given to the answer that was shown first, in units of 1e-9.
-    fn see_first(&mut self, units: Option<u32>) {
-        let Some(units) = units else { return };
-        self.first_sum += u128::from(units);
-        self.first_n += 1;
-        self.first_shown = Some(self.first_sum as f64 / 1e9 / self.first_n as f64);
+/// What a pair counts as in the win rate: a pair left out of the sample is a tie there, which the
+/// map back to the win rate of all pairs allows for.
+fn value(outcome: &Outcome) -> Option<Score> {
+    match outcome {
+        Outcome::Unsampled {} => Some(Score::TIE),
+        outcome => outcome.score(),
     }
+}
+
+/// Whether anything was noted of the answers: rows of former versions have nothing.
+fn is_known(facts: &Facts) -> bool {
+    facts.control.digest != 0 || facts.candidate.digest != 0
+}
+
+/// Adds counts by name.
+fn add_counts(into: &mut BTreeMap<String, u64>, from: &BTreeMap<String, u64>) {
+    for (name, count) in from {
+        *into.entry(name.clone()).or_default() += count;
+    }
+}
+
+/// Of a map that has grown beyond `most`, the key that is to be counted with the rest: the one of
+/// the highest rank.
+///
+/// What was put with the rest once is there for good, because the kept keys only ever get lower
+/// ranks. So the same keys are kept, with everything that was ever counted of them, in whatever
+/// order and grouping they came.
+fn highest<K: Clone, V>(map: &BTreeMap<K, V>, most: usize, rank: impl Fn(&K) -> u64) -> Option<K> {
+    (map.len() > most).then(|| map.keys().max_by_key(|key| rank(key)).cloned()).flatten()
 }

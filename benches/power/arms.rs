@@ -26,6 +26,8 @@ pub enum Measure {
     Errors(f64),
     /// Mean cost, lognormal with this sigma; asymptotic.
     Cost(f64),
+    /// The ratio of mean costs of that kind, as guardrails compare them; asymptotic.
+    CostRatio(f64),
     /// Mean cost of both answers of the same pairs; asymptotic.
     PairedCost(f64),
     /// This quantile of times, lognormal with sigma 1; exact.
@@ -43,6 +45,7 @@ impl Measure {
         match self {
             Measure::Errors(rate) => format!("error rate {rate}, two arms"),
             Measure::Cost(sigma) => format!("mean cost, sigma {sigma}, two arms"),
+            Measure::CostRatio(sigma) => format!("cost ratio, sigma {sigma}, two arms"),
             Measure::PairedCost(sigma) => format!("mean cost, sigma {sigma}, pairs"),
             Measure::Time(p) => format!("p{:.0} of times, two arms", 100.0 * p),
             Measure::Labels(errs) => {
@@ -93,7 +96,9 @@ impl Arms {
         self.counts[arm] += 1;
         match measure {
             Measure::Errors(rate) => self.errors[arm].add(random.f64() < rate),
-            Measure::Cost(sigma) => self.cost[arm].add(lognormal(sigma * normal(random))),
+            Measure::Cost(sigma) | Measure::CostRatio(sigma) => {
+                self.cost[arm].add(lognormal(sigma * normal(random)));
+            }
             Measure::PairedCost(sigma) => {
                 let prompt = normal(random);
                 let mut one = || lognormal(sigma * (0.8 * prompt + 0.6 * normal(random)));
@@ -124,6 +129,10 @@ impl Arms {
             Measure::Cost(_) => {
                 let both = comparable(&self.cost[0], &self.cost[1]);
                 both.is_some_and(|(a, b)| is_off(&Estimate::difference(a, b), grid))
+            }
+            Measure::CostRatio(_) => {
+                let both = comparable(&self.cost[0], &self.cost[1]);
+                both.is_some_and(|(a, b)| is_off(&Estimate::ln_ratio(a, b), grid))
             }
             Measure::PairedCost(_) => {
                 let moments = self.both.moments().filter(|_| self.both.n() >= mean::LEAST);

@@ -108,6 +108,17 @@ pub fn hardest(rule: &dyn Rule, margin: f64) -> Vec<(f64, &'static [Reason])> {
 /// The final verdict of each rule, in the order of [`RULES`], and after how many pairs; looked at
 /// after every pair.
 pub fn verdicts(kind: Kind, mean: f64, horizon: u64, seed: u64) -> Vec<(Decision, u64)> {
+    verdicts_of(kind, mean, horizon, seed, |_| true)
+}
+
+/// The same, going on only until the rules of these indices have a verdict.
+pub fn verdicts_of(
+    kind: Kind,
+    mean: f64,
+    horizon: u64,
+    seed: u64,
+    is_wanted: impl Fn(usize) -> bool,
+) -> Vec<(Decision, u64)> {
     let mut random = Rng::with_seed(seed);
     let mut seen = Seen::new(kind.margin());
     let spec = Spec { margin: kind.margin(), max_pairs: horizon, ..Spec::new(Goal::Superior) };
@@ -122,7 +133,7 @@ pub fn verdicts(kind: Kind, mean: f64, horizon: u64, seed: u64) -> Vec<(Decision
                 (*made, *at) = (Some(decision), pairs);
             }
         }
-        if open.iter().all(|(made, _)| made.is_some()) {
+        if open.iter().enumerate().all(|(at, (made, _))| made.is_some() || !is_wanted(at)) {
             break;
         }
     }

@@ -12,7 +12,8 @@ mod cluster;
 mod draw;
 mod engine;
 mod peer;
-mod power;
+mod plans;
+mod race;
 mod runs;
 mod table;
 
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
     };
     let begin = Instant::now();
     println!("alpha {ALPHA}, {} runs to {} pairs", size.runs, size.horizon);
-    let held = [rules(size), measures(size), sessions(size), power::print(size)];
+    let held = [rules(size), measures(size), sessions(size), race::print(size), plans::print(size)];
     println!("\n{:.0} s", begin.elapsed().as_secs_f64());
     if held.iter().all(|held| *held) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -82,6 +83,8 @@ fn measures(size: Size) -> bool {
         Measure::Errors(0.2),
         Measure::Cost(1.0),
         Measure::Cost(1.5),
+        Measure::CostRatio(1.0),
+        Measure::CostRatio(1.5),
         Measure::PairedCost(1.0),
         Measure::PairedCost(1.5),
         Measure::Time(0.5),

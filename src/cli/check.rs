@@ -31,6 +31,7 @@ pub struct Args {
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Described {
     Experiment,
+    Sentinel,
     Config,
 }
 
@@ -39,6 +40,7 @@ pub fn run(args: &Args) -> ExitCode {
     if let Some(of) = args.schema {
         let schema = match of {
             Described::Experiment => config::schema::experiment(),
+            Described::Sentinel => config::schema::sentinel(),
             Described::Config => config::schema::settings(),
         };
         return match say_json(&schema) {

@@ -71,11 +71,13 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let report = watch(&app, &shop, began).await;
     shop.close();
     app.flush().await;
-    let report = report.or_else(|| app.board.full_report(EXPERIMENT));
+    let report = report.or_else(|| app.board.report(EXPERIMENT));
     let verdict = report.as_ref().map(|report| report.verdict);
-    if let Some(report) = report {
-        say(&format!("\n{}", table::report(&report)));
+    // The report of now also says what guardrails saw and what to do next.
+    if let Some(report) = app.board.full_report(EXPERIMENT) {
+        say(&format!("\n{}\n", table::report(&report, table::Ink::of_terminal())));
     }
+    let page = write_page(&app, &folder);
     let served = shop.served();
     say(&format!(
         "{} answers reached customers in {:.1} s, {} of them from the cache.",
@@ -83,7 +85,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         began.elapsed().as_secs_f64(),
         served.hits
     ));
-    farewell(&args, &app, &folder).await;
+    farewell(&args, &app, &folder, page.as_deref()).await;
     app.stop().await;
     simulator.shutdown().await;
     let decided = verdict.is_some_and(|verdict| verdict != Verdict::KeepRunning);
@@ -140,8 +142,19 @@ fn introduce(app: &App, simulator: &Simulator, folder: &Path) {
     ));
 }
 
-async fn farewell(args: &Args, app: &App, folder: &Path) {
+/// The report as a page beside the other files; `None` where it cannot be written.
+fn write_page(app: &App, folder: &Path) -> Option<PathBuf> {
+    let page = app.page(EXPERIMENT).ok()?;
+    let file = folder.join("report.html");
+    fs::write(&file, page).ok()?;
+    Some(file)
+}
+
+async fn farewell(args: &Args, app: &App, folder: &Path, page: Option<&Path>) {
     let folder = folder.display();
+    if let Some(page) = page {
+        say(&format!("The same as a page, with plots: {}", page.display()));
+    }
     say(&format!(
         "\nLook further:\n  understudy experiment report {EXPERIMENT} --config \
          {folder}/understudy.yaml --experiments {folder}/experiments\n  understudy demo --keep      \

@@ -1,6 +1,10 @@
 //! `understudy experiment`: reports, from the running sidecar or from its data directory.
 
+mod label;
 mod life;
+mod sentinels;
+mod shown;
+mod together;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +36,8 @@ pub enum Command {
     Ls(Args),
     /// Show one experiment: the verdict in a sentence, then the numbers
     Report(ReportArgs),
+    /// Say how many pairs, hours and dollars an experiment takes, by margin
+    Plan(shown::PlanArgs),
     /// Take everybody out of an experiment until it is resumed
     Pause(life::WishArgs),
     /// Let a paused experiment go on
@@ -40,12 +46,16 @@ pub enum Command {
     Stop(life::WishArgs),
     /// Let control answer for a candidate from now on
     Halt(life::HaltArgs),
+    /// Show pairs blind and ask which answer is better; the answers correct the judge
+    Label(label::LabelArgs),
+    /// Decide in the place of the evidence; the log keeps who did and why
+    Override(life::OverrideArgs),
     /// Show what happened to experiments, and check that nobody changed it
     Log(life::LogArgs),
 }
 
 /// Where to look.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]
     files: Files,
@@ -68,6 +78,12 @@ pub struct ReportArgs {
     /// The results of a former epoch
     #[arg(long, value_name = "N")]
     epoch: Option<u32>,
+    /// Add what another sidecar counted: its /api/v1/experiments/NAME/summary, saved; repeatable
+    #[arg(long, value_name = "FILE", conflicts_with = "epoch")]
+    with: Vec<PathBuf>,
+    /// Write the report into this file, as a page that needs no network
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["epoch", "json"])]
+    html: Option<PathBuf>,
     #[command(flatten)]
     args: Args,
 }
@@ -79,22 +95,50 @@ pub struct ReportArgs {
 pub async fn run(command: Command) -> Result<ExitCode> {
     let (name, epoch, args) = match command {
         Command::Ls(args) => (None, None, args),
-        Command::Report(ReportArgs { name, epoch, args }) => (Some(name), epoch, args),
+        Command::Report(ReportArgs { name, with, args, .. }) if !with.is_empty() => {
+            let report = together::report(&args.config()?, &name, &with).await?;
+            match args.json {
+                true => say_json(&report)?,
+                false => say(&table::report(&report, table::Ink::of_terminal())),
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Report(ReportArgs { name, html: Some(file), args, .. }) => {
+            shown::write_page(&args.config()?, &name, &file).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Report(ReportArgs { name, epoch, args, .. }) => (Some(name), epoch, args),
         other => return live(other).await,
     };
     let config = args.config()?;
+    let views = sentinels::all(&config).await?;
+    if let Some(view) = views.iter().find(|view| Some(&view.sentinel) == name.as_ref()) {
+        match args.json {
+            true => say_json(view)?,
+            false => say(&sentinels::report(view)),
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let reports = match running(&config, name.as_deref(), epoch).await? {
         Some(reports) => reports,
         None => stored(&config, name.as_deref(), epoch)?,
     };
+    let ink = table::Ink::of_terminal();
     match (name, args.json) {
         (Some(_), true) => reports.first().map_or(Ok(()), say_json)?,
-        (None, true) => say_json(&serde_json::json!({ "experiments": reports }))?,
-        (Some(_), false) => reports.iter().for_each(|report| say(&table::report(report))),
-        (None, false) if reports.is_empty() => {
+        (None, true) => {
+            say_json(&serde_json::json!({ "experiments": reports, "sentinels": views }))?;
+        }
+        (Some(_), false) => reports.iter().for_each(|report| say(&table::report(report, ink))),
+        (None, false) if reports.is_empty() && views.is_empty() => {
             say("no experiments: put a definition into experiments/, see experiments/README.md");
         }
-        (None, false) => say(&table::list(&reports)),
+        (None, false) => {
+            say(&table::list(&reports, ink));
+            if !views.is_empty() {
+                say(&sentinels::list(&views));
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -108,10 +152,13 @@ async fn live(command: Command) -> Result<ExitCode> {
         Command::Halt(life::HaltArgs { name, candidate, why, args }) => {
             life::act(Act::Halt, &life::WishArgs { name, why, args }, &candidate).await?;
         }
+        Command::Plan(wanted) => shown::plan(&wanted).await?,
+        Command::Override(args) => life::overrule(&args).await?,
         Command::Log(args) => match life::log(&args).await? {
             true => {}
             false => return Ok(ExitCode::from(EXIT_FAILED)),
         },
+        Command::Label(args) => label::run(&args).await?,
         Command::Ls(_) | Command::Report(_) => {}
     }
     Ok(ExitCode::SUCCESS)

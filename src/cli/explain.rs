@@ -87,7 +87,11 @@ fn body(args: &Args) -> Result<Bytes> {
     Ok(Bytes::from(body))
 }
 
-fn headers(given: &[String]) -> Result<HeaderMap> {
+/// Headers given as `name: value`.
+///
+/// # Errors
+/// One is none.
+pub fn headers(given: &[String]) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for given in given {
         // What follows the name may be a key.

@@ -105,6 +105,11 @@ impl Place {
 }
 
 impl Which {
+    /// Those answered since then, or all.
+    pub fn since(since: Option<String>) -> Self {
+        Self { since, ..Self::default() }
+    }
+
     /// As the admin plane takes them.
     pub fn parameters(&self) -> Vec<(String, String)> {
         let all = [

@@ -1,78 +1,121 @@
-//! Reports as tables for people: aligned, and coloured only on a terminal.
+//! Reports as text for people, no wider than a terminal: the verdict first, then what it rests on.
 
+mod bar;
 mod hygiene;
+mod judge;
+mod plan;
 mod rails;
+mod wrap;
 
 use std::io::IsTerminal;
 
-use comfy_table::CellAlignment;
 use comfy_table::Table;
 use comfy_table::presets;
 
+use crate::cli::table::wrap::item;
+use crate::cli::table::wrap::paragraph;
+use crate::cli::table::wrap::plain_width;
+use crate::evidence::Evidence;
 use crate::report::CandidateView;
 use crate::report::Report;
+use crate::report::words;
 use crate::stats::Verdict;
 
-/// The verdict in one sentence, then the numbers.
-pub fn report(report: &Report) -> String {
-    let mut out = format!("{}\n\n", paint(report.verdict, &report.summary));
-    out.push_str(&format!("experiment  {}\n", report.experiment));
-    if !report.question.is_empty() {
-        out.push_str(&format!("question    {}\n", report.question));
-    }
-    let state = report.state.as_str();
-    out.push_str(&match report.halted.as_slice() {
-        [] => format!("state       {state}, epoch {}\n", report.epoch),
-        halted => {
-            let halted = halted.join(", ");
-            format!("state       {state}, epoch {}; halted: {halted}\n", report.epoch)
-        }
-    });
-    out.push_str(&format!("verdict     {} ({})\n", report.verdict, report.reason));
-    let goal = &report.goal;
-    out.push_str(&format!(
-        "goal        {} by {:.1} points, alpha {:.1} %, {} to {} pairs\n",
-        goal.goal,
-        goal.margin * 100.0,
-        goal.alpha * 100.0,
-        goal.min_pairs,
-        goal.max_pairs
-    ));
-    out.push_str(&format!("control     {}\n\n{}\n", report.control, candidates(report)));
-    for (name, view) in &report.candidates {
-        out.push_str(&format!("\n{name:<12}{}", bar(view)));
-    }
-    out.push_str(
-        "\n            0 %            25 %           50 %           75 %          100 %\n",
-    );
-    out.push_str(&format!("\n{}\n{}", funnel(report), judge(report)));
-    out.push_str(&rails::rails(report));
-    out.push_str(&hygiene::lines(report));
-    out
+pub use plan::plan;
+
+/// Whether text may be coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ink {
+    /// Not at all.
+    Plain,
+    /// As a terminal shows it.
+    Colour,
 }
 
-/// One line for each experiment.
-pub fn list(reports: &[Report]) -> String {
-    let mut table = table(&["experiment", "state", "verdict", "pairs", "win rate", "question"]);
-    for report in reports {
-        let pairs: u64 = report.candidates.values().map(|view| view.pairs).sum();
-        let rates: Vec<String> = report.candidates.values().map(rate).collect();
-        table.add_row(vec![
-            report.experiment.clone(),
-            report.state.as_str().to_owned(),
-            report.verdict.to_string(),
-            pairs.to_string(),
-            rates.join(", "),
-            report.question.clone(),
-        ]);
+impl Ink {
+    /// Colour on a terminal whose owner has nothing against it.
+    pub fn of_terminal() -> Self {
+        match std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+            true => Self::Colour,
+            false => Self::Plain,
+        }
     }
-    table.to_string()
+
+    fn paint(self, colour: u8, text: &str) -> String {
+        match self {
+            Self::Plain => text.to_owned(),
+            Self::Colour => format!("\x1b[1;{colour}m{text}\x1b[0m"),
+        }
+    }
+
+    fn verdict(self, verdict: Verdict, text: &str) -> String {
+        let colour = match verdict {
+            Verdict::Ship => 32,
+            Verdict::DoNotShip | Verdict::Review => 31,
+            Verdict::Equivalent => 36,
+            Verdict::KeepRunning => 33,
+        };
+        let lines: Vec<String> = text.lines().map(|line| self.paint(colour, line)).collect();
+        lines.join("\n")
+    }
+}
+
+/// The verdict in one sentence, what to do next, then the numbers.
+pub fn report(report: &Report, ink: Ink) -> String {
+    let evidence = Evidence::of(report);
+    let summary = paragraph(&report.summary);
+    let mut out = format!("{}\n\n", ink.verdict(report.verdict, &summary));
+    out.push_str(&next(report));
+    out.push_str(&head(report));
+    for (name, view) in &report.candidates {
+        out.push_str(&candidate(report, &evidence, name, view));
+    }
+    out.push_str(&ahead(report));
+    out.push_str(&funnel(report));
+    out.push_str(&rails::rails(report, ink));
+    out.push_str(&judge::judge(report, &evidence, ink));
+    out.push_str(&hygiene::lines(report));
+    out.trim_end().to_owned()
+}
+
+/// One line for each experiment, or more where it has several candidates.
+pub fn list(reports: &[Report], ink: Ink) -> String {
+    let width = |of: &dyn Fn(&Report) -> usize, least: usize| {
+        reports.iter().map(of).max().unwrap_or(0).max(least)
+    };
+    let name = width(&|report| plain_width(&report.experiment), 10);
+    let verdict = width(&|report| report.verdict.to_string().len(), 7);
+    let mut out = format!(
+        "{:<name$}  {:<7}  {:<verdict$}  {:>7}  win rate\n",
+        "experiment", "state", "verdict", "pairs"
+    );
+    for report in reports {
+        let state = report.state.as_str();
+        let word = format!("{:<verdict$}", report.verdict.to_string());
+        let word = ink.verdict(report.verdict, &word);
+        let several = report.candidates.len() > 1;
+        for (at, (candidate, view)) in report.candidates.iter().enumerate() {
+            let rate = words::rate(&view.win_rate);
+            let rate = if several { format!("{rate} {candidate}") } else { rate };
+            let pairs = words::grouped(view.pairs);
+            let line = match at {
+                0 => {
+                    format!("{:<name$}  {state:<7}  {word}  {pairs:>7}  {rate}", report.experiment)
+                }
+                _ => format!("{:<name$}  {:<7}  {:<verdict$}  {pairs:>7}  {rate}", "", "", ""),
+            };
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+    }
+    out.trim_end().to_owned()
 }
 
 /// One line for each provider, and one for each that differs from the rest of its dialect.
 pub fn providers(rows: &[[String; 5]], notes: &[[String; 2]]) -> String {
     let aligned = |header: &[&str], rows: &mut dyn Iterator<Item = &[String]>| {
-        let mut table = table(header);
+        let mut table = Table::new();
+        table.set_header(header.to_vec());
         table.load_style(presets::NOTHING);
         for row in rows {
             table.add_row(row);
@@ -87,64 +130,95 @@ pub fn providers(rows: &[[String; 5]], notes: &[[String; 2]]) -> String {
     format!("{above}\n\n{below}")
 }
 
-/// In the verdict's colour, on a terminal whose owner has nothing against colour.
-fn paint(verdict: Verdict, text: &str) -> String {
-    if !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some() {
-        return text.to_owned();
+fn next(report: &Report) -> String {
+    if report.next.say.is_empty() {
+        return String::new();
     }
-    let colour = match verdict {
-        Verdict::Ship => 32,
-        Verdict::DoNotShip | Verdict::Review => 31,
-        Verdict::Equivalent => 36,
-        Verdict::KeepRunning => 33,
-    };
-    format!("\x1b[1;{colour}m{text}\x1b[0m")
+    let mut out = item("next", &report.next.say);
+    if let Some(yaml) = &report.next.yaml {
+        out.push('\n');
+        yaml.lines().for_each(|line| out.push_str(&format!("    {line}\n")));
+    }
+    out.push('\n');
+    out
 }
 
-fn candidates(report: &Report) -> String {
-    let mut table = table(&[
+fn head(report: &Report) -> String {
+    let goal = &report.goal;
+    let mut out = item("experiment", &report.experiment);
+    if !report.question.is_empty() {
+        out.push_str(&item("question", &report.question));
+    }
+    let mut state = format!("{}, epoch {}", report.state.as_str(), report.epoch);
+    if !report.halted.is_empty() {
+        state.push_str(&format!("; control answers for {}", report.halted.join(", ")));
+    }
+    out.push_str(&item("state", &state));
+    out.push_str(&item("verdict", &format!("{} ({})", report.verdict, report.reason)));
+    let goal = format!(
+        "{}: {}; alpha {} %, {} to {} pairs",
+        goal.goal,
+        words::goal(goal.goal, goal.margin),
+        words::trimmed(goal.alpha * 100.0),
+        words::grouped(goal.min_pairs),
+        words::grouped(goal.max_pairs)
+    );
+    out.push_str(&item("goal", &goal));
+    out.push_str(&item("control", &report.control));
+    out
+}
+
+fn candidate(report: &Report, evidence: &Evidence, name: &str, view: &CandidateView) -> String {
+    let mut out = String::from("\n");
+    out.push_str(&item(
         "candidate",
-        "target",
-        "verdict",
-        "pairs",
-        "win rate",
-        "interval",
-        "wins",
-        "ties",
-        "losses",
-    ]);
-    for column in table.column_iter_mut().skip(3) {
-        column.set_cell_alignment(CellAlignment::Right);
+        &format!("{name}, {}: {} ({})", view.target, view.verdict, view.reason),
+    ));
+    let ties = match view.equal {
+        0 => format!("{} tied", words::grouped(view.ties)),
+        equal => {
+            let (ties, equal) = (words::grouped(view.ties), words::grouped(equal));
+            format!("{ties} tied ({equal} of them without a judge)")
+        }
+    };
+    let rate = format!(
+        "{} of {} pairs: {} won, {ties}, {} lost",
+        words::rate(&view.win_rate),
+        words::grouped(view.pairs),
+        words::grouped(view.wins),
+        words::grouped(view.losses)
+    );
+    out.push_str(&item("win rate", &rate));
+    out.push_str(&bar::bar(report, view));
+    if !view.unjudged.is_empty() {
+        out.push_str(&item("not judged", &counts(&view.unjudged)));
     }
-    for (name, view) in &report.candidates {
-        table.add_row(vec![
-            name.clone(),
-            view.target.clone(),
-            view.verdict.to_string(),
-            view.pairs.to_string(),
-            rate(view),
-            format!("{:.1} to {:.1} %", view.win_rate.lower * 100.0, view.win_rate.upper * 100.0),
-            view.wins.to_string(),
-            view.ties.to_string(),
-            view.losses.to_string(),
-        ]);
+    if let Some(more) = evidence.candidates.get(name) {
+        out.push_str(&judge::more(more));
     }
-    table.to_string()
+    out
 }
 
-/// The interval as a bar over 0 to 100 %, `o` at the estimate, `|` at even.
-fn bar(view: &CandidateView) -> String {
-    const WIDTH: usize = 61;
-    let at = |x: f64| ((x.clamp(0.0, 1.0) * (WIDTH - 1) as f64).round() as usize).min(WIDTH - 1);
-    let (lower, upper) = (at(view.win_rate.lower), at(view.win_rate.upper));
-    let estimate = view.win_rate.estimate.map(at);
-    let cell = |i: usize| match i {
-        i if Some(i) == estimate => 'o',
-        i if i == WIDTH / 2 => '|',
-        i if (lower..=upper).contains(&i) => '=',
-        _ => '.',
-    };
-    (0..WIDTH).map(cell).collect()
+fn ahead(report: &Report) -> String {
+    let Some(ahead) = &report.outlook else { return String::new() };
+    let mut all = Vec::new();
+    match ahead.pairs {
+        Some(pairs) => {
+            let (n50, n80) = (words::grouped(pairs.n50), words::grouped(pairs.n80));
+            all.push(format!("{n50} to {n80} more pairs"));
+        }
+        None => all.push("no end in sight within max_pairs".to_owned()),
+    }
+    if let Some(hours) = ahead.hours {
+        all.push(format!("{} to {}", words::spell(hours.n50), words::spell(hours.n80)));
+    }
+    if let Some(usd) = ahead.usd {
+        all.push(format!("${} to ${}", words::money(usd.n50), words::money(usd.n80)));
+    }
+    if let Some(pace) = ahead.pairs_per_hour {
+        all.push(format!("at {} pairs an hour", words::grouped(pace.round() as u64)));
+    }
+    format!("\n{}", item("to come", &all.join(", ")))
 }
 
 fn funnel(report: &Report) -> String {
@@ -159,47 +233,21 @@ fn funnel(report: &Report) -> String {
         ("scored", funnel.scored),
         ("unjudged", funnel.unjudged),
     ];
-    let steps = steps.map(|(name, count)| format!("{name} {count}"));
-    let mut line = format!("funnel      {}", steps.join(" > "));
+    let steps = steps.map(|(name, count)| format!("{name}\u{a0}{}", words::grouped(count)));
+    let mut out = format!("\n{}", item("funnel", &steps.join(" > ")));
     if !funnel.lost.is_empty() {
-        let lost: Vec<String> =
-            funnel.lost.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-        line.push_str(&format!("\nlost        {}", lost.join(", ")));
+        out.push_str(&item("lost", &counts(&funnel.lost)));
     }
     if !funnel.pinned.is_empty() {
-        let pinned: Vec<String> =
-            funnel.pinned.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-        line.push_str(&format!("\npinned      {}", pinned.join(", ")));
+        out.push_str(&item("pinned", &counts(&funnel.pinned)));
     }
-    line
+    out
 }
 
-fn judge(report: &Report) -> String {
-    let Some(judge) = &report.judge else { return "judge       none\n".to_owned() };
-    let cost = report.cost_usd.map_or("cost unknown".to_owned(), |usd| format!("${usd:.4}"));
-    let mut line = format!("judge       {}, {cost}\n", judge.target);
-    for (name, tally) in &judge.by_candidate {
-        let first = tally.first_shown.map_or("-".to_owned(), |p| format!("{:.1} %", p * 100.0));
-        line.push_str(&format!(
-            "            {name}: {} calls, {} of {} pairs contradicted when swapped, first shown \
-             preferred {first}\n",
-            tally.calls, tally.contradictions, tally.both_orders
-        ));
-    }
-    for (name, view) in report.candidates.iter().filter(|(_, view)| !view.unjudged.is_empty()) {
-        let reasons: Vec<String> =
-            view.unjudged.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-        line.push_str(&format!("            {name}: not judged: {}\n", reasons.join(", ")));
-    }
-    line
-}
-
-fn rate(view: &CandidateView) -> String {
-    view.win_rate.estimate.map_or("-".to_owned(), |rate| format!("{:.2} %", rate * 100.0))
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
-    table
+fn counts(reasons: &std::collections::BTreeMap<String, u64>) -> String {
+    let all: Vec<String> = reasons
+        .iter()
+        .map(|(reason, count)| format!("{}\u{a0}{}", reason, words::grouped(*count)))
+        .collect();
+    all.join(", ")
 }

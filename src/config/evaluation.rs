@@ -1,6 +1,7 @@
 //! Reads how an experiment scores pairs and when it stops.
 
 use super::Known;
+use super::audit;
 use super::enrolment;
 use super::judge;
 use super::judge::MAX_JUDGES;
@@ -25,7 +26,8 @@ pub const GOALS: &[(&str, Goal)] = &[
 pub const METRICS: &[(&str, ())] = &[("win_rate", ())];
 
 /// Keys that say something of a judge.
-const JUDGES_ONLY: [(&str, &str); 5] = [
+const JUDGES_ONLY: [(&str, &str); 6] = [
+    ("audit", "it"),
     ("budget_usd", "the budget"),
     ("concurrency", "it"),
     ("daily_usd", "the budget"),
@@ -50,6 +52,7 @@ pub fn evaluate(s: &mut Section<'_, '_, '_>, known: &Known, tested: &[&Variant])
         evaluate.budget_usd = s.take("budget_usd", value::above(0.0, "write for example 25"));
         evaluate.daily_usd = s.take("daily_usd", value::above(0.0, "write for example 5"));
         evaluate.concurrency = s.take("concurrency", value::places);
+        audit::limits(s, &mut evaluate.audit);
         let has_judge = s.key_at("judge").is_some();
         if !has_judge && !has_comparators {
             let help = "add a judge, or comparators such as [exact, json]";

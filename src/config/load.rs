@@ -21,6 +21,7 @@ use super::problem::Problem;
 use super::read::Reader;
 use super::read::Wrong;
 use super::read::quote;
+use super::sentinel;
 use super::settings;
 use super::tree;
 use crate::experiment::Experiment;
@@ -53,12 +54,29 @@ pub fn load(
         }
         problems.extend(reader.finish());
     }
+    let (mut found, mut sentinels) = (Vec::new(), Vec::new());
     for (name, text) in experiments {
         let (mut reader, root) = Reader::open(name, text);
-        let experiment = root.and_then(|root| definition::read(&mut reader, &root, &mut known));
-        checked.experiments.extend(experiment);
-        problems.extend(reader.finish());
+        // Sentinels name experiments, which may stand in files behind theirs.
+        match root {
+            Some(root) if root.get(SENTINEL).is_some() => {
+                sentinels.push((found.len(), reader, root));
+                found.push(Vec::new());
+            }
+            root => {
+                let read = |root| definition::read(&mut reader, &root, &mut known);
+                checked.experiments.extend(root.and_then(read));
+                found.push(reader.finish());
+            }
+        }
     }
+    for (at, mut reader, root) in sentinels {
+        checked.sentinels.extend(sentinel::read(&mut reader, &root, &mut known));
+        if let Some(place) = found.get_mut(at) {
+            *place = reader.finish();
+        }
+    }
+    problems.extend(found.into_iter().flatten());
     if problems.iter().all(|problem| problem.is_warning) {
         Ok((checked, problems))
     } else {
@@ -66,14 +84,18 @@ pub fn load(
     }
 }
 
-/// Whether a text is an experiment, broken or not, rather than a configuration.
+/// The key that names a sentinel, and makes its file one.
+pub const SENTINEL: &str = "sentinel";
+
+/// Whether a text is an experiment or a sentinel, broken or not, rather than a configuration.
 pub fn is_experiment(text: &str) -> bool {
+    let kinds = ["experiment", SENTINEL];
     match tree::parse(text).root {
-        Some(root) => root.get("experiment").is_some(),
+        Some(root) => kinds.iter().any(|kind| root.get(kind).is_some()),
         None => text.lines().any(|line| {
             let line = line.trim_start_matches(['{', ' ', '"']);
-            line.strip_prefix("experiment")
-                .is_some_and(|rest| rest.trim_start_matches(['"', ' ']).starts_with(':'))
+            let rest = kinds.iter().find_map(|kind| line.strip_prefix(kind));
+            rest.is_some_and(|rest| rest.trim_start_matches(['"', ' ']).starts_with(':'))
         }),
     }
 }
@@ -95,6 +117,7 @@ impl Default for Config {
             shadowing: Shadowing::default(),
             holdout: Share::NONE,
             experiments: Vec::new(),
+            sentinels: Vec::new(),
         }
     }
 }
@@ -108,6 +131,8 @@ pub struct Known {
     pub routes: BTreeSet<String>,
     /// Where each experiment is defined, as `file:line`.
     pub experiments: BTreeMap<String, String>,
+    /// Where each sentinel is defined, as `file:line`.
+    pub sentinels: BTreeMap<String, String>,
     /// The experiments read so far that run, with where each is defined.
     pub running: Vec<(Experiment, String)>,
     /// Whether the configuration could not be read, so that any name may be right.

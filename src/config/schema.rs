@@ -2,6 +2,7 @@
 
 mod kind;
 mod experiment;
+mod sentinel;
 mod settings;
 
 use serde_json::Value;
@@ -13,6 +14,11 @@ const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 /// The schema of an experiment.
 pub fn experiment() -> Value {
     document("An experiment of understudy", experiment::whole())
+}
+
+/// The schema of a sentinel.
+pub fn sentinel() -> Value {
+    document("A sentinel of understudy", sentinel::whole())
 }
 
 /// The schema of understudy.yaml.

@@ -13,6 +13,7 @@ use super::Weighted;
 use super::cache;
 use super::credential::Outside;
 use super::endpoint;
+use super::load::SENTINEL;
 use super::problem::Pos;
 use super::read::Reader;
 use super::read::Section;
@@ -32,10 +33,12 @@ pub fn read(
     config: &mut Config,
     known: &mut Known,
 ) {
-    if let Some(node) = root.get("experiment") {
-        let help = "pass it with --experiments, or put it in the directory of experiments";
-        reader.problem(node.start, "this is an experiment, not a configuration", help);
-        return;
+    for (kind, a) in [("experiment", "an experiment"), (SENTINEL, "a sentinel")] {
+        if let Some(node) = root.get(kind) {
+            let help = "pass it with --experiments, or put it in the directory of experiments";
+            reader.problem(node.start, format!("this is {a}, not a configuration"), help);
+            return;
+        }
     }
     reader.section(root, "", |s| {
         addresses(s, config);

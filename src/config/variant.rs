@@ -58,18 +58,20 @@ fn variant(
     name: &str,
     known: &Known,
 ) -> Option<Variant> {
-    let found = reader.section(node, path, |s| {
-        let node = s.need("target", MISSING_TARGET);
-        let path = s.path("target");
-        let target = node.and_then(|node| settings::target(s.reader, node, &path, known));
-        let path = s.path("patch");
-        let patch = s.find("patch").map(|node| patch(s.reader, node, &path)).unwrap_or_default();
-        let system = system(s);
-        let path = s.path("tools");
-        let tools = s.find("tools").and_then(|node| tools(s.reader, node, &path));
-        Some(Variant { name: name.to_owned(), target: target?, patch, system, tools })
-    });
-    found.flatten()
+    reader.section(node, path, |s| fields(s, name, known)).flatten()
+}
+
+/// Reads who answers and what is changed for it, among the keys of a section.
+pub fn fields(s: &mut Section<'_, '_, '_>, name: &str, known: &Known) -> Option<Variant> {
+    let node = s.need("target", MISSING_TARGET);
+    let path = s.path("target");
+    let target = node.and_then(|node| settings::target(s.reader, node, &path, known));
+    let path = s.path("patch");
+    let patch = s.find("patch").map(|node| patch(s.reader, node, &path)).unwrap_or_default();
+    let system = system(s);
+    let path = s.path("tools");
+    let tools = s.find("tools").and_then(|node| tools(s.reader, node, &path));
+    Some(Variant { name: name.to_owned(), target: target?, patch, system, tools })
 }
 
 fn patch(reader: &mut Reader<'_>, node: &Node, path: &str) -> Map<String, Value> {

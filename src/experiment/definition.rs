@@ -188,6 +188,14 @@ pub fn parts(experiment: &Experiment) -> Parts {
     parts
 }
 
+/// A hash of what an experiment compares, among whom and by which rule: what was measured under
+/// equal ones may be put together.
+pub fn essence(experiment: &Experiment) -> String {
+    let mut parts = parts(experiment);
+    parts.retain(|name, _| class(name) == Class::Epoch);
+    digest(&parts)
+}
+
 /// A hash of everything that a definition says.
 pub fn digest(parts: &Parts) -> String {
     let mut hasher = blake3::Hasher::new();
@@ -308,6 +316,7 @@ impl Experiment {
         }
         then.standing.halted.clear();
         then.standing.verdict = None;
+        then.standing.overruled = None;
         then
     }
 }

@@ -1,11 +1,15 @@
 //! How pairs are scored: free comparators first, then a judge, a panel of them, or people.
 
+use std::collections::BTreeMap;
+
+use http::HeaderMap;
 use http::header::HeaderName;
 
 use crate::compare::Comparator;
 use crate::experiment::Share;
 use crate::experiment::Target;
 use crate::experiment::Template;
+use crate::experiment::audit::Limits;
 
 /// How pairs are scored.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +28,8 @@ pub struct Evaluate {
     pub daily_usd: Option<f64>,
     /// Pairs judged at once; `None` leaves it to the whole process's limit.
     pub concurrency: Option<usize>,
+    /// What the judge is held to.
+    pub audit: Limits,
 }
 
 /// Who compares pairs.
@@ -146,6 +152,7 @@ impl Default for Evaluate {
             budget_usd: None,
             daily_usd: None,
             concurrency: None,
+            audit: Limits::default(),
         }
     }
 }
@@ -171,6 +178,15 @@ impl Evaluate {
     /// Whether a pair has to be judged once no comparator has called it equal.
     pub fn samples(&self, salt: &str, pair: &[u8]) -> bool {
         super::assign::position("sample", salt, pair) < self.sample.ppm()
+    }
+
+    /// What judging reads of a request's headers, by name.
+    pub fn sent(&self, headers: &HeaderMap) -> BTreeMap<String, String> {
+        let value = |name: &HeaderName| {
+            let value = headers.get(name)?.to_str().ok()?;
+            Some((name.as_str().to_owned(), value.to_owned()))
+        };
+        self.headers().filter_map(value).collect()
     }
 
     /// Headers of the request that judging reads.

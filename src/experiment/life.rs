@@ -15,6 +15,8 @@ use crate::experiment::Status;
 use crate::experiment::definition;
 use crate::experiment::definition::Change;
 use crate::experiment::definition::Parts;
+use crate::experiment::record::Overruled;
+use crate::experiment::record::Record;
 use crate::stats::Verdict;
 
 /// What happens to an experiment.
@@ -92,6 +94,28 @@ pub enum Event {
         verdict: Verdict,
         /// Those of the candidates, with what they rest on.
         verdicts: BTreeMap<String, Ruling>,
+    },
+    /// A sentinel found that the answers of what was shipped have moved: the question is open again.
+    Drifted {
+        /// Which sentinel.
+        sentinel: String,
+        /// Which of its runs since its answers were pinned, from 1.
+        run: u64,
+        /// In words, with the numbers.
+        why: String,
+    },
+    /// A person decided, whatever the evidence said.
+    Overruled {
+        /// What was decided, instead of what, by whom and why.
+        #[serde(flatten)]
+        overruled: Overruled,
+        /// Candidates for whom control answers from now on.
+        halts: Vec<String>,
+    },
+    /// What the verdict before it rested on.
+    Recorded {
+        /// All of it.
+        record: Box<Record>,
     },
     /// No file defines it any more.
     Removed {},
@@ -171,7 +195,10 @@ impl Life {
             | Event::Halted { .. }
             | Event::Stepped { .. }
             | Event::Stopped { .. }
-            | Event::Decided { .. } => {}
+            | Event::Decided { .. }
+            | Event::Drifted { .. }
+            | Event::Overruled { .. }
+            | Event::Recorded { .. } => {}
         }
         Ok(next)
     }
@@ -278,7 +305,11 @@ impl Standing {
         use State::Stopped;
         let mut next = self.clone();
         match (self.state, event) {
-            (_, Event::Defined { .. } | Event::Removed {}) => {}
+            (_, Event::Defined { .. } | Event::Recorded { .. } | Event::Removed {}) => {}
+            // Whatever became of the experiment, the model is what its authors ask about.
+            (_, Event::Drifted { sentinel, why, .. }) => {
+                next.drifted.get_or_insert(format!("the sentinel {sentinel} found that {why}"));
+            }
             (Draft, Event::Started { epoch, .. }) => {
                 next = Self { epoch: *epoch, ..Self::default() };
             }
@@ -307,6 +338,13 @@ impl Standing {
                     }
                 }
             }
+            (Running | Paused | Stopped | Decided, Event::Overruled { overruled, halts }) => {
+                next.state = Decided;
+                next.verdict = Some(overruled.verdict);
+                next.overruled = Some(overruled.clone());
+                let new = halts.iter().filter(|name| !self.halted.contains(*name));
+                next.halted.extend(new.cloned());
+            }
             (state, event) => return Err(impossible(state, self.step, event)),
         }
         Ok(next)
@@ -324,7 +362,9 @@ fn impossible(state: State, step: usize, event: &Event) -> Error {
         Event::Halted { .. } => "lose a candidate",
         Event::Stepped { .. } => "take that step",
         Event::Stopped { .. } => "be stopped",
-        Event::Decided { .. } => "be decided",
+        Event::Decided { .. } | Event::Overruled { .. } => "be decided",
+        Event::Drifted { .. } => "drift",
+        Event::Recorded { .. } => "be recorded",
         Event::Removed {} => "be removed",
     };
     let (is, can) = match state {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::experiment::record::Overruled;
 use crate::stats::Verdict;
 
 /// What a file says of its experiment's life.
@@ -51,11 +52,23 @@ pub struct Standing {
     pub step: usize,
     /// What it was decided to be; later numbers do not change it.
     pub verdict: Option<Verdict>,
+    /// Why a sentinel has opened its question again; a new epoch asks it again, and forgets this.
+    pub drifted: Option<String>,
+    /// What a person decided in the place of the evidence.
+    pub overruled: Option<Overruled>,
 }
 
 impl Default for Standing {
     fn default() -> Self {
-        Self { state: State::Running, epoch: 1, halted: Vec::new(), step: 0, verdict: None }
+        Self {
+            state: State::Running,
+            epoch: 1,
+            halted: Vec::new(),
+            step: 0,
+            verdict: None,
+            drifted: None,
+            overruled: None,
+        }
     }
 }
 

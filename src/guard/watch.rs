@@ -168,6 +168,24 @@ impl Seen {
         self.candidates.get(name).map(|arm| &arm.vitals)
     }
 
+    /// Candidates that a guardrail has stopped.
+    pub fn broken(&self) -> Vec<String> {
+        let broken = self.candidates.iter().filter(|(_, arm)| arm.breached);
+        broken.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Takes in what another process saw.
+    pub fn merge(&mut self, other: &Seen) {
+        self.control.merge(&other.control);
+        for (name, theirs) in &other.candidates {
+            let arm = self.candidates.entry(name.clone()).or_default();
+            arm.vitals.merge(&theirs.vitals);
+            arm.breached |= theirs.breached;
+            arm.looked.0 += theirs.looked.0;
+            arm.looked.1 += theirs.looked.1;
+        }
+    }
+
     /// Requests of all variants.
     pub fn requests(&self) -> u64 {
         let arms = self.candidates.values().map(|arm| arm.vitals.requests());

@@ -3,7 +3,10 @@
 mod exchanges;
 mod life;
 mod feedback;
+mod labels;
 mod openapi;
+mod sentinels;
+mod shown;
 
 use std::sync::Arc;
 
@@ -30,12 +33,15 @@ use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
 use crate::store::Store;
+use crate::vigil::Vigil;
 
 /// What the admin plane shows.
 #[derive(Clone)]
 pub struct Admin {
     /// Changes what is in force.
     pub director: Arc<Director>,
+    /// Runs sentinels.
+    pub vigil: Arc<Vigil>,
     /// Live experiments.
     pub board: Arc<Board>,
     /// Counters.
@@ -83,32 +89,17 @@ fn probes() -> Vec<Route> {
 fn routes() -> Vec<Route> {
     let mut routes = probes();
     routes.extend([
-        ("/", get(index)),
         ("/openapi.json", get(openapi::document)),
         ("/api/v1/experiments", get(experiments)),
         ("/api/v1/experiments/{name}", get(experiment)),
     ]);
     routes.extend(exchanges::routes());
     routes.extend(life::routes());
+    routes.extend(shown::routes());
     routes.extend(feedback::routes());
+    routes.extend(labels::routes());
+    routes.extend(sentinels::routes());
     routes
-}
-
-async fn index() -> &'static str {
-    "understudy\n\n\
-     /livez                      the process runs\n\
-     /readyz                     it takes requests\n\
-     /metrics                    counters for Prometheus\n\
-     /api/v1/experiments         every experiment with its verdict\n\
-     /api/v1/experiments/NAME    one report\n\
-     /api/v1/log                 what happened to every experiment, checked\n\
-     /api/v1/config              the files in force, and what is wrong with new ones\n\
-     /api/v1/experiments/NAME/feedback  what people said, comments and all\n\
-     /api/v1/feedback            takes what people say of an answer\n\
-     /api/v1/exchanges           what is stored, the newest first\n\
-     /api/v1/exchanges/ID        one exchange: request, answer, timing, why it was keyed so\n\
-     /api/v1/cache               what is stored, in numbers\n\
-     /openapi.json               all of this for programs\n"
 }
 
 /// Ready does not depend on any provider: that would take the application's pod down with it.

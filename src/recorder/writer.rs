@@ -1,8 +1,10 @@
 //! The recorder's thread: writes records in batches and lets things follow once they are on disk.
 
+mod label;
 pub mod met;
 pub mod pairs;
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::collections::VecDeque;
@@ -38,6 +40,7 @@ use crate::recorder::complaint::guarded;
 use crate::recorder::measure;
 use crate::recorder::writer::met::Pending;
 use crate::scene::Scenes;
+use crate::stats::Score;
 use crate::store::Store;
 use crate::store::journal::Journal;
 
@@ -91,9 +94,13 @@ enum Effect {
         experiment: String,
         candidate: String,
         scored: Scored,
+        label: Option<Score>,
     },
+    /// A candidate's pairs are to be counted anew, because people labelled some.
+    Recount(String, String),
     Flushed(oneshot::Sender<()>),
     Said(oneshot::Sender<Option<Subject>>, Option<Subject>),
+    Labelled(oneshot::Sender<()>),
 }
 
 impl Writer {
@@ -183,6 +190,7 @@ impl Writer {
             Record::Intent { id, intent, live, credential } => {
                 self.intent(id, &intent, &live, credential.as_ref())
             }
+            Record::Recorded { id, intent, half } => self.recorded(id, &intent, &half),
             Record::Half { id, half } => self.half(id, &half),
             Record::NoHalf { id, variant, reason } => self.no_half(id, &variant, reason),
             Record::Scored { id, candidate, scored } => self.scored(id, candidate, scored),
@@ -199,6 +207,9 @@ impl Writer {
                 let subject = self.said(feedback)?;
                 self.after.push(Effect::Said(done, subject));
                 Ok(())
+            }
+            Record::Label { run, candidate, id, label, done } => {
+                self.label(run, candidate, id, &label, done)
             }
             Record::Flush(done) => {
                 self.dirty = true;
@@ -227,7 +238,10 @@ impl Writer {
             && let Err(error) = guarded(|| self.flush())
         {
             // Nobody may be told that what was handed over is on disk.
-            self.after.retain(|effect| !matches!(effect, Effect::Flushed(_) | Effect::Said(..)));
+            let is_promise = |effect: &Effect| {
+                matches!(effect, Effect::Flushed(_) | Effect::Said(..) | Effect::Labelled(_))
+            };
+            self.after.retain(|effect| !is_promise(effect));
             self.complaints.tell(&error);
         }
         self.follow();
@@ -249,6 +263,7 @@ impl Writer {
     }
 
     fn follow(&mut self) {
+        let (mut recounts, mut labelled) = (BTreeSet::new(), Vec::new());
         for effect in std::mem::take(&mut self.after) {
             match effect {
                 Effect::Shadow(job) => {
@@ -268,13 +283,20 @@ impl Writer {
                     self.metrics.judge_queue.inc();
                     self.unjudged.push_back(job);
                 }
-                Effect::Score { experiment, candidate, scored } => {
-                    self.board.scored(&experiment, &candidate, &scored);
+                Effect::Score { experiment, candidate, scored, label } => {
+                    self.board.scored(&experiment, &candidate, &scored, label);
                     self.metrics.step(&experiment, "scored");
                 }
+                Effect::Recount(run, candidate) => drop(recounts.insert((run, candidate))),
                 Effect::Flushed(done) => drop(done.send(())),
                 Effect::Said(done, subject) => drop(done.send(subject)),
+                Effect::Labelled(done) => labelled.push(done),
             }
+        }
+        // After every score of the batch, which the store has already.
+        self.recount(recounts);
+        for done in labelled {
+            let _nobody_waits = done.send(());
         }
         self.offer();
     }

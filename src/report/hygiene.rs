@@ -122,7 +122,7 @@ pub fn complete(report: &mut Report, experiment: &Experiment, seen: &Seen<'_>) {
         sample_ratio_p: ratio.map(|ratio| ratio.p),
         untracked: report.funnel.untracked,
     };
-    let tally = seen.again.filter(|tally| tally.win_rate.pairs() > 0);
+    let tally = seen.again.filter(|tally| tally.scored() > 0);
     report.noise = tally.map(|tally| noise(tally, experiment.decide.alpha));
     let (today, total) = seen.copies_nano_usd;
     report.copies = CopiesView {
@@ -140,6 +140,7 @@ pub fn complete(report: &mut Report, experiment: &Experiment, seen: &Seen<'_>) {
         );
         report.verdict = Verdict::Review;
         report.reason = SAMPLE_RATIO.to_owned();
+        report.routing = None;
         report.summary = format!("A person must look: {what}.");
         report.warnings.push(what);
     }
@@ -150,10 +151,10 @@ fn noise(tally: &Tally, alpha: f64) -> NoiseView {
     let Interval { lower, upper } = summary.interval(alpha);
     let (estimate, standard_error) = (summary.estimate(), summary.standard_error());
     NoiseView {
-        pairs: summary.pairs(),
+        pairs: tally.scored(),
         win_rate: Rate { estimate, standard_error, lower, upper },
         wins: summary.wins(),
-        ties: summary.ties(),
+        ties: summary.ties().saturating_sub(tally.unsampled),
         losses: summary.losses(),
         equal: tally.equal,
         unjudged: tally.unjudged.clone(),

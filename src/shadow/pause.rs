@@ -34,8 +34,13 @@ struct Failing {
 impl Pauses {
     /// Whether a target is left alone now.
     pub fn is_paused(&self, target: &Target, now: Instant) -> bool {
-        let until = self.failing.get(target).and_then(|failing| failing.until);
-        until.is_some_and(|until| now < until)
+        self.left(target, now).is_some()
+    }
+
+    /// For how long a target is still left alone.
+    pub fn left(&self, target: &Target, now: Instant) -> Option<Duration> {
+        let until = self.failing.get(target)?.until?;
+        until.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 
     /// It answered.

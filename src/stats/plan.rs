@@ -6,13 +6,14 @@ use super::mean::critical;
 use super::rule::{Goal, Spec};
 use super::winrate::WinRate;
 use serde::{Deserialize, Serialize};
-use statrs::function::erf::erfc_inv;
+use statrs::function::erf::{erfc, erfc_inv};
 
 /// The 80 % point of the normal distribution.
 const Z80: f64 = 0.841_621_233_572_914_3;
 
 /// What simulation shows of the raw median and 80 % point: the formula is cautious by this much,
-/// to within about 12 % for win rates from 0.52 to 0.60 with up to 40 % ties.
+/// to within about 12 % for win rates from 0.52 to 0.60 with up to 40 % ties, and a fifth for
+/// the other goals.
 const SHOWN_50: f64 = 0.82;
 const SHOWN_80: f64 = 0.85;
 
@@ -65,11 +66,49 @@ pub fn plan_pairs(effect: &Effect, alpha: f64) -> Option<Pairs> {
     Some(Pairs { n50, n80: least_pairs(effect, alpha, Z80)? })
 }
 
+/// Pairs needed to exclude two nulls, one on each side of the expected mean, at the same time.
+///
+/// A path that is lucky for one is unlucky for the other: with `z_A(n)` and `z_B(n)` the most
+/// deviations of bad luck that the formula of [`plan_pairs`] forgives at `n`, both are excluded
+/// with probability `Phi(z_A) + Phi(z_B) - 1`, and `n_q` is the least `n` for which that is `q`.
+pub fn plan_within(effects: &[Effect; 2], alpha: f64) -> Option<Pairs> {
+    let grid = Grid::default();
+    let threshold = (2.0 / alpha).ln();
+    let bets = effects.each_ref().map(|effect| bets(&grid, effect));
+    let chance = |pairs: u64| {
+        let forgiven = effects.iter().zip(&bets).map(|(effect, bets)| {
+            let enough = |z: f64| ln_capital(&grid, bets, effect, z, pairs as f64) >= threshold;
+            normal_share(most_forgiven(enough))
+        });
+        forgiven.sum::<f64>() - 1.0
+    };
+    let least = |share: f64| least_where(|pairs| chance(pairs) >= share);
+    Some(Pairs { n50: least(0.5)?, n80: least(0.8)? })
+}
+
+/// The most deviations that are still `enough`, which fewer are too.
+fn most_forgiven(enough: impl Fn(f64) -> bool) -> f64 {
+    let (mut kept, mut lost) = (-10.0, 10.0);
+    for _ in 0..40 {
+        let middle = f64::midpoint(kept, lost);
+        if enough(middle) { kept = middle } else { lost = middle }
+    }
+    kept
+}
+
 /// Pairs, in all, that `spec` is expected to take when scores have this mean and deviation, as
-/// shown to people, `spec.margin` being one on that mean; `None` if half of such experiments would end their budget undecided.
+/// shown to people, `spec.margin` being one on that mean; `None` if half of such experiments would
+/// end their budget undecided.
 pub fn expected(mean: f64, sd: f64, spec: &Spec) -> Option<Pairs> {
-    let null = next_excluded(mean, spec);
-    let plan = plan_pairs(&Effect { null, delta: mean - null, sd }, spec.alpha)?.shown();
+    let against = |null: f64| Effect { null, delta: mean - null, sd };
+    let raw = match awaited(mean, spec) {
+        Awaited::Exclusion(null) => plan_pairs(&against(null), spec.alpha)?,
+        Awaited::Margin => {
+            let edges = [0.5 - spec.margin, 0.5 + spec.margin];
+            plan_within(&edges.map(against), spec.alpha)?
+        }
+    };
+    let plan = raw.shown();
     let least = |pairs: u64| pairs.max(spec.min_pairs);
     (plan.n50 <= spec.max_pairs).then(|| Pairs { n50: least(plan.n50), n80: least(plan.n80) })
 }
@@ -159,16 +198,23 @@ pub fn fixed_pairs(mean: f64, alpha: f64, power: f64) -> Option<u64> {
     (pairs <= FAR as f64).then_some(pairs as u64)
 }
 
-/// The mean that will be excluded next if the scores stay around `mean`.
-fn next_excluded(mean: f64, spec: &Spec) -> f64 {
+/// What ends an experiment if its scores stay as they are.
+enum Awaited {
+    /// That this mean is excluded.
+    Exclusion(f64),
+    /// That the interval lies within the margin.
+    Margin,
+}
+
+fn awaited(mean: f64, spec: &Spec) -> Awaited {
     let gap = mean - 0.5;
-    let nearer_edge = 0.5 + spec.margin.copysign(gap);
     match spec.goal {
-        Goal::NonInferior => 0.5 - spec.margin,
-        Goal::Equivalent => nearer_edge,
+        Goal::NonInferior => Awaited::Exclusion(0.5 - spec.margin),
+        Goal::Equivalent if gap.abs() < spec.margin => Awaited::Margin,
+        Goal::Equivalent => Awaited::Exclusion(0.5 + spec.margin.copysign(gap)),
         // Within half the margin of 1/2, leaving the margin takes longer than excluding it.
-        Goal::Superior if gap.abs() < spec.margin / 2.0 => nearer_edge,
-        Goal::Superior => 0.5,
+        Goal::Superior if gap.abs() < spec.margin / 2.0 => Awaited::Margin,
+        Goal::Superior => Awaited::Exclusion(0.5),
     }
 }
 
@@ -195,6 +241,11 @@ fn least_where(enough: impl Fn(u64) -> bool) -> Option<u64> {
         if enough(middle) { most = middle } else { short = middle }
     }
     Some(most)
+}
+
+/// The share of the standard normal distribution below `z`.
+fn normal_share(z: f64) -> f64 {
+    erfc(-z / std::f64::consts::SQRT_2) / 2.0
 }
 
 fn bets(grid: &Grid, effect: &Effect) -> Vec<f64> {

@@ -46,6 +46,8 @@ pub struct Trees {
     pub pairs: sled::Tree,
     /// What was judged.
     pub scores: sled::Tree,
+    /// What people said of pairs.
+    pub labels: sled::Tree,
     /// Pairs that wait.
     pub open: sled::Tree,
     /// Counters.
@@ -174,7 +176,7 @@ fn open(path: &Path) -> sled::Result<Trees> {
         .mode(sled::Mode::LowSpace)
         .open()?;
     let tree = |name: &str| db.open_tree(name);
-    let (pairs, scores) = (tree("pairs")?, tree("scores")?);
+    let (pairs, scores, labels) = (tree("pairs")?, tree("scores")?, tree("labels")?);
     let (open, funnel, log) = (tree("open")?, tree("funnel")?, tree("log")?);
     let (units, feedback) = (tree("units")?, tree("feedback")?);
     let (subjects, subject_order) = (tree("subjects")?, tree("subject_order")?);
@@ -184,6 +186,7 @@ fn open(path: &Path) -> sled::Result<Trees> {
         db,
         pairs,
         scores,
+        labels,
         open,
         funnel,
         log,

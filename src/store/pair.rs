@@ -48,16 +48,20 @@ impl Store {
         Ok(ids)
     }
 
-    /// Stores the promise and marks the pair open.
+    /// Stores the promise, with the half that is there already if one is, and marks the pair open.
     ///
     /// # Errors
     /// The disk is full or gone.
-    pub fn put_intent(&self, id: PairId, intent: &Intent) -> Result<()> {
+    pub fn put_intent(&self, id: PairId, intent: &Intent, half: Option<&Half>) -> Result<()> {
         let record = self.sealer().seal(&intent.head, &[&intent.request]).ok_or_else(unwritable)?;
         // In this order: an open pair without its intent is cleaned up at the next start, but an
-        // intent that is not open would keep its prompt from ever making a pair.
+        // intent that is not open would keep its prompt from ever making a pair, and one without
+        // its half would have it asked for.
         let head = serde_json::to_vec(&intent.head).map_err(|_| unwritable())?;
         self.main()?.open.insert(id.0, head).map_err(|e| failed(&e))?;
+        if let Some(half) = half {
+            self.put_half(id, half)?;
+        }
         put(&self.main()?.pairs, &part(id, "intent", ""), &record).map_err(|e| failed(&e))
     }
 
@@ -100,10 +104,20 @@ impl Store {
                     let answered = answered.cloned().collect();
                     open.push(Open { id, head, answered });
                 }
+                // With a half that was stored ahead of its promise, if there is one.
+                (Ok(id), _) => self.forget_pair(PairId(id))?,
                 _ => self.main()?.open.remove(&key).map(drop).map_err(|e| failed(&e))?,
             }
         }
         Ok(open)
+    }
+
+    /// Whether something is still to be done for this pair.
+    ///
+    /// # Errors
+    /// The disk is gone.
+    pub fn is_open(&self, id: PairId) -> Result<bool> {
+        self.main()?.open.contains_key(id.0).map_err(|e| failed(&e))
     }
 
     /// One of an open pair's variants is not waited for any more.
@@ -144,15 +158,21 @@ impl Store {
         scored: &Scored,
     ) -> Result<bool> {
         let value = serde_json::to_vec(scored).map_err(|_| unwritable())?;
-        let key = [&score_prefix(experiment, candidate)[..], &id.0].concat();
+        let key = score_key(experiment, candidate, id);
         let swapped = self.main()?.scores.compare_and_swap(key, None::<&[u8]>, Some(value));
         Ok(swapped.map_err(|e| failed(&e))?.is_ok())
     }
 
     /// Whether this candidate's pair is scored.
     pub fn has_score(&self, experiment: &str, candidate: &str, id: PairId) -> bool {
-        let key = [&score_prefix(experiment, candidate)[..], &id.0].concat();
+        let key = score_key(experiment, candidate, id);
         self.main().is_ok_and(|main| main.scores.contains_key(key).unwrap_or(false))
+    }
+
+    /// What became of this candidate's pair.
+    pub fn score(&self, experiment: &str, candidate: &str, id: PairId) -> Option<Scored> {
+        let key = score_key(experiment, candidate, id);
+        serde_json::from_slice(&self.main().ok()?.scores.get(key).ok()??).ok()
     }
 
     /// Every score of one candidate.
@@ -175,6 +195,22 @@ impl Store {
             scores.push((PairId(id), scored));
         }
         Ok(scores)
+    }
+
+    /// The pairs of an experiment that are scored, of all candidates, with when each was, Unix
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// The disk is gone.
+    pub fn scored_ids(&self, experiment: &str) -> Result<Vec<(i64, PairId)>> {
+        let mut scored = Vec::new();
+        for entry in self.main()?.scores.scan_prefix([experiment.as_bytes(), &[END]].concat()) {
+            let (key, value) = entry.map_err(|e| failed(&e))?;
+            let id = key.last_chunk::<16>().copied().map(PairId);
+            let score = serde_json::from_slice::<Scored>(&value).ok();
+            scored.extend(score.zip(id).map(|(score, id)| (score.scored_ms, id)));
+        }
+        Ok(scored)
     }
 
     /// The counters of an experiment's funnel, as the recorder last wrote them.
@@ -221,7 +257,13 @@ fn part(id: PairId, what: &str, variant: &str) -> Vec<u8> {
     [&id.0[..], what.as_bytes(), &[END], variant.as_bytes(), &[END]].concat()
 }
 
-fn score_prefix(experiment: &str, candidate: &str) -> Vec<u8> {
+/// The key under which what is known of a candidate's pair is stored.
+pub(super) fn score_key(experiment: &str, candidate: &str, id: PairId) -> Vec<u8> {
+    [&score_prefix(experiment, candidate)[..], &id.0].concat()
+}
+
+/// The beginning of the keys of all of a candidate's pairs.
+pub(super) fn score_prefix(experiment: &str, candidate: &str) -> Vec<u8> {
     [experiment.as_bytes(), &[END], candidate.as_bytes(), &[END]].concat()
 }
 

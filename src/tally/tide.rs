@@ -74,6 +74,24 @@ impl Tide {
         self.count(at_ms, |bucket| bucket.lost += pairs);
     }
 
+    /// Takes in what another process counted: of each place in the ring the newer minute stays.
+    pub fn merge(&mut self, other: &Self) {
+        let sum = |into: &mut Bucket, from: &Bucket| {
+            into.promised += from.promised;
+            into.lost += from.lost;
+        };
+        self.hours.resize(self.hours.len().max(other.hours.len()), Bucket::default());
+        self.hours.iter_mut().zip(&other.hours).for_each(|(into, from)| sum(into, from));
+        self.minutes.resize(self.minutes.len().max(other.minutes.len()), Minute::default());
+        for (into, from) in self.minutes.iter_mut().zip(&other.minutes) {
+            match into.at.cmp(&from.at) {
+                std::cmp::Ordering::Less => *into = *from,
+                std::cmp::Ordering::Equal => sum(&mut into.bucket, &from.bucket),
+                std::cmp::Ordering::Greater => {}
+            }
+        }
+    }
+
     /// What a person should know of it.
     pub fn warning(&self) -> Option<String> {
         let (stretch, uneven) = match uneven(&self.hours) {

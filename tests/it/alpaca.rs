@@ -3,7 +3,8 @@
 //! All files, with a table: `cargo test --release --test it alpaca::every -- --ignored --nocapture`
 
 mod kill;
-mod recording;
+mod offline;
+pub mod recording;
 mod stage;
 
 use std::time::{Duration, Instant};

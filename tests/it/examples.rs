@@ -13,6 +13,8 @@ use understudy::config;
 use understudy::config::Config;
 use understudy::experiment::Experiment;
 use understudy::experiment::Unit;
+use understudy::sentinel::Prompts;
+use understudy::sentinel::Sentinel;
 
 use crate::process;
 use crate::process::Provider;
@@ -29,7 +31,10 @@ const MOST: usize = 400;
 
 /// Where the simulator is for a provider, in a configuration without keys of anybody.
 fn settings(config: &Config, base_url: &str) -> String {
-    let experiments = config.experiments.iter();
+    let sentinels = config.sentinels.iter().map(|sentinel| sentinel.as_experiment(1));
+    let experiments: Vec<Experiment> =
+        config.experiments.iter().cloned().chain(sentinels).collect();
+    let experiments = experiments.iter();
     let targets = experiments.flat_map(|experiment| {
         let judge = experiment.evaluate.judges().iter().map(|judge| &judge.target);
         experiment.variants().map(|variant| &variant.target).chain(judge)
@@ -107,6 +112,9 @@ async fn check(text: &str) {
     let read = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
     let named = [("example.yaml".to_owned(), text.to_owned())];
     let (config, _) = config::load(None, &named, &|_| None, &read).unwrap();
+    if let [sentinel] = config.sentinels.as_slice() {
+        return check_sentinel(text, &config, sentinel).await;
+    }
     let experiment = &config.experiments[0];
     let name = &experiment.name;
     let (dir, client) = (TempDir::new().unwrap(), process::client());
@@ -144,6 +152,33 @@ async fn check(text: &str) {
     }
 }
 
+/// A sentinel runs by itself: its answers are pinned, and compared with others of the same day.
+async fn check_sentinel(text: &str, config: &Config, sentinel: &Sentinel) {
+    let (dir, client) = (TempDir::new().unwrap(), process::client());
+    let experiment = sentinel.as_experiment(1);
+    fs::write(dir.path().join("simulate.yaml"), personas(&experiment)).unwrap();
+    let provider = Provider::start(dir.path(), ["--config", "simulate.yaml"]).await;
+    fs::write(dir.path().join("understudy.yaml"), settings(config, &provider.base_url)).unwrap();
+    fs::write(dir.path().join("example.yaml"), text).unwrap();
+    let args = ["--config", "understudy.yaml", "--experiments", "example.yaml"];
+    let sidecar = Sidecar::start(dir.path(), "serve.log", &client, args).await;
+    let url = format!("http://{}/api/v1/sentinels/{}", sidecar.admin, sentinel.name);
+    let began = Instant::now();
+    let view = loop {
+        let answer = client.get(&url).send().await.unwrap();
+        let view: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        let is_over = view["runs"].as_array().is_some_and(|runs| !runs.is_empty());
+        if is_over || !view["trouble"].is_null() {
+            break view;
+        }
+        assert!(began.elapsed() < PATIENCE, "{view}\n{}", sidecar.process.log());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(view["state"], "steady", "{view}\n{}", sidecar.process.log());
+    let Prompts::Here(prompts) = &sentinel.prompts else { panic!("its prompts are elsewhere") };
+    assert_eq!(view["runs"][0]["pairs"], prompts.len(), "{view}");
+}
+
 #[tokio::test]
 async fn every_example_runs_until_its_pairs_are_scored() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
@@ -155,5 +190,5 @@ async fn every_example_runs_until_its_pairs_are_scored() {
             count += 1;
         }
     }
-    assert!(count >= 7, "only {count} examples were found");
+    assert!(count >= 8, "only {count} examples were found");
 }

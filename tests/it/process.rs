@@ -188,7 +188,8 @@ pub fn client() -> reqwest::Client {
     builder.tls_backend_preconfigured(tls).build().unwrap()
 }
 
-fn command<'a>(dir: &Path, args: impl IntoIterator<Item = &'a str>) -> Command {
+/// The program, with nothing of this environment, to be started in `dir`.
+pub fn command<'a>(dir: &Path, args: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
     // Keys, proxies and settings of whoever runs the tests must not change what they see.
     command.env_clear().current_dir(dir).args(args);

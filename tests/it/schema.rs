@@ -31,8 +31,11 @@ const ASKED_AND_REFUSED: [(&str, &str); 4] = [
 /// What is wrong with a text by its schema.
 fn wrong(text: &str) -> Option<String> {
     let document: Value = serde_saphyr::from_str(text).unwrap();
-    let is_experiment = config::is_experiment(text);
-    let schema = if is_experiment { schema::experiment() } else { schema::settings() };
+    let schema = match config::is_experiment(text) {
+        true if document.get("sentinel").is_some() => schema::sentinel(),
+        true => schema::experiment(),
+        false => schema::settings(),
+    };
     valid::wrong(&schema, &document)
 }
 
@@ -114,6 +117,15 @@ fn broken_documents_do_not_satisfy_their_schema() {
         "guardrails: { ttft_p95: { max_ratio: 1 } }",
     ];
     let whole = [
+        "sentinel: s",
+        "{ sentinel: s, target: a, prompts: [x], alarm: { moved: 10% } }",
+        "{ sentinel: s, target: openai/a, prompts: [], alarm: { moved: 10% } }",
+        "{ sentinel: s, target: openai/a, prompts: [{ a: 1 }], alarm: { moved: 10% } }",
+        "{ sentinel: s, target: openai/a, prompts: { last: 5 }, alarm: { moved: 10% } }",
+        "{ sentinel: s, target: openai/a, prompts: { file: a, last: 5 }, alarm: { moved: 10% } }",
+        "{ sentinel: s, target: openai/a, prompts: [x], alarm: { moved: 10%, margn: 1% } }",
+        "{ sentinel: s, target: openai/a, prompts: [x], every: 1, alarm: { moved: 10% } }",
+        "{ sentinel: s, target: openai/a, prompts: [x], daily_usd: 0, alarm: { moved: 10% } }",
         "experiment: e",
         "lisen: 127.0.0.1:4100",
         "listen: 4100",
@@ -211,7 +223,11 @@ fn sections(
 #[test]
 fn every_section_has_the_keys_that_its_reader_knows() {
     let mut count = 0;
-    for (schema, is_experiment) in [(schema::experiment(), true), (schema::settings(), false)] {
+    for (schema, kind) in [
+        (schema::experiment(), Some("experiment")),
+        (schema::sentinel(), Some("sentinel")),
+        (schema::settings(), None),
+    ] {
         let mut found = BTreeMap::new();
         sections(&schema, &schema, &[], &mut found);
         for (at, mut described) in found {
@@ -222,8 +238,8 @@ fn every_section_has_the_keys_that_its_reader_knows() {
                     Step::Item => json!([document]),
                 };
             }
-            if is_experiment {
-                document["experiment"] = json!("e");
+            if let Some(kind) = kind {
+                document[kind] = json!("e");
             }
             let problems = problems(&document.to_string());
             let problem = problems.iter().find(|problem| problem.what.contains(STRANGER));
@@ -258,6 +274,7 @@ fn check_prints_the_schemas() {
         serde_json::from_slice::<Value>(&output.stdout).unwrap()
     };
     assert_eq!(print(&["--schema"]), schema::experiment());
+    assert_eq!(print(&["--schema", "sentinel"]), schema::sentinel());
     assert_eq!(print(&["--schema", "experiment"]), schema::experiment());
     assert_eq!(print(&["--schema", "config"]), schema::settings());
 }

@@ -7,6 +7,8 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::board::Board;
+use crate::board::Counted;
 use crate::cli::experiment::Args;
 use crate::cli::experiment::opened;
 use crate::cli::say;
@@ -15,12 +17,19 @@ use crate::config::Config;
 use crate::director;
 use crate::director::book;
 use crate::director::book::Book;
+use crate::dossier;
+use crate::dossier::Verified;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::experiment::Experiment;
 use crate::experiment::Standing;
 use crate::experiment::life::By;
 use crate::experiment::life::Event;
+use crate::experiment::life::Life;
+use crate::report::words;
+use crate::stats::Verdict;
+use crate::store::Store;
 use crate::store::log::Audit;
 use crate::store::log::Broken;
 use crate::store::log::Entry;
@@ -53,11 +62,29 @@ pub struct HaltArgs {
     pub args: Args,
 }
 
+/// What a person decides.
+#[derive(clap::Args, Debug)]
+pub struct OverrideArgs {
+    /// The experiment's name
+    pub name: String,
+    /// ship, do_not_ship or equivalent
+    #[arg(long, value_parser = verdict)]
+    pub verdict: Verdict,
+    /// Why; kept in the decision log
+    #[arg(long, value_name = "TEXT")]
+    pub why: String,
+    #[command(flatten)]
+    pub args: Args,
+}
+
 /// Whose log is shown.
 #[derive(clap::Args, Debug)]
 pub struct LogArgs {
     /// The experiment's name [default: all]
     pub name: Option<String>,
+    /// Compute the recorded verdicts again and compare them with the stored scores
+    #[arg(long)]
+    pub verify: bool,
     #[command(flatten)]
     pub args: Args,
 }
@@ -73,6 +100,8 @@ pub enum Act {
     Stop,
     /// Control answers for a candidate.
     Halt,
+    /// A person decides.
+    Override(Verdict),
 }
 
 /// What the admin plane shows of the log.
@@ -80,6 +109,24 @@ pub enum Act {
 struct Shown {
     entries: Vec<Entry>,
     broken: Option<Broken>,
+    #[serde(default)]
+    verified: Vec<Verified>,
+}
+
+fn verdict(word: &str) -> std::result::Result<Verdict, String> {
+    let known = [Verdict::Ship, Verdict::DoNotShip, Verdict::Equivalent];
+    let found = known.into_iter().find(|verdict| verdict.to_string() == word);
+    found.ok_or_else(|| "a person decides ship, do_not_ship or equivalent".to_owned())
+}
+
+/// A person decides in the place of the evidence.
+///
+/// # Errors
+/// There is no such experiment, or it has not begun.
+pub async fn overrule(args: &OverrideArgs) -> Result<()> {
+    let files = &args.args;
+    let wish = WishArgs { name: args.name.clone(), why: args.why.clone(), args: files.clone() };
+    act(Act::Override(args.verdict), &wish, "").await
 }
 
 /// Does it, and says where the experiment stands then.
@@ -93,11 +140,13 @@ pub async fn act(act: Act, wish: &WishArgs, candidate: &str) -> Result<()> {
         Act::Resume => "resume",
         Act::Stop => "stop",
         Act::Halt => "halt",
+        Act::Override(_) => "override",
     };
-    let mut body = json!({ "why": wish.why });
-    if let (Act::Halt, Some(members)) = (act, body.as_object_mut()) {
-        members.insert("candidate".to_owned(), json!(candidate));
-    }
+    let body = match act {
+        Act::Halt => json!({ "why": wish.why, "candidate": candidate }),
+        Act::Override(verdict) => json!({ "why": wish.why, "verdict": verdict }),
+        Act::Pause | Act::Resume | Act::Stop => json!({ "why": wish.why }),
+    };
     let question = Question {
         method: Method::POST,
         path: &["api", "v1", "experiments", &wish.name, word],
@@ -127,39 +176,58 @@ pub async fn act(act: Act, wish: &WishArgs, candidate: &str) -> Result<()> {
 /// There is no log, or no such experiment in it.
 pub async fn log(args: &LogArgs) -> Result<bool> {
     let config = args.args.config()?;
-    let question =
-        Question { method: Method::GET, path: &["api", "v1", "log"], query: &[], body: None };
-    let Shown { mut entries, broken } = match asked(&config, question).await? {
+    let query = [("verify".to_owned(), args.verify.to_string())];
+    let path = &["api", "v1", "log"];
+    let question = Question { method: Method::GET, path, query: &query, body: None };
+    let Shown { mut entries, broken, mut verified } = match asked(&config, question).await? {
         Some(body) => serde_json::from_value(body).map_err(|error| {
             let what = format!("{} does not answer like an understudy: {error}", config.admin);
             Error::new(Kind::Broken, what)
         })?,
-        None => match opened(&config)? {
-            Some(store) => {
-                let Audit { entries, broken } = store.audit_log()?;
-                Shown { entries, broken }
-            }
-            None => Shown { entries: Vec::new(), broken: None },
-        },
+        None => stored(&config, args)?,
     };
     let all = entries.len();
     entries.retain(|entry| args.name.as_ref().is_none_or(|name| *name == entry.experiment));
+    verified.retain(|one| args.name.as_ref().is_none_or(|name| *name == one.experiment));
+    let differs = verified.iter().flat_map(|one| &one.checks).any(|c| c.matches == Some(false));
     if args.args.json {
-        say_json(&json!({ "entries": entries, "broken": broken }))?;
+        say_json(&json!({ "entries": entries, "broken": broken, "verified": verified }))?;
     } else {
-        say(&table(&entries));
+        say(&table(&entries, &verified));
         say(&match &broken {
             None => format!("{all} entries checked: the chain is whole"),
             Some(Broken { seq, why }) => {
                 format!("THE LOG WAS CHANGED: entry {seq} is the first that is not whole: {why}")
             }
         });
+        if args.verify {
+            say(match (verified.is_empty(), differs) {
+                (true, _) => "no verdict is recorded yet, so there is none to compute again",
+                (false, false) => "every recorded verdict was computed again; nothing differs",
+                (false, true) => "A RECORDED VERDICT DOES NOT FOLLOW FROM WHAT IS THERE: see above",
+            });
+        }
     }
-    Ok(broken.is_none())
+    Ok(broken.is_none() && !differs)
+}
+
+fn stored(config: &Config, args: &LogArgs) -> Result<Shown> {
+    let Some(store) = opened(config)? else {
+        return Ok(Shown { entries: Vec::new(), broken: None, verified: Vec::new() });
+    };
+    let Audit { entries, broken } = store.audit_log()?;
+    let verified = match args.verify {
+        true => dossier::verify(&store, &config.experiments, &entries, args.name.as_deref())?,
+        false => Vec::new(),
+    };
+    Ok(Shown { entries, broken, verified })
 }
 
 /// The sidecar's answer; `None` if none listens.
-async fn asked(config: &Config, question: Question<'_>) -> Result<Option<serde_json::Value>> {
+///
+/// # Errors
+/// It refuses, or does not answer properly.
+pub async fn asked(config: &Config, question: Question<'_>) -> Result<Option<serde_json::Value>> {
     let answered = match local::ask(config.admin, question).await {
         Ok(answered) => answered,
         Err(error) if error.kind == Kind::Connect => return Ok(None),
@@ -196,7 +264,7 @@ fn offline(
         let what = format!("no sidecar answers on {} and there is no data in {dir}", config.admin);
         Error::new(Kind::NotFound, what)
     })?;
-    let (book, mut lives) = Book::open(store)?;
+    let (book, mut lives) = Book::open(store.clone())?;
     // The files that this command was given say nothing about other experiments.
     lives.retain(|name, _| *name == wish.name);
     let at_ms = jiff::Timestamp::now().as_millisecond();
@@ -204,61 +272,54 @@ fn offline(
     book::settle(&mut lives, &drafts)?;
     let life = lives.get(&wish.name).cloned().unwrap_or_default();
     let (by, why, epoch) = (By::Person, wish.why.clone(), life.standing.epoch);
+    let counted = counted(&store, experiment, &life)?;
     let event = match act {
         Act::Pause => Event::Paused { by, why },
         Act::Resume => Event::Resumed { by },
         Act::Stop => Event::Stopped { by, why },
         Act::Halt => Event::Halted { epoch, candidate: candidate.to_owned(), by, why },
+        Act::Override(verdict) => director::record::overruling(&counted, verdict, &wish.why)?,
     };
-    let next = life.after(&event)?;
-    drafts.push(book::draft(&wish.name, &next, event, at_ms));
+    let mut events = vec![event];
+    if matches!(act, Act::Stop | Act::Override(_)) {
+        let record = Box::new(director::record::taken(&counted, ""));
+        events.push(Event::Recorded { record });
+    }
+    let mut next = life;
+    for event in events {
+        next = next.after(&event)?;
+        drafts.push(book::draft(&wish.name, &next, event, at_ms));
+    }
     book.append(&drafts)?;
     let Standing { state, epoch, halted, .. } = next.standing;
     Ok(json!({ "experiment": wish.name, "state": state, "epoch": epoch, "halted": halted }))
 }
 
-fn table(entries: &[Entry]) -> String {
+/// What an experiment rests on as its data is.
+fn counted(store: &Store, experiment: &Experiment, life: &Life) -> Result<Counted> {
+    let experiment = Experiment { standing: life.standing.clone(), ..experiment.clone() };
+    let board = Board::load(std::slice::from_ref(&experiment), store)?;
+    let counted = board.fully_counted(&experiment.name);
+    counted.ok_or_else(|| Error::new(Kind::Internal, "what was counted could not be read"))
+}
+
+fn table(entries: &[Entry], verified: &[Verified]) -> String {
     let mut out = String::new();
     for Entry { seq, at_ms, experiment, event, definition, .. } in entries {
         let at = jiff::Timestamp::from_millisecond(*at_ms).map(|at| format!("{at:.0}"));
         let definition: String = definition.chars().take(8).collect();
         let at = at.unwrap_or_default();
+        let told = words::told(event);
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{seq:>5}  {at}  {definition}  {experiment}: {}", told(event));
+        let _ = writeln!(out, "{seq:>5}  {at}  {definition}  {experiment}: {told}");
+        for check in verified.iter().filter(|one| one.seq == *seq).flat_map(|one| &one.checks) {
+            let word = match check.matches {
+                Some(true) => "matches",
+                Some(false) => "DIFFERS",
+                None => "unknown",
+            };
+            let _ = writeln!(out, "       {word}  {}", check.say);
+        }
     }
     out
-}
-
-fn told(event: &Event) -> String {
-    let by = |by: &By, why: &str| {
-        let by = match by {
-            By::Guardrail => "a guardrail",
-            By::Person => "a person",
-            By::Budget => "the budget",
-            By::File => "its file",
-        };
-        if why.is_empty() { format!("by {by}") } else { format!("by {by}: {why}") }
-    };
-    match event {
-        Event::Defined { .. } => "defined".to_owned(),
-        Event::Started { epoch, .. } => format!("started, epoch {epoch}"),
-        Event::Changed { what, .. } => format!("changed: {}", what.join(", ")),
-        Event::NewEpoch { epoch, why, .. } => format!("epoch {epoch} begins: {}", why.join(", ")),
-        Event::Paused { by: who, why } => format!("paused {}", by(who, why)),
-        Event::Resumed { by: who } => format!("resumed {}", by(who, "")),
-        Event::Halted { candidate, by: who, why, .. } => {
-            format!("{candidate} halted {}", by(who, why))
-        }
-        Event::Stepped { step, share } => {
-            format!("step {step} of the ramp: {} %", f64::from(*share) / 1e4)
-        }
-        Event::Stopped { by: who, why } => format!("stopped {}", by(who, why)),
-        Event::Decided { verdict, verdicts } => {
-            let each = verdicts.iter().map(|(name, ruling)| {
-                format!("{name} {} after {} pairs", ruling.verdict, ruling.pairs)
-            });
-            format!("decided: {verdict} ({})", each.collect::<Vec<_>>().join(", "))
-        }
-        Event::Removed {} => "no file defines it any more".to_owned(),
-    }
 }

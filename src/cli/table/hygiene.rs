@@ -1,57 +1,67 @@
 //! The lines of a report that say who met what, what copies cost, and what people said.
 
+use crate::cli::table::wrap::item;
 use crate::report::Report;
+use crate::report::words;
 
-/// One line for each that there is something to say of; warnings last.
+/// One item for each that there is something to say of; warnings last.
 pub fn lines(report: &Report) -> String {
-    let mut out = exposures(report);
+    let mut out = String::from("\n");
+    let mut label = "exposures";
+    for (name, met) in &report.exposures.variants {
+        let says = format!(
+            "{name}: {} units, {} requests, {} cached, {} collapsed",
+            words::grouped(met.units),
+            words::grouped(met.requests),
+            words::grouped(met.cached),
+            words::grouped(met.collapsed)
+        );
+        out.push_str(&item(label, &says));
+        label = "";
+    }
+    let mixed = report.exposures.contaminated;
+    if mixed.reconfiguration + mixed.failover > 0 {
+        let says = format!(
+            "units that met two variants: {} by reconfiguration, {} by failover",
+            words::grouped(mixed.reconfiguration),
+            words::grouped(mixed.failover)
+        );
+        out.push_str(&item("", &says));
+    }
     if let Some(noise) = &report.noise {
-        let rate = noise.win_rate.estimate.map_or("-".to_owned(), percent);
-        let (lower, upper) = (percent(noise.win_rate.lower), percent(noise.win_rate.upper));
-        out.push_str(&format!(
-            "noise       control against itself: {rate} of {} pairs won ({lower} to {upper}), {} \
-             ties\n",
-            noise.pairs, noise.ties
-        ));
+        let says = format!(
+            "control against itself: {} of {} pairs, {} of them tied",
+            words::rate(&noise.win_rate),
+            words::grouped(noise.pairs),
+            words::grouped(noise.ties)
+        );
+        out.push_str(&item("noise", &says));
     }
-    let copies = &report.copies;
-    if copies.total_usd > 0.0 || copies.daily_usd.is_some() {
-        let most = copies.daily_usd.map_or(String::new(), |usd| format!(" of ${usd:.2}"));
-        let (today, total) = (copies.today_usd, copies.total_usd);
-        out.push_str(&format!("copies      ${today:.4}{most} today, ${total:.4} in all\n"));
-    }
+    out.push_str(&costs(report));
     for (name, said) in &report.feedback {
-        let score = said.score.map_or(String::new(), |score| format!(", mean score {score:.3}"));
-        out.push_str(&format!(
-            "feedback    {name}: {} up, {} down{score}\n",
-            said.thumbs_up, said.thumbs_down
-        ));
+        let score = said.score.map_or(String::new(), |score| {
+            format!(", mean score {score:.3} of {}", words::grouped(said.scored))
+        });
+        let difference = said.thumbs_difference.map_or(String::new(), |rate| {
+            let (lower, upper) = (rate.lower * 100.0, rate.upper * 100.0);
+            format!("; against control {lower:+.1} to {upper:+.1} points of thumbs up")
+        });
+        let says =
+            format!("{name}: {} up, {} down{score}{difference}", said.thumbs_up, said.thumbs_down);
+        out.push_str(&item("feedback", &says));
     }
     for warning in &report.warnings {
-        out.push_str(&format!("warning     {warning}\n"));
+        out.push_str(&item("warning", warning));
     }
     out
 }
 
-fn exposures(report: &Report) -> String {
-    let exposures = &report.exposures;
-    let mut out = String::new();
-    for (name, met) in &exposures.variants {
-        out.push_str(&format!(
-            "exposures   {name}: {} units, {} requests, {} cached, {} collapsed\n",
-            met.units, met.requests, met.cached, met.collapsed
-        ));
+fn costs(report: &Report) -> String {
+    let copies = &report.copies;
+    if copies.total_usd <= 0.0 && copies.daily_usd.is_none() {
+        return String::new();
     }
-    let mixed = exposures.contaminated;
-    if mixed.reconfiguration + mixed.failover > 0 {
-        out.push_str(&format!(
-            "            units that met two variants: {} by reconfiguration, {} by failover\n",
-            mixed.reconfiguration, mixed.failover
-        ));
-    }
-    out
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
+    let most = copies.daily_usd.map_or(String::new(), |usd| format!(" of ${usd:.2}"));
+    let (today, total) = (words::money(copies.today_usd), words::money(copies.total_usd));
+    item("copies", &format!("${today}{most} today, ${total} in all"))
 }

@@ -104,7 +104,8 @@ fn unit() -> Value {
     ]})
 }
 
-fn variant() -> Value {
+/// Who answers, and what is changed for it.
+pub fn variant() -> Value {
     let patch = json!({
         "type": ["object", "null"],
         "properties": {"model": false, "stream": false},
@@ -163,7 +164,8 @@ fn traffic() -> Value {
     section(fields, &[])
 }
 
-fn evaluate() -> Value {
+/// How pairs are scored.
+pub fn evaluate() -> Value {
     let comparators = json!({"type": "array", "items": choice(COMPARATORS), "uniqueItems": true});
     let count = |most| kind::count(1, most, None);
     let fields = vec![
@@ -171,10 +173,28 @@ fn evaluate() -> Value {
         ("judge", "The model or panel that compares the other pairs, or `human`.", judges()),
         ("sample", "Share of the other pairs that are judged.", kind::some_share()),
         ("quorum", "Verdicts of a panel that are enough.", count(MAX_JUDGES as u64)),
+        ("audit", "What the judge is held to, by check.", audit()),
         ("budget_usd", "The most that judging may cost.", kind::above(0.0)),
         ("daily_usd", "The most that judging may cost in a day.", kind::above(0.0)),
         ("concurrency", "Pairs judged at once.", count(1_000_000)),
     ];
+    section(fields, &[])
+}
+
+fn audit() -> Value {
+    let shares = [
+        ("order_consistency", "Least share of pairs that both orders agree on."),
+        ("repeat_reliability", "Least share of repeated questions with one answer."),
+        ("false_preference", "How far from even control against itself may be."),
+        ("human_agreement", "Least Cohen's kappa of people and the judge."),
+        ("prompt_independence", "How much more often than the other one side may repeat itself."),
+        ("injection", "How many more answers of one side may speak to the judge."),
+        ("missing_verdicts", "Largest share of pairs without a verdict."),
+    ];
+    let mut fields: Vec<_> =
+        shares.into_iter().map(|(name, about)| (name, about, kind::share())).collect();
+    let about = "The e-value from which a preference for a position is told of.";
+    fields.push(("position_bias", about, kind::above(1.0)));
     section(fields, &[])
 }
 

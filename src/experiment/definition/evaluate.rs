@@ -9,13 +9,17 @@ use crate::experiment::Judges;
 use crate::experiment::Method;
 use crate::experiment::Reference;
 use crate::experiment::Share;
+use crate::experiment::audit::Limits;
 use crate::experiment::evaluate::HUMAN;
 use crate::experiment::evaluate::MAX_CHARS;
 
 /// Puts what a definition says of how pairs are scored.
 pub(super) fn put(evaluate: &Evaluate, put: &mut impl FnMut(&str, String)) {
-    let Evaluate { comparators, judge, sample, quorum, budget_usd, daily_usd, concurrency } =
+    let Evaluate { comparators, judge, sample, quorum, budget_usd, daily_usd, concurrency, audit } =
         evaluate;
+    for ((name, limit), (_, usual)) in audit.named().into_iter().zip(Limits::default().named()) {
+        put(&format!("audit.{name}"), unless(limit == usual, &limit));
+    }
     let mut names: Vec<&str> = comparators.iter().map(|comparator| comparator.name()).collect();
     names.sort_unstable();
     put("comparators", names.join(" "));

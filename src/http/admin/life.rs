@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::Path;
+use axum::extract::Query;
 use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::get;
@@ -14,13 +16,17 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::director::Director;
+use crate::dossier;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::experiment::Experiment;
 use crate::experiment::life::By;
 use crate::http::admin::Admin;
 use crate::http::admin::Route;
 use crate::http::admin::failed;
+use crate::stats::Verdict;
+use crate::store::log::Audit;
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -28,6 +34,7 @@ pub fn routes() -> Vec<Route> {
         ("/api/v1/experiments/{name}/resume", post(resume)),
         ("/api/v1/experiments/{name}/stop", post(stop)),
         ("/api/v1/experiments/{name}/halt", post(halt)),
+        ("/api/v1/experiments/{name}/override", post(overrule)),
         ("/api/v1/experiments/{name}/log", get(log_of)),
         ("/api/v1/log", get(log)),
         ("/api/v1/config", get(config)),
@@ -41,7 +48,18 @@ pub fn routes() -> Vec<Route> {
 struct Wish {
     why: String,
     candidate: String,
+    verdict: Option<Verdict>,
 }
+
+/// Whether what the log says is computed again.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Again {
+    #[serde(default)]
+    verify: bool,
+}
+
+type Asked = std::result::Result<Query<Again>, QueryRejection>;
 
 async fn pause(State(admin): State<Admin>, Path(name): Path<String>, body: Bytes) -> Response {
     wish(admin, name, body, |director, name, wish| director.pause(name, By::Person, &wish.why))
@@ -54,6 +72,16 @@ async fn resume(State(admin): State<Admin>, Path(name): Path<String>, body: Byte
 
 async fn stop(State(admin): State<Admin>, Path(name): Path<String>, body: Bytes) -> Response {
     wish(admin, name, body, |director, name, wish| director.stop(name, By::Person, &wish.why)).await
+}
+
+async fn overrule(State(admin): State<Admin>, Path(name): Path<String>, body: Bytes) -> Response {
+    wish(admin, name, body, |director, name, wish| {
+        let verdict = wish.verdict.ok_or_else(|| {
+            Error::new(Kind::BadRequest, "`verdict` is missing: ship, do_not_ship or equivalent")
+        })?;
+        director.overrule(name, verdict, &wish.why)
+    })
+    .await
 }
 
 async fn halt(State(admin): State<Admin>, Path(name): Path<String>, body: Bytes) -> Response {
@@ -79,7 +107,9 @@ async fn wish(
     let wish = match wish {
         Ok(wish) => wish,
         Err(error) => {
-            let what = format!("the body is not {{\"why\": TEXT, \"candidate\": NAME}}: {error}");
+            let what = format!(
+                "the body is not {{\"why\": TEXT, \"candidate\": NAME, \"verdict\": WORD}}: {error}"
+            );
             return failed(&Error::new(Kind::BadRequest, what));
         }
     };
@@ -88,22 +118,44 @@ async fn wish(
         let report = director.report(&name, None)?;
         Ok(Json(json!({
             "experiment": name, "state": report.state, "epoch": report.epoch,
-            "halted": report.halted,
+            "halted": report.halted, "verdict": report.verdict,
         })))
     })
     .await
 }
 
-async fn log_of(State(admin): State<Admin>, Path(name): Path<String>) -> Response {
-    blocking(admin.director, move |director| shown(director, Some(&name))).await
+async fn log_of(State(admin): State<Admin>, Path(name): Path<String>, again: Asked) -> Response {
+    blocking_log(admin, Some(name), again).await
 }
 
-async fn log(State(admin): State<Admin>) -> Response {
-    blocking(admin.director, |director| shown(director, None)).await
+async fn log(State(admin): State<Admin>, again: Asked) -> Response {
+    blocking_log(admin, None, again).await
+}
+
+async fn blocking_log(admin: Admin, name: Option<String>, again: Asked) -> Response {
+    let Ok(Query(Again { verify })) = again else {
+        return failed(&Error::new(Kind::BadRequest, "`verify` takes true or false"));
+    };
+    let (board, store) = (admin.board, admin.store);
+    blocking(admin.director, move |director| {
+        let name = name.as_deref();
+        let (audit, mut shown) = shown(director, name)?;
+        if verify {
+            let experiments = board.experiments();
+            let experiments: Vec<Experiment> =
+                experiments.iter().map(|e| Experiment::clone(e)).collect();
+            let verified = dossier::verify(&store, &experiments, &audit.entries, name)?;
+            if let Some(members) = shown.as_object_mut() {
+                members.insert("verified".to_owned(), json!(verified));
+            }
+        }
+        Ok(Json(shown))
+    })
+    .await
 }
 
 /// The chain goes through the whole log, so it is checked as a whole whatever is shown of it.
-fn shown(director: &Director, name: Option<&str>) -> Result<Json<serde_json::Value>> {
+fn shown(director: &Director, name: Option<&str>) -> Result<(Audit, serde_json::Value)> {
     let audit = director.log()?;
     let is_wanted = |entry: &&_| name.is_none_or(|name| name == entry_of(entry));
     let entries: Vec<_> = audit.entries.iter().filter(is_wanted).collect();
@@ -111,7 +163,8 @@ fn shown(director: &Director, name: Option<&str>) -> Result<Json<serde_json::Val
         let what = format!("the log knows of no experiment \"{name}\"");
         return Err(Error::new(Kind::NotFound, what));
     }
-    Ok(Json(json!({ "entries": entries, "broken": audit.broken })))
+    let shown = json!({ "entries": entries, "broken": audit.broken });
+    Ok((audit, shown))
 }
 
 fn entry_of(entry: &crate::store::log::Entry) -> &str {

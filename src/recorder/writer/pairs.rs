@@ -59,12 +59,33 @@ impl Writer {
         Ok(())
     }
 
+    /// Promises a pair of which one half is there already.
+    pub(super) fn recorded(&mut self, id: PairId, intent: &Intent, half: &Half) -> Result<()> {
+        let is_open = self.open.contains_key(&id);
+        self.promise(id, intent, &half.variant, None, Some(half))?;
+        let Some(progress) = self.open.get_mut(&id).filter(|_| !is_open) else { return Ok(()) };
+        progress.answered.insert(half.variant.clone());
+        self.queue_whole(id, Some(&half.variant));
+        Ok(())
+    }
+
     pub(super) fn intent(
         &mut self,
         id: PairId,
         intent: &Intent,
         live: &str,
         credential: Option<&Credential>,
+    ) -> Result<()> {
+        self.promise(id, intent, live, credential, None)
+    }
+
+    fn promise(
+        &mut self,
+        id: PairId,
+        intent: &Intent,
+        live: &str,
+        credential: Option<&Credential>,
+        half: Option<&Half>,
     ) -> Result<()> {
         let name = &intent.head.experiment;
         if self.board.experiment(name).is_none() {
@@ -96,7 +117,7 @@ impl Writer {
                 return Ok(());
             }
         };
-        self.store.put_intent(id, intent)?;
+        self.store.put_intent(id, intent, half)?;
         self.dirty = true;
         for (variant, reserved) in asked.into_iter().zip(reserved) {
             let (head, variant) = (intent.head.clone(), variant.clone());
@@ -244,7 +265,8 @@ impl Writer {
         let is_done = progress.unscored.is_empty();
         self.dirty = true;
         if self.store.put_score(&experiment, &candidate, id, &scored)? {
-            self.after.push(Effect::Score { experiment, candidate, scored });
+            let label = self.store.label(&experiment, &candidate, id).map(|label| label.score);
+            self.after.push(Effect::Score { experiment, candidate, scored, label });
         }
         if is_done {
             self.open.remove(&id);

@@ -24,6 +24,12 @@ pub struct Recording {
 pub struct Row {
     pub instruction: String,
     pub output: String,
+    /// What the model that is compared answered.
+    pub answer: String,
+    /// 1 for the reference, 2 for the other, in between for doubt; none without a verdict.
+    pub preference: Option<f64>,
+    /// Which the judge read first: `a` is the reference.
+    pub shown_first: Option<char>,
 }
 
 /// The row of the leaderboard; rates in percent.
@@ -50,6 +56,9 @@ impl Recording {
         let row = |row: &Value| Row {
             instruction: text(row, "instruction"),
             output: text(row, "output_a"),
+            answer: text(row, "output_b"),
+            preference: row["judge"]["preference"].as_f64().map(|p| if p == 0.0 { 1.5 } else { p }),
+            shown_first: row["judge"]["shown_first"].as_str().and_then(|side| side.chars().next()),
         };
         let board = fs::read(path.with_file_name("leaderboard.json")).unwrap();
         let board: Value = serde_json::from_slice(&board).unwrap();

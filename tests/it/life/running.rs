@@ -80,8 +80,10 @@ async fn a_wish_holds_for_the_next_request_and_after_a_restart() {
     let log = get(&sidecar, "experiments/trial/log").await;
     let entries = log["entries"].as_array().unwrap();
     let told: Vec<&str> = entries.iter().map(|entry| entry["event"].as_str().unwrap()).collect();
-    let wanted =
-        ["defined", "started", "paused", "resumed", "halted", "paused", "resumed", "stopped"];
+    let wanted = [
+        "defined", "started", "paused", "resumed", "halted", "paused", "resumed", "stopped",
+        "recorded",
+    ];
     assert_eq!((told.as_slice(), &log["broken"]), (wanted.as_slice(), &Value::Null));
     assert_eq!(entries[4]["why"], "too slow");
     sidecar.stop().await;
@@ -153,7 +155,9 @@ async fn a_verdict_ends_the_experiment_and_stays() {
         assert_eq!((&report["state"], &report["verdict"]), (&json!("decided"), &json!("ship")));
     }
     let log = get(&sidecar, "log").await;
-    let last = log["entries"].as_array().unwrap().last().unwrap();
+    let entries = log["entries"].as_array().unwrap();
+    let [.., last, recorded] = entries.as_slice() else { panic!("{log}") };
+    assert_eq!(recorded["event"], json!("recorded"));
     assert_eq!((&last["event"], &last["verdict"]), (&json!("decided"), &json!("ship")));
     assert!(last["verdicts"]["next"]["pairs"].as_u64().unwrap() >= 10, "{last}");
     sidecar.stop().await;

@@ -15,9 +15,9 @@ mod engine;
 #[path = "../../../benches/power/peer.rs"]
 #[allow(dead_code, reason = "the bench uses the rest")]
 mod peer;
-#[path = "../../../benches/power/power.rs"]
+#[path = "../../../benches/power/race.rs"]
 #[allow(dead_code, reason = "the bench uses the rest")]
-mod power;
+mod race;
 #[path = "../../../benches/power/runs.rs"]
 #[allow(dead_code, reason = "the bench uses the rest")]
 mod runs;
@@ -113,7 +113,7 @@ fn sessions_of_pairs_that_are_alike_fool_nobody_once_discounted() {
 
 #[test]
 fn a_verdict_takes_hardly_more_pairs_than_with_the_best_peer() {
-    assert!(power::is_as_fast_as_peers((0.6, 0.0), runs::Size { runs: 60, horizon: 3000 }));
+    assert!(race::is_as_fast_as_peers((0.6, 0.0), runs::Size { runs: 60, horizon: 3000 }));
 }
 
 /// Units of these sizes, of which every second one wins all of its pairs.
@@ -195,6 +195,16 @@ fn a_plan_before_the_first_pair_knows_ties_and_samples() {
     assert!(pairs(0.4, 1.0).n50 < pairs(0.0, 1.0).n50, "what ties for certain is less noise");
     let (all, third) = (pairs(0.0, 1.0).n50 as f64, pairs(0.0, 0.3).n50 as f64);
     assert!((2.5..4.0).contains(&(third / all)), "about as many judged: {third} for {all}");
+    // Both edges must be excluded at once, and luck for one is none for the other.
+    let of = |goal, win_rate| {
+        let prospect = Prospect { win_rate, ties: 0.0, judged_share: 1.0 };
+        plan::planned(&prospect, &Spec::new(goal)).unwrap()
+    };
+    let (both, one) = (of(Goal::Equivalent, 0.5), of(Goal::NonInferior, 0.5));
+    assert!(both.n50 > one.n50 && both.n80 > one.n80, "{both:?} {one:?}");
+    // Simulated: half of 400 experiments end by 3,372 pairs and four fifths by 4,357.
+    assert_eq!((both.n50, both.n80), (3223, 4550));
+    assert_eq!(of(Goal::Superior, 0.5), both, "equal models end within the margin");
     let usual = plan::planned(&Prospect::usual(&spec, 1.0), &spec);
     assert_eq!(usual, plan::expected_at_start(&spec));
     let spec = Spec { max_pairs: 100_000, ..spec };

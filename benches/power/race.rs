@@ -73,11 +73,16 @@ fn stops(cell: (f64, f64), peers: &[Peer], (runs, horizon): (u64, u64)) -> Vec<(
 }
 
 /// Whether ours needs hardly more pairs than the best always-valid peer in one cell.
+#[allow(dead_code, reason = "for the short version among the tests")]
 pub fn is_as_fast_as_peers(cell: (f64, f64), size: Size) -> bool {
     let peers = VALID.map(|(_, peer)| peer);
-    let found = stops(cell, &peers, (size.runs, size.horizon));
-    let theirs = found.iter().skip(1).map(|(pairs, _)| *pairs).fold(f64::MAX, f64::min);
-    found.first().is_some_and(|(ours, _)| ours / theirs <= WORST * slack(size.runs))
+    factor_to_best(&stops(cell, &peers, (size.runs, size.horizon))) <= WORST * slack(size.runs)
+}
+
+/// Our pairs over those of the best always-valid peer.
+fn factor_to_best(found: &[(f64, f64)]) -> f64 {
+    let theirs = found.iter().skip(1).take(VALID.len()).map(|(pairs, _)| *pairs);
+    found.first().map_or(f64::NAN, |(ours, _)| ours / theirs.fold(f64::MAX, f64::min))
 }
 
 /// Prints pairs and factors, and whether the factors are as they must be.
@@ -93,16 +98,17 @@ pub fn print(size: Size) -> bool {
         let (planned, oracle) = (peer::last_look(0.52, ties), peer::last_look(mean, ties));
         let mut peers: Vec<Peer> = VALID.iter().map(|(_, peer)| *peer).collect();
         peers.extend([10_000.0, planned, oracle].map(Peer::ObrienFleming));
-        let found = stops((mean, ties), &peers, (size.runs, horizon));
-        let best = found[1..=VALID.len()].iter().map(|(pairs, _)| *pairs).fold(f64::MAX, f64::min);
-        let (ours, fixed) = (found[0].0, peer::fixed(mean, ties));
-        held &= ours / best <= WORST * slack(size.runs);
+        // Large differences are found soon, so more runs are cheap and their means steadier.
+        let runs = if mean > 0.53 { 4 * size.runs } else { size.runs };
+        let found = stops((mean, ties), &peers, (runs, horizon));
+        let factors = [factor_to_best(&found), found[0].0 / peer::fixed(mean, ties)];
+        held &= factors[0] <= WORST * slack(runs);
         let shown = found.iter().map(|(pairs, right)| match *right < 0.995 {
             true => format!("{pairs:.0} ({right:.2})"),
             false => format!("{pairs:.0}"),
         });
-        let factors = [ours / best, ours / fixed].map(|factor| format!("{factor:.2}"));
-        let column = shown.chain([format!("{fixed:.0}")]).chain(factors);
+        let fixed = format!("{:.0}", peer::fixed(mean, ties));
+        let column = shown.chain([fixed]).chain(factors.map(|factor| format!("{factor:.2}")));
         rows.iter_mut().zip(column).for_each(|(row, cell)| row.push(cell));
     }
     let names = ["understudy"].into_iter().chain(VALID.iter().map(|(name, _)| *name)).chain([

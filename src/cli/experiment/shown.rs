@@ -1,0 +1,148 @@
+//! `experiment plan`, and reports as pages: by the running sidecar, or from its data.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use http::Method;
+
+use crate::board::Board;
+use crate::cli::experiment::Args;
+use crate::cli::experiment::life::asked;
+use crate::cli::experiment::opened;
+use crate::cli::say;
+use crate::cli::say_json;
+use crate::cli::table;
+use crate::config::Config;
+use crate::director;
+use crate::dossier;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::forecast::Plan;
+use crate::forecast::traffic::Told;
+use crate::page;
+use crate::upstream::local;
+use crate::upstream::local::Question;
+
+/// What is planned, and what is known better than the sidecar knows it.
+#[derive(clap::Args, Debug)]
+pub struct PlanArgs {
+    /// The experiment's name
+    name: String,
+    /// Requests that take part in an hour; wins over what is stored
+    #[arg(long, value_name = "N")]
+    requests_per_hour: Option<f64>,
+    /// Share of pairs that neither wins, such as 0.3; wins over what was scored
+    #[arg(long, value_name = "SHARE")]
+    tie_rate: Option<f64>,
+    /// Dollars for one pair, copy and judge; wins over prices
+    #[arg(long, value_name = "USD")]
+    cost_per_pair: Option<f64>,
+    #[command(flatten)]
+    args: Args,
+}
+
+/// Says how many pairs, hours and dollars an experiment takes.
+///
+/// # Errors
+/// There is no such experiment, or a number is none.
+pub async fn plan(wanted: &PlanArgs) -> Result<()> {
+    let told = Told {
+        requests_per_hour: wanted.requests_per_hour,
+        tie_rate: wanted.tie_rate,
+        cost_per_pair: wanted.cost_per_pair,
+    };
+    if let Some(problem) = told.problem() {
+        return Err(Error::new(Kind::BadRequest, problem));
+    }
+    let config = wanted.args.config()?;
+    let given = [
+        ("requests_per_hour", told.requests_per_hour),
+        ("tie_rate", told.tie_rate),
+        ("cost_per_pair", told.cost_per_pair),
+    ];
+    let given = given.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let query: Vec<(String, String)> =
+        given.map(|(name, value)| (name.to_owned(), value.to_string())).collect();
+    let path = ["api", "v1", "experiments", &wanted.name, "plan"];
+    let question = Question { method: Method::GET, path: &path, query: &query, body: None };
+    let plan: Plan = match asked(&config, question).await? {
+        Some(body) => serde_json::from_value(body).map_err(|error| stranger(&config, &error))?,
+        None => offline(&config, &wanted.name, &told)?,
+    };
+    if wanted.args.json {
+        return say_json(&plan);
+    }
+    say(&table::plan(&plan));
+    Ok(())
+}
+
+fn stranger(config: &Config, error: &serde_json::Error) -> Error {
+    let what = format!("{} does not answer like an understudy: {error}", config.admin);
+    Error::new(Kind::Broken, what)
+}
+
+fn offline(config: &Config, name: &str, told: &Told) -> Result<Plan> {
+    let mut experiments = config.experiments.clone();
+    let store = opened(config)?;
+    if let Some(store) = &store {
+        director::glimpse(store, &mut experiments)?;
+    }
+    let names = config.experiments.iter().map(|e| e.name.as_str());
+    let found = experiments.iter().find(|e| e.name == name);
+    let experiment = found.ok_or_else(|| director::unknown(names, name))?;
+    dossier::plan(store.as_ref(), experiment, told)
+}
+
+/// Writes the report as a page.
+///
+/// # Errors
+/// There is no such experiment, or the file cannot be written.
+pub async fn write_page(config: &Config, name: &str, file: &Path) -> Result<()> {
+    let page = match running(config, name).await? {
+        Some(page) => page,
+        None => Bytes::from(made(config, name)?),
+    };
+    std::fs::write(file, &page).map_err(|error| {
+        Error::new(Kind::BadRequest, format!("{} cannot be written: {error}", file.display()))
+    })?;
+    let file: PathBuf = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    say(&format!("the report is in {}", file.display()));
+    Ok(())
+}
+
+async fn running(config: &Config, name: &str) -> Result<Option<Bytes>> {
+    let path = ["api", "v1", "experiments", name, "report.html"];
+    let question = Question { method: Method::GET, path: &path, query: &[], body: None };
+    let answered = match local::ask(config.admin, question).await {
+        Ok(answered) => answered,
+        Err(error) if error.kind == Kind::Connect => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let status = answered.status;
+    let body = answered.whole().await?;
+    if status == 200 {
+        return Ok(Some(body));
+    }
+    let told: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+    let told = told.as_ref().and_then(|told| told["error"]["message"].as_str());
+    let kind = if status == 404 { Kind::NotFound } else { Kind::Broken };
+    Err(Error::new(kind, told.unwrap_or("it did not say why")))
+}
+
+fn made(config: &Config, name: &str) -> Result<String> {
+    let mut experiments = config.experiments.clone();
+    let store = opened(config)?.ok_or_else(|| {
+        let dir = config.data_dir.display();
+        let what = format!("no sidecar answers on {} and there is no data in {dir}", config.admin);
+        Error::new(Kind::NotFound, what)
+    })?;
+    director::glimpse(&store, &mut experiments)?;
+    let board = Board::load(&experiments, &store)?;
+    let log = store.audit_log()?.entries;
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let dossier = dossier::collect(&store, &board, name, &log, now_ms)?;
+    let names = experiments.iter().map(|e| e.name.as_str());
+    dossier.map(|dossier| page::page(&dossier)).ok_or_else(|| director::unknown(names, name))
+}
