@@ -105,8 +105,11 @@ impl Board {
 fn ahead(report: &Report, tallies: &Tallies, now_ms: i64) -> Outlook {
     let left = next::best(report).and_then(|(_, view)| view.remaining);
     let left = left.map(|Remaining { n50, n80 }| Pairs { n50, n80 });
-    let pairs: u64 = tallies.values().map(|tally| tally.scored()).sum();
-    let spent = report.cost_usd.map(|judge| judge + report.copies.total_usd);
-    let each = spent.filter(|_| pairs > 0).map(|spent| spent / pairs as f64);
+    let pairs: u64 = tallies.values().map(Tally::scored).sum();
+    let views = || report.candidates.values();
+    let copies = views().map(|view| Some(view.paired.cost_usd?.candidate)).sum::<Option<f64>>();
+    let copy = copies.map(|copies| copies / views().len().max(1) as f64);
+    let judged = report.cost_usd.filter(|_| pairs > 0).map(|usd| usd / pairs as f64);
+    let each = judged.zip(copy).map(|(judge, copy)| judge + copy);
     outlook::outlook(left, report.candidates.len(), &report.funnel.tide, now_ms, each)
 }
