@@ -53,6 +53,8 @@ impl Bench {
         let mut config = config(&[&variants[..], judges].concat());
         let mut trial = experiment("alpha/m", "beta/m", Share::ALL, Share::NONE);
         trial.evaluate = evaluate;
+        // Answers that attack the judge would end the experiment in review.
+        trial.decide.min_pairs = trial.decide.max_pairs;
         config.experiments.push(trial);
         Self { sidecar: Sidecar::start(config).await, control, candidate, asked: 0 }
     }
