@@ -249,7 +249,7 @@ mod tests {
     fn messages_batches_are_read_too() {
         let asks = r#"{"custom_id":"7","params":{"model":"m","max_tokens":9,"messages":[]}}"#;
         assert_eq!(batch(asks).question.unwrap().dialect, DialectName::Anthropic);
-        let answers = r#"{"custom_id":"7","result":{"type":"succeeded","message":{"content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","role":"assistant"}}}"#;
+        let answers = r#"{"custom_id":"7","result":{"type":"succeeded","message":{"id":"msg_1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}}}"#;
         let line = Line::Batch(batch(answers));
         assert_eq!(line.answer(DialectName::Anthropic).unwrap().text(), "hi");
         let failed = r#"{"custom_id":"7","result":{"type":"errored","error":{}}}"#;
