@@ -288,10 +288,12 @@ fn pairs_of_the_same_unit_count_once() {
             copies.add(&scored, None);
         }
     }
-    let of = |tally: &Tally| evidence::report_of(&experiment, tally, None).candidates["next"].clone();
+    let of =
+        |tally: &Tally| evidence::report_of(&experiment, tally, None).candidates["next"].clone();
     let (ten, one) = (of(&copies), of(&single));
     assert_eq!((ten.pairs, ten.units, one.design_effect), (3000, 300, 1.0));
     assert!((ten.design_effect - 10.0).abs() < 0.2, "{}", ten.design_effect);
-    let width = |view: &understudy::report::CandidateView| view.win_rate.upper - view.win_rate.lower;
+    let width =
+        |view: &understudy::report::CandidateView| view.win_rate.upper - view.win_rate.lower;
     assert!((width(&ten) / width(&one) - 1.0).abs() < 0.05, "{} {}", width(&ten), width(&one));
 }
