@@ -37,6 +37,7 @@ use crate::judge::prompt::Order;
 use crate::judge::prompt::Way;
 use crate::judge::purse::Purse;
 use crate::judge::shown::Material;
+use crate::key::Parts;
 use crate::label;
 use crate::metrics::Metrics;
 use crate::pair::Facts;
@@ -155,6 +156,7 @@ impl Judge {
     ) -> Scored {
         let judges = experiment.evaluate.judges();
         let needed = experiment.evaluate.quorum.unwrap_or(judges.len());
+        let number = number(&experiment.run(), id, &pair.candidate.variant);
         let mut hearings = JoinSet::new();
         for (at, judge) in judges.iter().enumerate() {
             let reference = judge.reference.as_ref().and_then(|from| pair.reference(from));
@@ -162,7 +164,8 @@ impl Judge {
             let material =
                 Material::of(judge, &pair.turns, control, candidate, reference.as_deref());
             facts.left_out = facts.left_out.max(material.left_out);
-            let asking = asking(judge, &experiment.salt, id, needed == judges.len());
+            let is_patient = needed == judges.len();
+            let asking = Asking { pair: number, is_patient, ..asking(judge, &experiment.salt, id) };
             let (this, judge) = (self.clone(), judge.clone());
             hearings.spawn(async move { (at, this.hear(&judge, &material, asking).await) });
         }
@@ -208,7 +211,7 @@ fn settled(experiment: &Experiment, id: PairId, pair: &Pair) -> Option<Outcome> 
 }
 
 /// In which orders a judge is asked about a pair, and whether once more.
-fn asking(judge: &experiment::Judge, salt: &str, id: PairId, is_patient: bool) -> Asking {
+fn asking(judge: &experiment::Judge, salt: &str, id: PairId) -> Asking {
     let asks_both = judge.asks_both(salt, &id.0);
     let chosen = match id.shows_control_first() {
         true => Order::ControlFirst,
@@ -218,7 +221,8 @@ fn asking(judge: &experiment::Judge, salt: &str, id: PairId, is_patient: bool) -
         control_first: asks_both || chosen == Order::ControlFirst,
         candidate_first: asks_both || chosen == Order::CandidateFirst,
         again: judge.repeats(salt, &id.0).then_some(chosen),
-        is_patient,
+        is_patient: true,
+        pair: 0,
     }
 }
 
@@ -228,6 +232,13 @@ fn order_of_label(id: PairId) -> Order {
         true => Order::ControlFirst,
         false => Order::CandidateFirst,
     }
+}
+
+/// A candidate's pair in one number.
+fn number(run: &str, id: PairId, candidate: &str) -> u64 {
+    let mut parts = Parts::new("pair of a candidate");
+    [run.as_bytes(), &id.0, candidate.as_bytes()].iter().for_each(|part| parts.part(part));
+    u64::from_le_bytes(parts.finish().first_chunk().copied().unwrap_or_default())
 }
 
 /// The score that a person gives, who was shown the answers in this order.

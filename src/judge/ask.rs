@@ -25,6 +25,7 @@ use crate::price;
 use crate::scene;
 use crate::scene::Scene;
 use crate::stats::Score;
+use crate::store::judged::Kept;
 use crate::upstream::Call;
 use crate::upstream::outgoing::Outgoing;
 use crate::wire;
@@ -46,6 +47,8 @@ pub struct Asking {
     pub again: Option<Order>,
     /// Whether it is asked until it answers.
     pub is_patient: bool,
+    /// The pair, hashed.
+    pub pair: u64,
 }
 
 /// What one judge said of a pair, candidate's view.
@@ -81,7 +84,7 @@ impl Judge {
         asking: Asking,
     ) -> Said {
         let ask = async |wanted: bool, order: Order, is_fresh: bool| match wanted {
-            true => Some(self.ask(judge, material, order, asking.is_patient, is_fresh).await),
+            true => Some(self.ask(judge, material, order, asking, is_fresh).await),
             false => None,
         };
         let order = asking.again.unwrap_or(Order::ControlFirst);
@@ -116,14 +119,17 @@ impl Judge {
         judge: &experiment::Judge,
         material: &Material,
         order: Order,
-        is_patient: bool,
+        asking: Asking,
         is_fresh: bool,
     ) -> Result<Reply> {
         let asked = asked(judge, material, order);
         let kept = if is_fresh { None } else { self.kept(asked).await };
-        if let Some(score) = kept {
+        if let Some(Kept { score, cost_nano_usd, pair }) = kept {
             Metrics::count(&self.metrics.judge_calls, "kept");
-            return Ok(Reply { verdict: Ok(score), cost_nano_usd: Some(0), is_kept: true });
+            // A process that ended before this pair was scored has paid and not counted it.
+            let is_own = pair == asking.pair;
+            let cost_nano_usd = if is_own { cost_nano_usd } else { Some(0) };
+            return Ok(Reply { verdict: Ok(score), cost_nano_usd, is_kept: !is_own });
         }
         let fence = self.fence(&asked)?;
         let question = Question { judge, material, order, fence: &fence };
@@ -131,7 +137,10 @@ impl Judge {
         loop {
             let way = self.way(&judge.target);
             let error = match self.call(&question, way).await {
-                Ok(answer) => return Ok(self.reply(&question, asked, &answer, is_fresh).await),
+                Ok(answer) => {
+                    let keep = (!is_fresh).then_some((asked, asking.pair));
+                    return Ok(self.reply(&question, keep, &answer).await);
+                }
                 Err(error) => error,
             };
             Metrics::count(&self.metrics.judge_calls, "failed");
@@ -143,7 +152,7 @@ impl Judge {
             }
             attempts += 1;
             let is_final = is_refused || matches!(error.kind, Kind::Status(413));
-            if is_final || (!is_patient && attempts >= ATTEMPTS) {
+            if is_final || (!asking.is_patient && attempts >= ATTEMPTS) {
                 return Err(error);
             }
             tracing::warn!(judge = %judge.target, %error, ?pause, "the judge will be asked again");
@@ -157,26 +166,25 @@ impl Judge {
     async fn reply(
         &self,
         question: &Question<'_>,
-        asked: [u8; 32],
+        keep: Option<([u8; 32], u64)>,
         answer: &Answer,
-        is_fresh: bool,
     ) -> Reply {
         let verdict = verdict::read(question.judge, question.fence, answer);
         let result = verdict.map_or_else(NoVerdict::as_str, |_| "verdict");
         Metrics::count(&self.metrics.judge_calls, result);
-        if let (Ok(score), false) = (verdict, is_fresh) {
-            let store = self.store.clone();
-            let put = tokio::task::spawn_blocking(move || store.put_judged(&asked, score));
+        let usage = answer.usage.unwrap_or_default();
+        let cost_nano_usd = price::cost_nano_usd(&question.judge.target, &usage);
+        if let (Ok(score), Some((asked, pair))) = (verdict, keep) {
+            let (store, kept) = (self.store.clone(), Kept { score, cost_nano_usd, pair });
+            let put = tokio::task::spawn_blocking(move || store.put_judged(&asked, &kept));
             if !matches!(put.await, Ok(Ok(()))) {
                 tracing::debug!("a verdict was not kept: the same is asked anew");
             }
         }
-        let usage = answer.usage.unwrap_or_default();
-        let cost_nano_usd = price::cost_nano_usd(&question.judge.target, &usage);
         Reply { verdict, cost_nano_usd, is_kept: false }
     }
 
-    async fn kept(&self, asked: [u8; 32]) -> Option<Score> {
+    async fn kept(&self, asked: [u8; 32]) -> Option<Kept> {
         let store = self.store.clone();
         tokio::task::spawn_blocking(move || store.judged(&asked)).await.ok().flatten()
     }
