@@ -13,7 +13,11 @@ const WORDS: &[(&str, &str)] = &[
         "de",
         "der die das und ist nicht ich ein eine zu mit den von für auf wie was sie es im dem bitte",
     ),
-    ("en", "the of and to is in that it for you what how with are this be on as do my can please"),
+    (
+        "en",
+        "the of and to is in that it for you what how with are this be on as do my can please i a an \
+         not or if from have does where when your me get need",
+    ),
     ("es", "el la de que y los en un una es por para con no se las del como qué cómo puedo mi"),
     ("fi", "ja on ei se että en mitä miten hän oli mutta ovat kun voi ole tämä minä"),
     (
