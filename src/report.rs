@@ -217,7 +217,7 @@ pub fn report(experiment: &Experiment, counted: Counted<'_>, detail: Detail) -> 
         let is_broken = counted.broken.contains(name);
         let target = candidate.variant.target.to_string();
         let mut view = candidate::view(experiment, target, tally(name), reading);
-        candidate::settle(&mut view, failed, is_broken);
+        candidate::settle(&mut view, failed, is_broken, &spec(experiment));
         view.segments = segments.remove(name).unwrap_or_default();
         if detail == Detail::Full {
             candidate::compare(&mut view, tally(name), spec(experiment).alpha);

@@ -4,6 +4,7 @@ use super::read::Section;
 use super::read::Wrong;
 use super::tree::Node;
 use super::value;
+use crate::experiment::Share;
 use crate::experiment::audit::Limits;
 
 /// Reads `evaluate.audit`; what is not said stays as it usually is.
@@ -23,5 +24,5 @@ pub fn limits(s: &mut Section<'_, '_, '_>, limits: &mut Limits) {
 
 /// A number from 0 to 1, also as a percentage.
 fn part(node: &Node) -> Result<f64, Wrong> {
-    value::share(node).map(|share| share.fraction())
+    value::share(node).map(Share::fraction)
 }

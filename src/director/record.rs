@@ -14,6 +14,7 @@ use crate::experiment::life::By;
 use crate::experiment::life::Event;
 use crate::experiment::record::Record;
 use crate::judge::prompt;
+use crate::judge::prompt::Extras;
 use crate::judge::prompt::Order;
 use crate::judge::prompt::Question;
 use crate::judge::prompt::Way;
@@ -37,7 +38,7 @@ fn templates(experiment: &Experiment) -> BTreeMap<String, String> {
     let asked = |judge: &Judge| {
         let question =
             Question { judge, material: &material, order: Order::ControlFirst, fence: "FENCE" };
-        let asked = prompt::write(&question, Way { extras: false, temperature: false });
+        let asked = prompt::write(&question, Way { extras: Extras::None, temperature: false });
         let text = [asked.system, asked.user].join("\n");
         (judge.target.to_string(), blake3::hash(text.as_bytes()).to_hex().to_string())
     };

@@ -137,7 +137,7 @@ impl Judge {
             Metrics::count(&self.metrics.judge_calls, "failed");
             // Refused there, or not to be said in its dialect.
             let is_refused = matches!(error.kind, Kind::BadRequest | Kind::Status(400 | 422));
-            if let (true, Some(plainer)) = (is_refused, way.plainer()) {
+            if let (true, Some(plainer)) = (is_refused, way.plainer(judge)) {
                 self.ways().insert(judge.target.clone(), plainer);
                 continue;
             }

@@ -53,23 +53,36 @@ pub struct Question<'a> {
 /// What a judge's provider takes besides words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Way {
-    /// Log-probabilities, or the shape of the reply as a schema.
-    pub extras: bool,
-    /// A temperature.
+    /// What it is told of the reply besides words.
+    pub extras: Extras,
+    /// Whether it is told a temperature.
     pub temperature: bool,
+}
+
+/// What a provider is told of the reply it is to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extras {
+    /// That log-probabilities are wanted, or a schema.
+    All,
+    /// That it is JSON.
+    Json,
+    /// Nothing.
+    None,
 }
 
 impl Way {
     /// Everything that helps.
-    pub const FULL: Self = Self { extras: true, temperature: true };
+    pub const FULL: Self = Self { extras: Extras::All, temperature: true };
 
     /// With less, if anything can be left out.
-    pub fn plainer(self) -> Option<Self> {
-        match self {
-            Self { extras: true, .. } => Some(Self { extras: false, ..self }),
-            Self { temperature: true, .. } => Some(Self { temperature: false, ..self }),
-            _ => None,
-        }
+    pub fn plainer(self, judge: &Judge) -> Option<Self> {
+        let extras = match self.extras {
+            Extras::All if shape(judge).is_some() => Extras::Json,
+            Extras::All | Extras::Json => Extras::None,
+            Extras::None if self.temperature => return Some(Self { temperature: false, ..self }),
+            Extras::None => return None,
+        };
+        Some(Self { extras, ..self })
     }
 }
 
@@ -125,7 +138,15 @@ pub fn write(question: &Question<'_>, way: Way) -> Prompt {
     };
     let is_letter =
         !judge.reasons && judge.form == Form::Letter && judge.method == Method::Pairwise;
-    let shape = shape(judge).filter(|_| way.extras);
+    let format = shape(judge).and_then(|shape| match way.extras {
+        Extras::All => Some(shape),
+        Extras::Json => Some(Format::Json),
+        Extras::None => None,
+    });
+    let top_logprobs = match way.extras {
+        Extras::All if is_letter => TOP_LOGPROBS,
+        _ => 0,
+    };
     let user = if material.reference.is_some() && judge.template.is_none() {
         format!("{user}The reference is an answer that is known to be good.\n{last}")
     } else {
@@ -136,9 +157,9 @@ pub fn write(question: &Question<'_>, way: Way) -> Prompt {
         system,
         user,
         max_tokens: if is_letter { FEW_TOKENS } else { MANY_TOKENS },
-        top_logprobs: if is_letter && way.extras { TOP_LOGPROBS } else { 0 },
+        top_logprobs,
         temperature: way.temperature.then_some(judge.temperature),
-        format: shape,
+        format,
     }
 }
 

@@ -22,6 +22,26 @@ impl Purse {
     fn days(&self) -> MutexGuard<'_, HashMap<String, (Day, u64)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// What was spent on a day; `None` when nothing is known yet of the experiment.
+    fn spent(&self, name: &str, today: Day) -> Option<u64> {
+        let known = self.days().get(name).copied();
+        known.map(|(day, spent)| if day == today { spent } else { 0 })
+    }
+
+    /// Takes in what is stored, unless something is known already.
+    fn learn(&self, name: &str, today: Day, spent: u64) -> u64 {
+        self.days().entry(name.to_owned()).or_insert((today, spent)).1
+    }
+
+    /// Takes in what a pair cost, if what came before it is known.
+    fn spend(&self, name: &str, today: Day, cost: u64) {
+        if let Some((day, spent)) = self.days().get_mut(name) {
+            let before = if *day == today { *spent } else { 0 };
+            *day = today;
+            *spent = before.saturating_add(cost);
+        }
+    }
 }
 
 impl Judge {
@@ -30,28 +50,19 @@ impl Judge {
     /// Calls under way are not in it, so a day may cost as much more as those do.
     pub(super) async fn spent_today(&self, experiment: &Experiment) -> u64 {
         let today = ledger::day(jiff::Timestamp::now().as_millisecond());
-        let known = self.purse.days().get(&experiment.name).copied();
-        match known {
-            Some((day, spent)) if day == today => return spent,
-            Some(_) => return 0,
-            None => {}
+        if let Some(spent) = self.purse.spent(&experiment.name, today) {
+            return spent;
         }
         let (store, of) = (self.store.clone(), experiment.clone());
         let read = tokio::task::spawn_blocking(move || stored(&store, &of, today));
-        let spent = read.await.unwrap_or(0);
-        // What was spent while the store was read is in it, or was counted meanwhile.
-        let mut days = self.purse.days();
-        days.entry(experiment.name.clone()).or_insert((today, spent)).1
+        self.purse.learn(&experiment.name, today, read.await.unwrap_or(0))
     }
 
     /// Takes in what a pair cost.
     pub(super) fn spend(&self, run: &str, scored: &Scored) {
         let today = ledger::day(scored.scored_ms);
-        if let Some((day, spent)) = self.purse.days().get_mut(experiment::name_of(run)) {
-            let before = if *day == today { *spent } else { 0 };
-            *day = today;
-            *spent = before.saturating_add(scored.cost_nano_usd.unwrap_or(0));
-        }
+        let cost = scored.cost_nano_usd.unwrap_or(0);
+        self.purse.spend(experiment::name_of(run), today, cost);
     }
 }
 
@@ -70,4 +81,21 @@ fn stored(store: &Store, experiment: &Experiment, today: Day) -> u64 {
         }
     }
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Purse;
+
+    #[test]
+    fn a_day_begins_with_an_empty_bill() {
+        let purse = Purse::default();
+        purse.spend("e", 7, 5);
+        assert_eq!(purse.spent("e", 7), None, "what came before is not known");
+        assert_eq!(purse.learn("e", 7, 10), 10);
+        purse.spend("e", 7, 5);
+        assert_eq!((purse.spent("e", 7), purse.spent("e", 8)), (Some(15), Some(0)));
+        purse.spend("e", 8, 3);
+        assert_eq!((purse.spent("e", 8), purse.spent("other", 8)), (Some(3), None));
+    }
 }

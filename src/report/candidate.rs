@@ -170,8 +170,12 @@ pub fn view(
 }
 
 /// What comes before the rule: a judge that cannot be believed, then a guardrail that is broken.
-pub fn settle(view: &mut CandidateView, failed: Option<&Row>, is_broken: bool) {
-    if let Some(row) = failed {
+///
+/// The judge is doubted as soon as its checks fail, and like every verdict on pairs a review waits
+/// for as many of them as the definition wants; what users suffer from waits for nothing.
+pub fn settle(view: &mut CandidateView, failed: Option<&Row>, is_broken: bool, spec: &Spec) {
+    let is_enough = view.pairs >= spec.min_pairs.min(spec.max_pairs);
+    if let Some(row) = failed.filter(|_| is_enough) {
         view.verdict = Verdict::Review;
         view.reason.clone_from(&row.check);
         view.remaining = None;

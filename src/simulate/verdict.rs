@@ -150,7 +150,7 @@ fn ln(probability: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Letters, around_verdict};
+    use super::{Letters, around_verdict, rubric};
     use crate::simulate::pair::Preference;
 
     #[test]
@@ -173,6 +173,23 @@ mod tests {
         let sure = Preference::from_recorded(Some(2.0)).unwrap();
         let odds = Letters::of(sure).unwrap().odds();
         assert_eq!(odds, vec![("B".to_owned(), 0.0), ("A".to_owned(), -9999.0)]);
+    }
+
+    #[test]
+    fn a_rubrics_scores_follow_the_verdict() {
+        let score = serde_json::json!({"type": "integer", "enum": [1, 2, 3, 4, 5]});
+        let properties =
+            serde_json::json!({"reason": {"type": "string"}, "A1": score, "B1": score});
+        let schema = serde_json::json!({"type": "object", "properties": properties});
+        for (second, a, b) in [(0.0, 5, 1), (1.0, 1, 5), (0.5, 3, 3)] {
+            let letters = Letters { a: 1.0 - second, b: second, c: 0.0 };
+            let reply: serde_json::Value =
+                serde_json::from_str(&rubric(&schema, letters).unwrap()).unwrap();
+            assert_eq!((&reply["A1"], &reply["B1"]), (&a.into(), &b.into()), "{reply}");
+            assert!(reply["reason"].is_string());
+        }
+        let plain = serde_json::json!({"properties": {"verdict": {"enum": ["A", "B"]}}});
+        assert_eq!(rubric(&plain, Letters { a: 1.0, b: 0.0, c: 0.0 }), None);
     }
 
     #[test]

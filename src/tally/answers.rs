@@ -112,7 +112,10 @@ impl Compared {
             return;
         }
         self.output_chars.add(a.chars.into(), b.chars.into());
-        self.took_us.add(a.took_us, b.took_us);
+        // Of a recorded answer it may be that nobody took the time.
+        if a.took_us > 0 && b.took_us > 0 {
+            self.took_us.add(a.took_us, b.took_us);
+        }
         if let (Some(a), Some(b)) = (a.cost_nano_usd, b.cost_nano_usd) {
             self.cost_nano_usd.add(a, b);
         }

@@ -5,7 +5,7 @@
 mod kill;
 mod offline;
 pub mod recording;
-mod stage;
+pub mod stage;
 
 use std::time::{Duration, Instant};
 
@@ -102,6 +102,47 @@ async fn a_model_with_nearly_no_effect_measures_as_published() {
 #[tokio::test]
 async fn an_answer_that_attacks_the_judges_prompt_measures_as_published() {
     check_named("NullModel.jsonl.gz").await;
+}
+
+/// Runs a recording whose experiment may decide, and gives its report.
+async fn decided(recording: &Recording, decide: Value) -> Value {
+    let mut stage = Stage::deciding(recording, &[], json!({}), decide).await;
+    let rows: Vec<usize> = (0..recording.rows.len()).collect();
+    stage.client.ask(stage.sidecar.listen, &rows, |_| {}).await;
+    stage.settle(rows.len() as u64).await;
+    let report = stage.report();
+    assert!(stage.sidecar.process.terminate().await.success());
+    let stored = stage.stored_report();
+    assert_eq!((&stored["verdict"], &stored["reason"]), (&report["verdict"], &report["reason"]));
+    report
+}
+
+#[tokio::test]
+async fn an_answer_that_attacks_the_judge_ends_in_review_whatever_it_is_called() {
+    let Some(folder) = shared::data("alpacaeval/v2_weighted") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let renamed = dir.path().join("quite-a-good-model.jsonl");
+    let file = std::fs::File::open(folder.join("NullModel.jsonl.gz")).unwrap();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(file), &mut text).unwrap();
+    let null = Recording::read(&folder.join("NullModel.jsonl.gz"));
+    let text = text.replace(&format!("\"{}\"", null.candidate), "\"quite-a-good-model\"");
+    std::fs::write(&renamed, text).unwrap();
+    let renamed = Recording { path: renamed, candidate: "quite-a-good-model".into(), ..null };
+    let report = decided(&renamed, json!({"goal": "superior"})).await;
+    assert_eq!((&report["verdict"], &report["state"]), (&json!("review"), &json!("decided")));
+    let reason = report["reason"].as_str().unwrap();
+    assert!(["injection", "prompt_independence"].contains(&reason), "{report}");
+}
+
+#[tokio::test]
+async fn a_model_that_is_clearly_worse_is_refused_by_the_running_sidecar() {
+    let Some(folder) = shared::data("alpacaeval/v2_weighted") else { return };
+    let recording = Recording::read(&folder.join("claude-2.jsonl.gz"));
+    let decide = json!({"goal": "non_inferior", "margin": "10%"});
+    let report = decided(&recording, decide).await;
+    assert_eq!(report["verdict"], "do_not_ship", "{report}");
+    assert_eq!(report["reason"], "candidate_worse");
 }
 
 #[tokio::test]

@@ -241,3 +241,57 @@ fn a_judge_that_people_disagree_with_is_found_out_and_one_side_winning_is_no_rea
     let report = labelled(|_, _| Score::WIN, 0.97, 1);
     assert_ne!(state(&report, "human_agreement"), State::Fail);
 }
+
+/// Better for one tenant and worse for another: only the first is worth a route of its own.
+#[test]
+fn segments_that_are_better_are_named_with_what_to_paste() {
+    let experiment = evidence::experiment("goal: superior, max_pairs: 20000");
+    let mut rng = Rng::with_seed(9);
+    let mut tally = Tally::default();
+    for number in 0..1200 {
+        let (tenant, better) = match number % 4 {
+            0 => ("0123456789abcdef", 0.9),
+            1 => ("fedcba9876543210", 0.1),
+            _ => ("00000000deadbeef", 0.5),
+        };
+        let mut scored = pair(&mut rng, Habits { better, ..FINE }, number);
+        scored.facts.segments.insert("tenant".into(), tenant.into());
+        scored.facts.segments.insert("language".into(), "en\nroutes: {}".into());
+        tally.add(&scored, None);
+    }
+    let report = evidence::full_report_of(&experiment, &tally);
+    let view = &report.candidates["next"];
+    let of = |value: &str| view.segments.iter().find(|s| s.value == value).unwrap();
+    assert_eq!(view.verdict, Verdict::KeepRunning, "{}", report.summary);
+    assert_eq!((of("0123456789abcdef").better, of("0123456789abcdef").worse), (true, false));
+    assert_eq!((of("fedcba9876543210").better, of("fedcba9876543210").worse), (false, true));
+    assert_eq!((of("00000000deadbeef").better, of("00000000deadbeef").worse), (false, false));
+    let routing = report.routing.unwrap();
+    let routed = evidence::of_text(&routing);
+    assert_eq!(routed.matches.tenants, ["0123456789abcdef"], "{routing}");
+    assert_eq!(routed.candidates[0].variant.target.to_string(), "openai/new");
+    assert!(view.paired.cost_usd.is_some_and(|cost| cost.difference.lower.is_some()));
+}
+
+/// Ten pairs of each of 300 units that are copies of each other count as 300.
+#[test]
+fn pairs_of_the_same_unit_count_once() {
+    let experiment = evidence::experiment("goal: superior, max_pairs: 20000");
+    let mut rng = Rng::with_seed(10);
+    let (mut copies, mut single) = (Tally::default(), Tally::default());
+    for unit in 0..300_u64 {
+        let mut scored = pair(&mut rng, Habits { better: 0.6, ..FINE }, unit);
+        single.add(&scored, None);
+        for copy in 0..10 {
+            scored.facts.control.digest = (unit * 10 + copy) * 2 + 1;
+            scored.facts.candidate.digest = (unit * 10 + copy) * 2 + 2;
+            copies.add(&scored, None);
+        }
+    }
+    let of = |tally: &Tally| evidence::report_of(&experiment, tally, None).candidates["next"].clone();
+    let (ten, one) = (of(&copies), of(&single));
+    assert_eq!((ten.pairs, ten.units, one.design_effect), (3000, 300, 1.0));
+    assert!((ten.design_effect - 10.0).abs() < 0.2, "{}", ten.design_effect);
+    let width = |view: &understudy::report::CandidateView| view.win_rate.upper - view.win_rate.lower;
+    assert!((width(&ten) / width(&one) - 1.0).abs() < 0.05, "{} {}", width(&ten), width(&one));
+}

@@ -727,7 +727,7 @@ fn the_examples_load_without_a_warning() {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let (config, warnings) = load(None, &texts).unwrap();
     assert_eq!(warnings, []);
-    assert_eq!(config.experiments.len(), texts.len());
+    assert_eq!(config.experiments.len() + config.sentinels.len(), texts.len());
     assert!(texts.iter().all(|text| config::is_experiment(text)));
 }
 

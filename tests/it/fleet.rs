@@ -85,14 +85,14 @@ proptest! {
         let mut alone = Fleet::default();
         alone.take(&experiment, passed_on(&experiment, 0, 1, whole.clone())).unwrap();
         let mut summaries: Vec<(u64, Summary)> = Vec::new();
-        for replica in 0..replicas {
+        for (replica, at) in order.iter().enumerate().take(replicas) {
             let own = pairs.iter().filter(|(_, at)| at % replicas == replica);
             let own: Vec<&Pair> = own.map(|(pair, _)| pair).collect();
             // What it said half way comes, too, perhaps late.
             let early = passed_on(&experiment, replica, 1, counts(&own[..own.len() / 2]));
             let late = passed_on(&experiment, replica, 2, counts(&own));
-            summaries.push((order[replica], early));
-            summaries.push((order[replica].rotate_left(32), late));
+            summaries.push((*at, early));
+            summaries.push((at.rotate_left(32), late));
         }
         summaries.sort_by_key(|(at, _)| *at);
         let mut fleet = Fleet::default();

@@ -1,6 +1,8 @@
 //! What people say of pairs corrects the judge: on recorded judges with human labels, and through a
 //! running sidecar.
 
+mod live;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 

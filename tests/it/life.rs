@@ -204,8 +204,10 @@ fn only_a_change_of_what_is_compared_begins_an_epoch() {
     unseen.iter().for_each(|edit| assert_eq!(changed(*edit), Change::Same));
 }
 
+type JudgeEdit = fn(&mut Judge);
+
 /// What is said of a judge, by the name of its part; true if a change begins an epoch.
-const OF_A_JUDGE: &[(&str, fn(&mut Judge), bool)] = &[
+const OF_A_JUDGE: &[(&str, JudgeEdit, bool)] = &[
     ("target", |j| j.target = target("alpha/other"), true),
     ("criteria", |j| j.criteria = vec!["Right.".into()], true),
     ("both_orders", |j| j.both_orders = Share::NONE, true),

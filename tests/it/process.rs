@@ -176,6 +176,20 @@ pub fn json<'a>(dir: &Path, args: impl IntoIterator<Item = &'a str>) -> Value {
     serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error} in {said}{complained}"))
 }
 
+/// Runs the command with these lines to read, and gives what it said.
+pub fn told<'a>(dir: &Path, args: impl IntoIterator<Item = &'a str>, lines: &str) -> String {
+    use std::io::Write;
+    let mut command = command(dir, args);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let out = child.wait_with_output().unwrap();
+    let (said, complained) =
+        (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{}: {said}{complained}", out.status);
+    said.into_owned()
+}
+
 /// A client for addresses of this machine, whatever proxy or TLS backend the process has.
 pub fn client() -> reqwest::Client {
     let provider = Arc::new(rustls::crypto::ring::default_provider());

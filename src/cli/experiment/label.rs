@@ -55,7 +55,7 @@ pub struct LabelArgs {
 /// Where pairs come from and labels go.
 enum Desk {
     /// The running sidecar.
-    Running(Config),
+    Running(Box<Config>),
     /// The data directory of one that does not run.
     Stored(Store, Box<Experiment>),
 }
@@ -115,7 +115,7 @@ impl Desk {
         let path = &["livez"];
         let question = Question { method: Method::GET, path, query: &[], body: None };
         match asked(&config, question).await? {
-            Some(_) => Ok(Self::Running(config)),
+            Some(_) => Ok(Self::Running(Box::new(config))),
             None => {
                 let (store, experiment) = stored(&config, &args.name)?;
                 Ok(Self::Stored(store, Box::new(experiment)))

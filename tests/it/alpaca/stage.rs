@@ -39,6 +39,17 @@ pub struct Client<'r> {
 impl<'r> Stage<'r> {
     /// Starts both; `timing` goes to the provider, `limits` to the sidecar.
     pub async fn start(recording: &'r Recording, timing: &[&str], limits: Value) -> Self {
+        let decide = json!({"goal": "superior", "min_pairs": 20_000, "max_pairs": 20_000});
+        Self::deciding(recording, timing, limits, decide).await
+    }
+
+    /// The same with another decision to come to.
+    pub async fn deciding(
+        recording: &'r Recording,
+        timing: &[&str],
+        limits: Value,
+        decide: Value,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let answers = recording.path.to_str().unwrap();
         let args = ["--answers", answers].into_iter().chain(timing.iter().copied());
@@ -49,7 +60,7 @@ impl<'r> Stage<'r> {
         });
         fs::write(dir.path().join("understudy.yaml"), config.to_string()).unwrap();
         fs::create_dir(dir.path().join("experiments")).unwrap();
-        let definition = definition(recording).to_string();
+        let definition = definition(recording, decide).to_string();
         fs::write(dir.path().join("experiments/alpaca.json"), definition).unwrap();
         let client = Client { recording, http: process::client() };
         let sidecar = Sidecar::start(dir.path(), "serve-0.log", &client.http, []).await;
@@ -76,6 +87,13 @@ impl<'r> Stage<'r> {
         let elsewhere = ["--admin", "127.0.0.1:1", "--data-dir", "data"];
         let args = ["experiment", "report", NAME, "--json"].into_iter().chain(elsewhere);
         process::json(self.dir.path(), args)
+    }
+
+    /// What the sidecar has counted, to be added to what others have.
+    pub async fn summary(&self) -> Value {
+        let url = format!("http://{}/api/v1/experiments/{NAME}/summary", self.sidecar.admin);
+        let summary = self.client.http.get(url).send().await.unwrap().bytes().await.unwrap();
+        serde_json::from_slice(&summary).unwrap()
     }
 
     /// Pairs scored or found unjudgeable so far.
@@ -154,7 +172,7 @@ async fn answer(request: reqwest::RequestBuilder, is_stream: bool) -> Option<Str
 }
 
 /// Every prompt in the shadow, judged in both orders by a model that the recording does not have.
-fn definition(recording: &Recording) -> Value {
+fn definition(recording: &Recording, decide: Value) -> Value {
     let target = |model: &str| format!("recorded/{model}");
     json!({
         "experiment": NAME,
@@ -170,7 +188,7 @@ fn definition(recording: &Recording) -> Value {
                 "both_orders": true,
             },
         },
-        "decide": {"goal": "superior", "min_pairs": 20_000, "max_pairs": 20_000},
+        "decide": decide,
     })
 }
 

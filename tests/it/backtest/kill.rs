@@ -58,7 +58,15 @@ async fn check(rows: usize, seed: u64) {
     let (one, other) = (uninterrupted.report(), ended.report());
     assert_eq!(result(&other), result(&one));
     assert_eq!(ended.code, uninterrupted.code);
-    assert_eq!(other["judge"], one["judge"], "the judge's every verdict is the same");
+    // Whoever was asked before a kill is not asked again where the reply is remembered.
+    let judged = |report: &serde_json::Value| {
+        let mut judge = report["judge"].clone();
+        let calls = judge["by_candidate"]["candidate"]["calls"].take().as_u64().unwrap();
+        (judge, calls)
+    };
+    let ((one_judge, one_calls), (other_judge, other_calls)) = (judged(&one), judged(&other));
+    assert_eq!(other_judge, one_judge, "the judge's every verdict is the same");
+    assert!(other_calls <= one_calls, "{other_calls}, not {one_calls}");
     let candidate = stage.asked_of(&recording.candidate).await - rows;
     let all = stage.asked().await - once;
     println!("asked {all} times in place of {once}, the candidate {candidate} in place of {rows}");

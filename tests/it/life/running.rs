@@ -146,7 +146,7 @@ async fn a_verdict_ends_the_experiment_and_stays() {
     }
     assert_eq!((&report["state"], &report["verdict"]), (&json!("decided"), &json!("ship")));
     for start in 0..2 {
-        // What came before the verdict may still wait to be written down.
+        // The last requests before the verdict may still be on their way to the recorder.
         sidecar.flush().await;
         let sampled = sidecar.funnel("sampled");
         assert_eq!(met(&sidecar, 1000 + start).await, "trial=control");
