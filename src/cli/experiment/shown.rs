@@ -33,14 +33,21 @@ pub struct PlanArgs {
     /// Requests that take part in an hour; wins over what is stored
     #[arg(long, value_name = "N")]
     requests_per_hour: Option<f64>,
-    /// Share of pairs that neither wins, such as 0.3; wins over what was scored
-    #[arg(long, value_name = "SHARE")]
+    /// Share of pairs that neither wins, such as 30% or 0.3; wins over what was scored
+    #[arg(long, value_name = "SHARE", value_parser = share)]
     tie_rate: Option<f64>,
     /// Dollars for one pair, copy and judge; wins over prices
     #[arg(long, value_name = "USD")]
     cost_per_pair: Option<f64>,
     #[command(flatten)]
     args: Args,
+}
+
+/// A share as files write it: `30%` or `0.3`.
+fn share(text: &str) -> std::result::Result<f64, String> {
+    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
+    let number: f64 = number.trim().parse().map_err(|_| "write 30% or 0.3".to_owned())?;
+    Ok(number / unit)
 }
 
 /// Says how many pairs, hours and dollars an experiment takes.
