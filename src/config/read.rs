@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
             self.note(at, None, is_warning, format!("{rest} more problems are not shown"), None);
         }
         self.notes.sort_by_key(|note| note.at);
-        let lines: Vec<&str> = self.text.lines().collect();
+        let lines: Vec<&str> = lines(self.text).collect();
         let problem = |note: Note| Problem {
             file: self.file.to_owned(),
             line: note.at.line,
@@ -178,6 +178,11 @@ impl<'a> Reader<'a> {
     ) {
         self.notes.push(Note { at, end, is_warning, what, help });
     }
+}
+
+/// The lines of a file as YAML counts them (1.2, section 5.4): a carriage return alone ends one, too.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
 /// A map of known keys while it is read.

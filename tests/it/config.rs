@@ -751,13 +751,28 @@ fn mutated(text: &'static str) -> impl Strategy<Value = String> {
 
 /// Every problem stands inside its file and names it.
 fn all_stand_in(text: &str, loaded: Loaded) -> bool {
-    let lines = text.lines().count().max(1);
+    // YAML's lines end with a carriage return alone, too.
+    let lines = text.replace("\r\n", "\n").replace('\r', "\n").lines().count().max(1);
     problems(loaded).iter().all(|problem| {
         !problem.render().is_empty()
             && problem.column >= 1
             && (1..=lines + 1).contains(&problem.line)
             && !problem.what.is_empty()
     })
+}
+
+/// A line that is shown must be the one that is meant, or what is hidden would be seen.
+#[test]
+fn a_carriage_return_alone_ends_a_line_of_a_problem_too() {
+    let text =
+        "listen: 127.0.0.1:0\rproviders:\r  x: { base_url: \"http://u:secret@h/\" }\rcache: 7\r";
+    let found = problems(load(Some(text), &[]));
+    let shown: Vec<String> = found.iter().map(Problem::render).collect();
+    assert!(
+        shown.iter().any(|problem| problem.contains(":4:8") && problem.contains("cache: 7")),
+        "{shown:?}"
+    );
+    assert!(shown.iter().all(|problem| !problem.contains("secret")), "{shown:?}");
 }
 
 proptest! {
