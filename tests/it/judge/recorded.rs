@@ -230,6 +230,24 @@ fn may_be(table: Table, missing: &[Heard<'_>], wanted: f64) -> bool {
     })
 }
 
+/// Their kappa of gold labels and verdicts; `None` where a verdict is missing, for which they drew one.
+///
+/// They wrote 2 for a second answer that is gold and 0 for one that is preferred, so only firsts
+/// are ever agreed on, and the rest of each side is a class of its own.
+fn kappa_with_gold(golds_and_verdicts: &[(&str, Option<&str>)]) -> Option<f64> {
+    let n = golds_and_verdicts.len() as f64;
+    let share = |holds: &dyn Fn(&str, &str) -> bool| {
+        let mut hits = 0.0;
+        for (gold, verdict) in golds_and_verdicts {
+            hits += f64::from(u8::from(holds(gold, (*verdict)?)));
+        }
+        Some(hits / n)
+    };
+    let agreed = share(&|gold, verdict| gold == "a" && verdict == "a")?;
+    let chance = share(&|gold, _| gold == "a")? * share(&|_, verdict| verdict == "a")?;
+    Some((agreed - chance) / (1.0 - chance))
+}
+
 fn percent(heard: &[Heard<'_>], holds: impl Fn(&Heard<'_>) -> bool) -> f64 {
     100.0 * heard.iter().filter(|h| holds(h)).count() as f64 / heard.len() as f64
 }
@@ -255,6 +273,13 @@ fn check(heard: &[Heard<'_>], published: &Value, name: &str) -> String {
     whole.iter().for_each(|h| table[place(h.ab)][place(h.ba)] += 1);
     let agreement = published["published"]["kappa_agreement"].as_f64().unwrap();
     assert!(may_be(table, &missing, agreement), "{name}: {table:?}, {agreement}");
+    let firsts: Vec<_> = heard.iter().map(|h| (h.gold, h.ab)).collect();
+    let seconds: Vec<_> = heard.iter().map(|h| (h.gold, h.ba)).collect();
+    for (key, pairs) in [("kappa_False", firsts), ("kappa_True", seconds)] {
+        let wanted = published["published"][key].as_f64().unwrap();
+        let found = kappa_with_gold(&pairs);
+        assert!(found.is_none_or(|found| (found - wanted).abs() < 1e-9), "{name} {key}: {found:?}");
+    }
     let (own, missing) = (kappa(&table), missing.len());
     format!(
         "{name:<40} {:>4} {ab:>6.1} {ba:>6.1} {same:>6.1} {own:>7.4} {agreement:>7.4} {missing:>4}",
