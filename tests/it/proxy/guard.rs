@@ -18,6 +18,7 @@ use crate::harness::sidecar::Sidecar;
 use crate::harness::sidecar::asking;
 use crate::harness::sidecar::config;
 use crate::harness::sidecar::experiment;
+use crate::harness::sidecar::whole;
 
 const CANDIDATE: &str = "trial=next";
 
@@ -148,6 +149,9 @@ async fn a_ramp_takes_its_steps_when_the_candidate_has_answered_often_enough() {
             break;
         }
     }
+    // It is written down before it takes effect; another wish is heard after that.
+    let url = format!("{}/api/v1/experiments/trial/resume", sidecar.admin);
+    assert_eq!(whole(sidecar.client.post(url)).await.status, 400);
     for number in 0..30 {
         assert_eq!(assigned(&sidecar, format!("at the end {number}")).await, CANDIDATE);
     }
