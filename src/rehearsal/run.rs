@@ -167,14 +167,17 @@ impl Run<'_> {
     ) -> Result<Option<End>> {
         let mut next: Option<Ask> = None;
         loop {
-            let was_idle = self.open.is_empty();
+            let (was_idle, began_at) = (self.open.is_empty(), self.at);
             let fed = self.feed(repertoire, ids, until, &mut next).await?;
             self.settle()?;
             self.tell(ids.len(), tell)?;
             if self.open.is_empty() {
                 match (fed, self.at >= until) {
-                    // With nothing under way, nothing of what is set aside will come back.
-                    (Fed::Spent, _) if was_idle => return Ok(Some(End::Spent)),
+                    // With nothing under way, nothing of what is set aside will come back; a pair that
+                    // was promised just now may be settled already, and its part is back.
+                    (Fed::Spent, _) if was_idle && self.at == began_at => {
+                        return Ok(Some(End::Spent));
+                    }
                     (Fed::All, true) => {
                         self.rehearsal.flush().await;
                         return Ok(None);
