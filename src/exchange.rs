@@ -40,7 +40,6 @@ use crate::exchange::lookup::Known;
 use crate::exchange::thread::Threads;
 use crate::exchange::trial::Trial;
 use crate::experiment;
-
 use crate::exposure::Origin;
 use crate::exposure::unit_number;
 use crate::key::CacheKey;

@@ -172,7 +172,7 @@ async fn answer(request: reqwest::RequestBuilder, is_stream: bool) -> Option<Str
 }
 
 /// Every prompt in the shadow, judged in both orders by a model that the recording does not have.
-fn definition(recording: &Recording, decide: Value) -> Value {
+pub fn definition(recording: &Recording, decide: Value) -> Value {
     let target = |model: &str| format!("recorded/{model}");
     json!({
         "experiment": NAME,

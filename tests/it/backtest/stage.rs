@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::alpaca::recording::Recording;
+use crate::alpaca::stage::definition;
 use crate::process::{self, Provider};
 
-/// The experiment's name.
-pub const NAME: &str = "alpaca";
+pub use crate::alpaca::stage::NAME;
 
 pub struct Stage<'r> {
     pub recording: &'r Recording,
@@ -141,25 +141,4 @@ impl Ran {
         serde_json::from_str(&self.said)
             .unwrap_or_else(|error| panic!("{error}: {}{}", self.said, self.told))
     }
-}
-
-/// Every prompt, judged in both orders by a model that the recording does not have.
-fn definition(recording: &Recording, decide: Value) -> Value {
-    let target = |model: &str| format!("recorded/{model}");
-    json!({
-        "experiment": NAME,
-        "match": {"route": target(&recording.control)},
-        "control": {"target": target(&recording.control)},
-        "candidates": {"candidate": {"target": target(&recording.candidate)}},
-        "traffic": {"shadow": 1},
-        "evaluate": {
-            "comparators": ["exact"],
-            "judge": {
-                "target": "recorded/the-judge",
-                "criteria": "Which answer would most people prefer?",
-                "both_orders": true,
-            },
-        },
-        "decide": decide,
-    })
 }
