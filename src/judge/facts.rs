@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::chat::request::Request;
-use crate::chat::request::Tool;
 use crate::compare::language;
 use crate::compare::text::letters;
 use crate::experiment::Target;
@@ -46,15 +44,11 @@ fn segments(pair: &Pair) -> BTreeMap<String, String> {
     put("route", &head.route);
     put("tenant", &head.tenant);
     if let Some(request) = &pair.request {
-        put("tools", if has_tools(request) { "with" } else { "without" });
+        put("tools", if request.tools.is_empty() { "without" } else { "with" });
         put("prompt_length", length(&pair.turns));
         put("language", language::or_other(said_last(&pair.turns)));
     }
     segments
-}
-
-fn has_tools(request: &Request) -> bool {
-    request.tools.iter().any(|tool| matches!(tool, Tool::Function { .. } | Tool::Own(_)))
 }
 
 fn length(turns: &[Turn]) -> &'static str {
