@@ -29,7 +29,6 @@ use crate::http::socket::Sockets;
 use crate::judge::Judge;
 use crate::library::Library;
 use crate::metrics::Metrics;
-use crate::page;
 use crate::recorder;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
@@ -182,10 +181,7 @@ impl App {
     /// There is no such experiment, or the store cannot be read.
     pub fn page(&self, name: &str) -> Result<String> {
         let log = self.director.log()?.entries;
-        let now_ms = jiff::Timestamp::now().as_millisecond();
-        let dossier = dossier::collect(&self.store, &self.board, name, &log, now_ms)?;
-        let dossier = dossier.ok_or_else(|| director::unknown(std::iter::empty(), name))?;
-        Ok(page::page(&dossier))
+        dossier::page(&self.store, &self.board, name, &log)
     }
 
     /// Returns once everything recorded so far is on disk.

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::board;
 use crate::board::Board;
+use crate::director;
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::experiment::Metric;
@@ -17,6 +18,7 @@ use crate::forecast;
 use crate::forecast::Plan;
 use crate::forecast::traffic::Told;
 use crate::guard::Seen;
+use crate::page;
 use crate::page::Dossier;
 use crate::page::Line;
 use crate::page::Spread;
@@ -47,18 +49,15 @@ pub struct Verified {
     pub checks: Vec<Check>,
 }
 
-/// All that the HTML report shows; `None` when there is no such experiment.
+/// The HTML report of an experiment as things stand, with its part of the log.
 ///
 /// # Errors
-/// The store cannot be read.
-pub fn collect(
-    store: &Store,
-    board: &Board,
-    name: &str,
-    log: &[Entry],
-    now_ms: i64,
-) -> Result<Option<Dossier>> {
-    let Some(snapshot) = board.full_snapshot(name) else { return Ok(None) };
+/// There is no such experiment, or the store cannot be read.
+pub fn page(store: &Store, board: &Board, name: &str, log: &[Entry]) -> Result<String> {
+    let snapshot = board.full_snapshot(name).ok_or_else(|| {
+        let all = board.experiments();
+        director::unknown(all.iter().map(|experiment| experiment.name.as_str()), name)
+    })?;
     let experiment = &snapshot.experiment;
     let scores = scores(store, experiment)?;
     let of = |(name, scores): (&String, &Vec<Scored>)| {
@@ -67,12 +66,12 @@ pub fn collect(
     let mut spreads = board.seen(name).map(|seen| live(experiment, &seen)).unwrap_or_default();
     spreads.extend(paired(experiment, &scores));
     let log = log.iter().filter(|entry| entry.experiment == name).cloned().map(line).collect();
-    Ok(Some(Dossier {
+    Ok(page::page(&Dossier {
         series: scores.iter().map(of).collect(),
         report: snapshot.report,
         spreads,
         log,
-        made_ms: now_ms,
+        made_ms: jiff::Timestamp::now().as_millisecond(),
     }))
 }
 

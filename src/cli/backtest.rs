@@ -32,7 +32,6 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::experiment::Judges;
-use crate::page;
 use crate::rehearsal::Rehearsal;
 use crate::rehearsal::cost;
 use crate::rehearsal::run::End;
@@ -164,9 +163,8 @@ async fn perform(args: &Args) -> Result<ExitCode> {
 }
 
 fn write_page(rehearsal: &Rehearsal, file: &Path) -> Result<()> {
-    let (name, now_ms) = (&rehearsal.experiment.name, jiff::Timestamp::now().as_millisecond());
-    let dossier = dossier::collect(&rehearsal.store, &rehearsal.board, name, &[], now_ms)?;
-    let page = dossier.map(|dossier| page::page(&dossier)).unwrap_or_default();
+    let name = &rehearsal.experiment.name;
+    let page = dossier::page(&rehearsal.store, &rehearsal.board, name, &[])?;
     std::fs::write(file, page).map_err(|error| {
         let what = format!("{} cannot be written: {error}", file.display());
         Error::new(Kind::BadRequest, what)

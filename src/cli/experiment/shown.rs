@@ -21,7 +21,6 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::forecast::Plan;
 use crate::forecast::traffic::Told;
-use crate::page;
 use crate::upstream::local;
 use crate::upstream::local::Question;
 
@@ -147,9 +146,5 @@ fn made(config: &Config, name: &str) -> Result<String> {
     })?;
     director::glimpse(&store, &mut experiments)?;
     let board = Board::load(&experiments, &store)?;
-    let log = store.audit_log()?.entries;
-    let now_ms = jiff::Timestamp::now().as_millisecond();
-    let dossier = dossier::collect(&store, &board, name, &log, now_ms)?;
-    let names = experiments.iter().map(|e| e.name.as_str());
-    dossier.map(|dossier| page::page(&dossier)).ok_or_else(|| director::unknown(names, name))
+    dossier::page(&store, &board, name, &store.audit_log()?.entries)
 }

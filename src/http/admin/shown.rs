@@ -74,9 +74,7 @@ async fn index(State(admin): State<Admin>, headers: HeaderMap) -> Response {
 async fn report(State(admin): State<Admin>, Path(name): Path<String>) -> Response {
     let made = move || {
         let log = admin.director.log()?.entries;
-        let now_ms = jiff::Timestamp::now().as_millisecond();
-        let dossier = dossier::collect(&admin.store, &admin.board, &name, &log, now_ms)?;
-        dossier.map(|dossier| page::page(&dossier)).ok_or_else(|| unknown(&admin.board, &name))
+        dossier::page(&admin.store, &admin.board, &name, &log)
     };
     match tokio::task::spawn_blocking(made).await {
         Ok(Ok(page)) => html(page),
