@@ -184,10 +184,13 @@ async fn a_refused_handshake_comes_back_as_it_is() {
         ("/v1/realtime", 404),
         ("/v1/models", 400),
     ] {
+        // The only place is free a moment after a refusal has been read.
+        until("its place", || sidecar.metrics.open.get() == 0).await;
         let refused = connect(&sidecar.data, path, &[]).await;
         let Err(Error::Http(response)) = refused else { panic!("{refused:?}") };
         assert_eq!(response.status().as_u16(), status, "{path}");
     }
+    until("its place", || sidecar.metrics.open.get() == 0).await;
     let _one = connect(&sidecar.data, "/v1/responses", &[]).await.unwrap();
     let Err(Error::Http(full)) = connect(&sidecar.data, "/v1/responses", &[]).await else {
         panic!("more sockets than requests may be open")
