@@ -265,3 +265,15 @@ fn opened(config: &Config) -> Result<Option<Store>> {
     }
     Ok(Some(opened.store))
 }
+
+/// The same where nothing can be done without it.
+///
+/// # Errors
+/// There is none, or it cannot be used.
+fn needed(config: &Config) -> Result<Store> {
+    opened(config)?.ok_or_else(|| {
+        let dir = config.data_dir.display();
+        let what = format!("no sidecar answers on {} and there is no data in {dir}", config.admin);
+        Error::new(Kind::NotFound, what)
+    })
+}

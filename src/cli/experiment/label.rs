@@ -7,7 +7,7 @@ use http::Method;
 
 use crate::cli::experiment::Args;
 use crate::cli::experiment::life::asked;
-use crate::cli::experiment::opened;
+use crate::cli::experiment::needed;
 use crate::cli::say;
 use crate::cli::say_json;
 use crate::config::Config;
@@ -183,11 +183,7 @@ pub fn stored(config: &Config, name: &str) -> Result<(Store, Experiment)> {
     let names = || config.experiments.iter().map(|experiment| experiment.name.as_str());
     let found = config.experiments.iter().position(|experiment| experiment.name == name);
     let at = found.ok_or_else(|| director::unknown(names(), name))?;
-    let store = opened(config)?.ok_or_else(|| {
-        let dir = config.data_dir.display();
-        let what = format!("no sidecar answers on {} and there is no data in {dir}", config.admin);
-        Error::new(Kind::NotFound, what)
-    })?;
+    let store = needed(config)?;
     let mut experiments = config.experiments.clone();
     director::glimpse(&store, &mut experiments)?;
     Ok((store, experiments.swap_remove(at)))

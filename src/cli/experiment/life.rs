@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::board::Board;
 use crate::board::Snapshot;
 use crate::cli::experiment::Args;
+use crate::cli::experiment::needed;
 use crate::cli::experiment::opened;
 use crate::cli::say;
 use crate::cli::say_json;
@@ -223,22 +224,31 @@ fn stored(config: &Config, args: &LogArgs) -> Result<Shown> {
     Ok(Shown { entries, broken, verified })
 }
 
-/// The sidecar's answer; `None` if none listens.
+/// The sidecar's answer, read; `None` if none listens.
 ///
 /// # Errors
 /// It refuses, or does not answer properly.
 pub async fn asked(config: &Config, question: Question<'_>) -> Result<Option<serde_json::Value>> {
+    let body = told(config, question).await?;
+    Ok(body.map(|body| serde_json::from_slice(&body).unwrap_or_default()))
+}
+
+/// The sidecar's answer as it came; `None` if none listens.
+///
+/// # Errors
+/// It refuses, or does not answer properly.
+pub async fn told(config: &Config, question: Question<'_>) -> Result<Option<Bytes>> {
     let answered = match local::ask(config.admin, question).await {
         Ok(answered) => answered,
         Err(error) if error.kind == Kind::Connect => return Ok(None),
         Err(error) => return Err(error),
     };
     let status = answered.status;
-    let body: serde_json::Value =
-        serde_json::from_slice(&answered.whole().await?).unwrap_or_default();
+    let body = answered.whole().await?;
     if status == 200 {
         return Ok(Some(body));
     }
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let message = body["error"]["message"].as_str().unwrap_or("it did not say why");
     let kind = if status == 404 { Kind::NotFound } else { Kind::BadRequest };
     Err(Error::new(kind, message))
@@ -259,11 +269,7 @@ fn offline(
         let what = format!("the experiment has no candidate \"{candidate}\"");
         return Err(Error::new(Kind::NotFound, what));
     }
-    let store = opened(config)?.ok_or_else(|| {
-        let dir = config.data_dir.display();
-        let what = format!("no sidecar answers on {} and there is no data in {dir}", config.admin);
-        Error::new(Kind::NotFound, what)
-    })?;
+    let store = needed(config)?;
     let (book, mut lives) = Book::open(store.clone())?;
     // The files that this command was given say nothing about other experiments.
     lives.retain(|name, _| *name == wish.name);

@@ -9,6 +9,8 @@ use http::Method;
 use crate::board::Board;
 use crate::cli::experiment::Args;
 use crate::cli::experiment::life::asked;
+use crate::cli::experiment::life::told;
+use crate::cli::experiment::needed;
 use crate::cli::experiment::opened;
 use crate::cli::say;
 use crate::cli::say_json;
@@ -21,7 +23,6 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::forecast::Plan;
 use crate::forecast::traffic::Told;
-use crate::upstream::local;
 use crate::upstream::local::Question;
 
 /// What is planned, and what is known better than the sidecar knows it.
@@ -121,29 +122,12 @@ pub async fn write_page(config: &Config, name: &str, file: &Path) -> Result<()> 
 async fn running(config: &Config, name: &str) -> Result<Option<Bytes>> {
     let path = ["api", "v1", "experiments", name, "report.html"];
     let question = Question { method: Method::GET, path: &path, query: &[], body: None };
-    let answered = match local::ask(config.admin, question).await {
-        Ok(answered) => answered,
-        Err(error) if error.kind == Kind::Connect => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let status = answered.status;
-    let body = answered.whole().await?;
-    if status == 200 {
-        return Ok(Some(body));
-    }
-    let told: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-    let told = told.as_ref().and_then(|told| told["error"]["message"].as_str());
-    let kind = if status == 404 { Kind::NotFound } else { Kind::Broken };
-    Err(Error::new(kind, told.unwrap_or("it did not say why")))
+    told(config, question).await
 }
 
 fn made(config: &Config, name: &str) -> Result<String> {
     let mut experiments = config.experiments.clone();
-    let store = opened(config)?.ok_or_else(|| {
-        let dir = config.data_dir.display();
-        let what = format!("no sidecar answers on {} and there is no data in {dir}", config.admin);
-        Error::new(Kind::NotFound, what)
-    })?;
+    let store = needed(config)?;
     director::glimpse(&store, &mut experiments)?;
     let board = Board::load(&experiments, &store)?;
     dossier::page(&store, &board, name, &store.audit_log()?.entries)
