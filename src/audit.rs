@@ -12,9 +12,6 @@ use serde::Serialize;
 
 use crate::experiment::audit::Limits;
 use crate::stats::Interval;
-use crate::stats::betting;
-use crate::stats::betting::Level;
-use crate::stats::grid::Grid;
 use crate::tally::Tally;
 
 /// Whom a check is about.
@@ -151,13 +148,6 @@ impl Finding {
         let why = why.into();
         Self { state: State::Unknown, value: None, bounds: None, limit: None, n, why }
     }
-}
-
-/// The confidence sequence for how often something happens, valid at every look.
-fn share(hits: u64, of: u64, alpha: f64) -> Interval {
-    let levels =
-        [Level { value: 0.0, count: of.saturating_sub(hits) }, Level { value: 1.0, count: hits }];
-    betting::interval(&Grid::default(), &levels, &levels, alpha)
 }
 
 fn percent(share: f64) -> String {

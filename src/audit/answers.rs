@@ -4,9 +4,9 @@ use crate::audit::Evidence;
 use crate::audit::Finding;
 use crate::audit::State;
 use crate::audit::percent;
-use crate::audit::share;
 use crate::stats::Bounds;
 use crate::stats::Interval;
+use crate::stats::Rate;
 use crate::stats::betting;
 use crate::stats::betting::Level;
 use crate::stats::grid::Grid;
@@ -111,7 +111,10 @@ fn least_repetition(answers: &Answers, alpha: f64) -> f64 {
     let mut counts: Vec<u64> = answers.buckets.values().copied().collect();
     counts.sort_unstable_by(|a, b| b.cmp(a));
     let alpha = alpha / BUCKETS as f64;
-    let shares = counts.iter().take(COMMON).map(|count| share(*count, answers.n, alpha).lower);
+    let shares = counts
+        .iter()
+        .take(COMMON)
+        .map(|count| Rate { hits: *count, of: answers.n }.interval(alpha).lower);
     (shares.map(|lower| lower * lower).sum::<f64>() - 1.0 / BUCKETS as f64).max(0.0)
 }
 
@@ -148,7 +151,7 @@ pub fn missing_verdicts(evidence: &Evidence<'_>) -> Finding {
     let Some(value) = all.share().filter(|_| n >= FEW) else {
         return Finding::unknown(n, "too few pairs went to the judge");
     };
-    let bounds = share(all.hits, n, evidence.alpha);
+    let bounds = all.interval(evidence.alpha);
     let found = format!("the judge gave no usable verdict on {} of {n} pairs", percent(value));
     let (a, b) = (missing.control_longer, missing.candidate_longer);
     let grid = Grid::default();
@@ -156,7 +159,7 @@ pub fn missing_verdicts(evidence: &Evidence<'_>) -> Finding {
     let (state, why) = if bounds.lower > limit {
         (State::Fail, format!("{found}: those that are left may not speak for all"))
     } else if is_more(a, b) || is_more(b, a) {
-        let of = |rate: rate::Rate| percent(rate.share().unwrap_or(0.0));
+        let of = |rate: Rate| percent(rate.share().unwrap_or(0.0));
         let (a, b) = (of(a), of(b));
         (State::Warn, format!("{found}: {a} where control's answer is longer, {b} where it is not"))
     } else {

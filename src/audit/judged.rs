@@ -4,8 +4,8 @@ use crate::audit::Evidence;
 use crate::audit::Finding;
 use crate::audit::State;
 use crate::audit::percent;
-use crate::audit::share;
 use crate::stats::Interval;
+use crate::stats::Rate;
 use crate::stats::WinRate;
 
 /// Pairs below which a share says nothing to people, whatever its interval.
@@ -26,7 +26,8 @@ pub fn order_consistency(evidence: &Evidence<'_>) -> Finding {
     if n < FEW {
         return Finding::unknown(n, "too few pairs were judged in both orders");
     }
-    let bounds = share(n - judge.contradictions(), n, evidence.alpha);
+    let same = Rate { hits: n - judge.contradictions(), of: n };
+    let bounds = same.interval(evidence.alpha);
     let value = (n - judge.contradictions()) as f64 / n as f64;
     let found = format!(
         "swapping the answers turns the verdict round in {} of {n} pairs",
@@ -73,7 +74,8 @@ pub fn repeat_reliability(evidence: &Evidence<'_>) -> Finding {
     }
     let [[.., turned], _, [back, ..]] = *repeats.table();
     let same = n.saturating_sub(turned + back);
-    let (value, bounds) = (same as f64 / n as f64, share(same, n, evidence.alpha));
+    let bounds = Rate { hits: same, of: n }.interval(evidence.alpha);
+    let value = same as f64 / n as f64;
     let found = format!(
         "asked the same again, it names the other winner in {} of {n}",
         percent(1.0 - value)

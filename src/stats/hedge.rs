@@ -6,8 +6,9 @@
 //! e-value. The construction is that of the two-sample quantile test of Howard and Ramdas,
 //! "Sequential estimation of quantiles", Bernoulli 28(3) (2022) 1704-1728, section 5.
 
-use super::betting::{Level, ln_capital_above, ln_capital_below};
+use super::betting::{ln_capital_above, ln_capital_below};
 use super::grid::{Grid, log_sum_exp};
+use super::rate::Rate;
 use std::ops::RangeInclusive;
 
 /// The share of each capital that is bet; the rest is kept, so that an arm about which little is
@@ -16,12 +17,12 @@ const BET: f64 = 0.9;
 
 /// `ln H(K+)` for `hits` of `of`, `H(K) = 0.9 K + 0.1`: evidence that the rate is above `null`.
 pub(super) fn ln_above(grid: &Grid, hits: u64, of: u64, null: f64) -> f64 {
-    hedged(ln_capital_above(grid, &levels(hits, of), null))
+    hedged(ln_capital_above(grid, &Rate { hits, of }.levels(), null))
 }
 
 /// `ln H(K-)` for `hits` of `of`: evidence that the rate is below `null`.
 pub(super) fn ln_below(grid: &Grid, hits: u64, of: u64, null: f64) -> f64 {
-    hedged(ln_capital_below(grid, &levels(hits, of), null))
+    hedged(ln_capital_below(grid, &Rate { hits, of }.levels(), null))
 }
 
 /// The threshold that a one-sided claim, wrong with probability at most `alpha`, must reach;
@@ -94,9 +95,4 @@ struct Point {
 
 fn hedged(ln_capital: f64) -> f64 {
     log_sum_exp([BET.ln() + ln_capital, (1.0 - BET).ln()].into_iter())
-}
-
-fn levels(hits: u64, of: u64) -> [Level; 2] {
-    let misses = of.saturating_sub(hits);
-    [Level { value: 0.0, count: misses }, Level { value: 1.0, count: hits }]
 }

@@ -5,10 +5,11 @@
 //! 1704-1728, theorem 1 and section 5); the capital here takes the place of their beta-binomial.
 
 use super::Bounds;
-use super::betting::{Level, ln_capital_above, ln_capital_below};
+use super::betting::{ln_capital_above, ln_capital_below};
 use super::grid::Grid;
 use super::hedge::{Product, ln_above, ln_below, threshold};
 use super::histogram::{Histogram, bound, bucket};
+use super::rate::Rate;
 
 /// Buckets that a check looks at before it gives up; there are never so many between two ends.
 const EFFORT: usize = 16_384;
@@ -26,9 +27,7 @@ pub struct Ranks {
 /// the share is above `p` reaches `ln(2/alpha)`, `low` the most for which that of below does.
 pub fn ranks(grid: &Grid, n: u64, p: f64, alpha: f64) -> Ranks {
     let threshold = threshold(alpha / 2.0);
-    let levels = |hits: u64| {
-        [Level { value: 0.0, count: n - hits.min(n) }, Level { value: 1.0, count: hits }]
-    };
+    let levels = |hits: u64| Rate { hits, of: n }.levels();
     let high = first(n, |k| ln_capital_above(grid, &levels(k), p) >= threshold);
     let is_low = |k| ln_capital_below(grid, &levels(k), p) >= threshold;
     let kept = first(n, |k| !is_low(k));

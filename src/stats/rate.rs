@@ -1,6 +1,7 @@
 //! Shares of hits in two arms that were never paired: errors, refusals and the like, exactly.
 
 use super::Bounds;
+use super::betting::{self, Interval, Level};
 use super::grid::Grid;
 use super::hedge::{Product, ln_above, ln_below, threshold};
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,18 @@ impl Rate {
     /// The share of hits; `None` if it could never have happened.
     pub fn share(&self) -> Option<f64> {
         (self.of > 0).then(|| self.hits as f64 / self.of as f64)
+    }
+
+    /// The confidence sequence for the share at two-sided `alpha`, valid at every look.
+    pub fn interval(self, alpha: f64) -> Interval {
+        let levels = self.levels();
+        betting::interval(&Grid::default(), &levels, &levels, alpha)
+    }
+
+    /// Every time it could have happened, as a score of 0 or 1.
+    pub fn levels(self) -> [Level; 2] {
+        let misses = self.of.saturating_sub(self.hits);
+        [Level { value: 0.0, count: misses }, Level { value: 1.0, count: self.hits }]
     }
 }
 

@@ -5,10 +5,10 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use super::Interval;
+use super::Rate;
 use super::agreement::Choice;
 use super::agreement::merge;
 use super::betting;
-use super::betting::Level;
 use super::grid::Grid;
 
 /// Counts of pairs by the verdict with the control's answer first (rows) and with the candidate's
@@ -62,7 +62,7 @@ impl Swap {
 
     /// The confidence sequence for that share, valid at every look.
     pub fn consistency_interval(&self, alpha: f64) -> Interval {
-        share(self.consistent(), self.pairs().saturating_sub(self.consistent()), alpha)
+        Rate { hits: self.consistent(), of: self.pairs() }.interval(alpha)
     }
 
     /// Pairs where whatever stood first won twice.
@@ -99,22 +99,18 @@ impl Swap {
     /// position won twice, the first did as often as the second. A judge that is merely unsure
     /// flips both ways, so only the balance of flips speaks of a preference.
     pub fn ln_e_bias(&self) -> f64 {
-        let levels = levels(self.first_twice(), self.second_twice());
+        let levels = self.flips().levels();
         betting::ln_e_value(&Grid::default(), &levels, &levels, 0.5)
     }
 
     /// The confidence sequence for the first position's share of those flips.
     pub fn first_of_flips(&self, alpha: f64) -> Interval {
-        share(self.first_twice(), self.second_twice(), alpha)
+        self.flips().interval(alpha)
     }
-}
 
-/// The confidence sequence for a share, from how often something happened and did not.
-fn share(hits: u64, misses: u64, alpha: f64) -> Interval {
-    let levels = levels(hits, misses);
-    betting::interval(&Grid::default(), &levels, &levels, alpha)
-}
-
-fn levels(hits: u64, misses: u64) -> [Level; 2] {
-    [Level { value: 0.0, count: misses }, Level { value: 1.0, count: hits }]
+    /// How often the first position won twice, of all the times that one of them did.
+    fn flips(&self) -> Rate {
+        let (first, second) = (self.first_twice(), self.second_twice());
+        Rate { hits: first, of: first.saturating_add(second) }
+    }
 }
