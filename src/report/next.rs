@@ -31,8 +31,9 @@ pub fn next(report: &Report, experiment: &Experiment) -> Next {
         (Verdict::Ship, Some((name, view))) => {
             let say = format!(
                 "Let {name} ({}) answer: put this into understudy.yaml, and keep an experiment \
-                 with a small `split` on it for a while, so that guardrails watch real users.",
-                view.target
+                 with a small `split` on it for a while, so that guardrails watch real users.{}",
+                view.target,
+                unproven(report, name)
             );
             return Next { say, yaml: Some(route(experiment, &view.target)) };
         }
@@ -126,6 +127,17 @@ fn broken(report: &Report) -> Option<(&String, &View)> {
     rails.find(|(_, rail)| rail.health == Health::Breached)
 }
 
+/// What the answers that users got have not shown yet: a verdict on pairs says nothing of it.
+fn unproven(report: &Report, candidate: &str) -> String {
+    let is_open = |rail: &&View| rail.bounds.upper.is_none_or(|upper| upper >= rail.limit);
+    let rails = report.guardrails.get(candidate).map(Vec::as_slice).unwrap_or_default();
+    let open: Vec<&str> = rails.iter().filter(is_open).map(|rail| rail.metric.as_str()).collect();
+    match open.is_empty() {
+        true => String::new(),
+        false => format!(" Not shown yet on users' answers: {}.", open.join(", ")),
+    }
+}
+
 fn look(report: &Report) -> String {
     let name = &report.experiment;
     match report.reason.as_str() {
@@ -133,7 +145,7 @@ fn look(report: &Report) -> String {
              header that some requests lack or a variant that loses requests, then begin a new \
              epoch: until then no number here means anything."
             .to_owned(),
-        "judge_inconsistent" | "order_consistency" => format!(
+        "order_consistency" => format!(
             "The judge changes its mind when the answers are swapped: take a stronger judge or \
              clearer criteria, or label pairs yourself with `understudy experiment label {name}`."
         ),
@@ -179,13 +191,6 @@ fn wait(report: &Report) -> String {
         return format!(
             "Send traffic and raise `traffic.shadow` if no pairs come; `understudy experiment plan {name}` \
              says how many are needed."
-        );
-    }
-    let unresolved = report.reason.strip_prefix("guardrail_unresolved");
-    if let Some(which) = unresolved {
-        let which = which.trim_start_matches(':');
-        return format!(
-            "Wait: {which} has to be seen on more answers of real users; raise `split`."
         );
     }
     match report.outlook.as_ref().and_then(|ahead| more(ahead, report.candidates.len())) {

@@ -1,7 +1,5 @@
 //! Decision rules: from a summary to a verdict, one rule for each goal.
 
-pub mod guarded;
-
 mod equivalent;
 mod non_inferior;
 mod superior;

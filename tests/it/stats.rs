@@ -3,6 +3,7 @@
 mod arms;
 mod exact;
 mod guard;
+mod guarded;
 mod judged;
 mod power;
 
@@ -17,10 +18,11 @@ use std::path::PathBuf;
 use understudy::stats::betting::{self, Level};
 use understudy::stats::grid::Grid;
 use understudy::stats::plan::{self, Effect};
-use understudy::stats::rule::guarded::{self, Cause, Guardrail};
 use understudy::stats::rule::{RULES, Rule, rule_for};
 use understudy::stats::srm;
 use understudy::stats::{Bounds, Decision, Goal, Interval, Reason, Score, Spec, Verdict, WinRate};
+
+use guarded::{Cause, Guardrail};
 
 /// A file handed out beside the project, or `None`, and a printed line, where there is none.
 fn shared(path: &str) -> Option<PathBuf> {

@@ -1,12 +1,16 @@
-//! A rule's verdict behind the checks that come before it: the split of traffic and the guardrails.
+//! The decision table of the reference vectors: the program's rules behind an alarm of the split and
+//! guardrails that must all have passed.
+//!
+//! A report of the program says the same of a split and of a broken guardrail. Where a guardrail has
+//! not passed it ships nevertheless, and names it: a verdict on pairs does not wait for users.
 
-use super::Decision;
-use super::Reason;
-use super::Rule;
-use super::Spec;
-use super::Verdict;
-use crate::stats::Bounds;
-use crate::stats::WinRate;
+use understudy::stats::Bounds;
+use understudy::stats::Decision;
+use understudy::stats::Reason;
+use understudy::stats::Rule;
+use understudy::stats::Spec;
+use understudy::stats::Verdict;
+use understudy::stats::WinRate;
 
 /// What is known of one way in which a candidate may do harm, and how much of it is allowed.
 #[derive(Clone, Copy, Debug, PartialEq)]
