@@ -38,6 +38,11 @@ pub struct Agreement {
 }
 
 impl Agreement {
+    /// The counts of a table.
+    pub fn of(table: [[u64; 3]; 3]) -> Agreement {
+        Agreement { table }
+    }
+
     /// Takes one pair in.
     pub fn add(&mut self, one: Choice, other: Choice) {
         let cell = self.table.get_mut(one as usize).and_then(|row| row.get_mut(other as usize));
@@ -48,7 +53,9 @@ impl Agreement {
 
     /// Takes in every pair of `other`, which must be pairs that `self` has not seen.
     pub fn merge(&mut self, other: &Agreement) {
-        merge(&mut self.table, &other.table);
+        for (into, from) in self.table.iter_mut().flatten().zip(other.table.iter().flatten()) {
+            *into = into.saturating_add(*from);
+        }
     }
 
     /// Pairs by what the first rater said (rows) and the second (columns): control, tie,
@@ -65,13 +72,6 @@ impl Agreement {
     /// Cohen's kappa; see [`kappa`].
     pub fn kappa(&self) -> Option<Kappa> {
         kappa(&self.table)
-    }
-}
-
-/// Adds the counts of one table to another.
-pub(super) fn merge(into: &mut [[u64; 3]; 3], from: &[[u64; 3]; 3]) {
-    for (into, from) in into.iter_mut().flatten().zip(from.iter().flatten()) {
-        *into = into.saturating_add(*from);
     }
 }
 

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::Interval;
 use super::Rate;
+use super::agreement::Agreement;
 use super::agreement::Choice;
-use super::agreement::merge;
 use super::betting;
 use super::grid::Grid;
 
@@ -16,41 +16,38 @@ use super::grid::Grid;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Swap {
-    table: [[u64; 3]; 3],
+    verdicts: Agreement,
 }
 
 impl Swap {
     /// The counts of a table.
     pub fn of(table: [[u64; 3]; 3]) -> Swap {
-        Swap { table }
+        Swap { verdicts: Agreement::of(table) }
     }
 
     /// Takes one pair in.
     pub fn add(&mut self, control_first: Choice, candidate_first: Choice) {
-        let row = self.table.get_mut(control_first as usize);
-        if let Some(count) = row.and_then(|row| row.get_mut(candidate_first as usize)) {
-            *count = count.saturating_add(1);
-        }
+        self.verdicts.add(control_first, candidate_first);
     }
 
     /// Takes in every pair of `other`, which must be pairs that `self` has not seen.
     pub fn merge(&mut self, other: &Swap) {
-        merge(&mut self.table, &other.table);
+        self.verdicts.merge(&other.verdicts);
     }
 
     /// The counts.
     pub fn table(&self) -> &[[u64; 3]; 3] {
-        &self.table
+        self.verdicts.table()
     }
 
     /// Pairs judged in both orders.
     pub fn pairs(&self) -> u64 {
-        self.table.iter().flatten().fold(0, |sum, count| sum.saturating_add(*count))
+        self.verdicts.pairs()
     }
 
     /// Pairs with the same verdict in both orders.
     pub fn consistent(&self) -> u64 {
-        let [[control, ..], [_, tie, _], [.., candidate]] = self.table;
+        let [[control, ..], [_, tie, _], [.., candidate]] = *self.table();
         control.saturating_add(tie).saturating_add(candidate)
     }
 
@@ -67,13 +64,13 @@ impl Swap {
 
     /// Pairs where whatever stood first won twice.
     pub fn first_twice(&self) -> u64 {
-        let [[.., flipped], ..] = self.table;
+        let [[.., flipped], ..] = *self.table();
         flipped
     }
 
     /// Pairs where whatever stood second won twice.
     pub fn second_twice(&self) -> u64 {
-        let [.., [flipped, ..]] = self.table;
+        let [.., [flipped, ..]] = *self.table();
         flipped
     }
 
@@ -81,7 +78,7 @@ impl Swap {
     /// is without pairs.
     pub fn first_share(&self) -> Option<f64> {
         let [[cc, ct, cb], [tc, tt, tb], [bc, bt, bb]] =
-            self.table.map(|row| row.map(|n| n as f64));
+            self.table().map(|row| row.map(|n| n as f64));
         let first = (cc + ct + cb) + (cb + tb + bb);
         let ties = (tc + tt + tb) + (ct + tt + bt);
         let pairs = cc + ct + cb + tc + tt + tb + bc + bt + bb;
@@ -90,7 +87,7 @@ impl Swap {
 
     /// Pairs by their score, the mean of both verdicts: 0, 1/4, 1/2, 3/4 and 1 for the candidate.
     pub fn by_score(&self) -> [u64; 5] {
-        let [[cc, ct, cb], [tc, tt, tb], [bc, bt, bb]] = self.table;
+        let [[cc, ct, cb], [tc, tt, tb], [bc, bt, bb]] = *self.table();
         let sum = |counts: &[u64]| counts.iter().fold(0_u64, |sum, n| sum.saturating_add(*n));
         [cc, sum(&[ct, tc]), sum(&[cb, tt, bc]), sum(&[tb, bt]), bb]
     }
