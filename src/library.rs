@@ -68,6 +68,9 @@ pub struct Stats {
     pub size: Size,
     /// The most that may be stored, bytes.
     pub max_bytes: u64,
+    /// Older exchanges are still being opened, as right after a start: they do not count yet.
+    #[serde(default)]
+    pub is_opening: bool,
     /// When the oldest was answered, Unix milliseconds.
     pub oldest_ms: Option<i64>,
     /// When the newest was answered, Unix milliseconds.
@@ -294,7 +297,8 @@ impl Library {
     }
 
     fn count(&self, max_bytes: u64, now_ms: i64) -> Stats {
-        let mut stats = Stats { size: self.store.size(), max_bytes, ..Stats::default() };
+        let (size, is_opening) = (self.store.size(), !self.store.is_loaded());
+        let mut stats = Stats { size, max_bytes, is_opening, ..Stats::default() };
         self.store.scan(None, &mut |exchange| {
             let head = exchange.head;
             let at = head.answered_ms;

@@ -82,7 +82,7 @@ impl Rehearsal {
     /// # Errors
     /// The directory cannot be used or is in use, or TLS cannot start.
     pub fn open(config: Config, dir: &Path) -> Result<Self> {
-        let opened = Store::open(dir)?;
+        let opened = Store::open_all(dir)?;
         if let Some(damage) = &opened.damage {
             tracing::error!(
                 moved_to = %damage.aside.display(), why = damage.why, rescued = damage.rescued,

@@ -123,6 +123,16 @@ impl Store {
         Ok(Opened { dropped, ..Self::open_whole(dir)? })
     }
 
+    /// The same, once everything that is stored can be found: for who looks once; blocks.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_all(dir: &Path) -> Result<Opened> {
+        let opened = Self::open(dir)?;
+        opened.store.wait_loaded();
+        Ok(opened)
+    }
+
     fn open_whole(dir: &Path) -> Result<Opened> {
         migrate::finish(dir)?;
         let path = dir.join("sled");

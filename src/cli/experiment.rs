@@ -256,7 +256,7 @@ fn opened(config: &Config) -> Result<Option<Store>> {
     if !config.data_dir.is_dir() {
         return Ok(None);
     }
-    let opened = Store::open(&config.data_dir)?;
+    let opened = Store::open_all(&config.data_dir)?;
     if let Some(Damage { aside, why, rescued }) = opened.damage {
         let aside = aside.display();
         remark(&format!(

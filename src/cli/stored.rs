@@ -152,7 +152,7 @@ impl Source {
     /// # Errors
     /// It cannot be used.
     pub fn in_directory(config: &Config) -> Result<Self> {
-        let opened = Store::open(&config.data_dir)?;
+        let opened = Store::open_all(&config.data_dir)?;
         if let Some(Damage { aside, why, rescued }) = opened.damage {
             let aside = aside.display();
             remark(&format!(

@@ -116,6 +116,11 @@ pub fn stats(stats: &Stats) -> String {
             bytes(stats.max_bytes)
         ),
     ];
+    if stats.is_opening {
+        lines.push(
+            "opening     older exchanges are still being opened: ask again for all".to_owned(),
+        );
+    }
     if let (Some(oldest), Some(newest)) = (stats.oldest_ms, stats.newest_ms) {
         lines.push(format!("answered    {} to {} UTC", moment(oldest), moment(newest)));
     }

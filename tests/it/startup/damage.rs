@@ -90,6 +90,18 @@ async fn ask(process: &mut Process, client: &reqwest::Client, number: usize) -> 
     is_hit
 }
 
+/// Waits until what was stored before this start can be found.
+async fn all_opened(process: &mut Process, client: &reqwest::Client) {
+    let admin = process.address("admin");
+    let asked = format!("http://{admin}/api/v1/cache");
+    let opening = async || {
+        let reply = client.get(&asked).send().await.unwrap().text().await.unwrap();
+        let stats: serde_json::Value = serde_json::from_str(&reply).unwrap();
+        stats["is_opening"].as_bool().unwrap()
+    };
+    within("everything open", async { while opening().await {} }).await;
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -139,6 +151,7 @@ async fn a_damaged_store_is_kept_aside_and_the_program_serves_with_what_is_left(
         let line = ended.output.lines().find(|line| line.contains("were damaged"));
         println!("{name:<22} {hits:>2} hits; {}", line.unwrap_or("nothing to tell"));
         let mut process = start(copied.path(), &provider);
+        all_opened(&mut process, &client).await;
         let mut kept = 0;
         for number in 0..STORED {
             kept += usize::from(ask(&mut process, &client, number).await);
@@ -148,6 +161,13 @@ async fn a_damaged_store_is_kept_aside_and_the_program_serves_with_what_is_left(
         let ended = process.end();
         assert_eq!(ended.code, Some(0), "{name}");
         assert!(!ended.output.contains("damaged"), "{name}: told again: {}", ended.output);
+        // A command that looks once looks at everything.
+        let command =
+            ["cache", "stats", "--json", "--config", "understudy.yaml", "--data-dir", "kept"];
+        let looked = Process::start(copied.path(), &command, &[]).end();
+        let stats: serde_json::Value = serde_json::from_str(&looked.output).unwrap();
+        assert_eq!(stats["is_opening"], false, "{name}");
+        assert!(stats["exchanges"].as_u64().unwrap() >= STORED as u64, "{name}: {stats}");
     }
 }
 
