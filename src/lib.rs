@@ -10,6 +10,7 @@ pub mod wire;
 pub mod tokens;
 pub mod provider;
 pub mod sigv4;
+pub mod bucket;
 pub mod stats;
 pub mod compare;
 pub mod experiment;

@@ -1,6 +1,5 @@
 //! Sends copies of requests to other variants, out of the application's sight.
 
-pub mod bucket;
 pub mod pause;
 
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
+use crate::bucket::Bucket;
 use crate::chat::DialectName;
 use crate::error::Error;
 use crate::error::Kind;
@@ -33,7 +33,6 @@ use crate::recorder::writer::pairs::find;
 use crate::scene;
 use crate::scene::Scene;
 use crate::scene::Scenes;
-use crate::shadow::bucket::Bucket;
 use crate::shadow::pause::Pauses;
 use crate::store::Store;
 use crate::upstream::Call;

@@ -1,4 +1,4 @@
-//! A token bucket: how soon the next copy may be sent, with the time passed in.
+//! A token bucket: how soon the next one may pass, with the time passed in.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -38,7 +38,7 @@ mod tests {
 
     use super::Bucket;
 
-    /// Copies that pass in `seconds`, when the next is always ready.
+    /// Those that pass in `seconds`, when the next is always ready.
     fn passed(rate: f64, seconds: u64) -> u32 {
         let (mut bucket, mut now) = (Bucket::default(), Instant::now());
         let end = now + Duration::from_secs(seconds);
