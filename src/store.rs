@@ -274,8 +274,7 @@ fn now_ms() -> i64 {
 }
 
 fn io_error(path: &Path, error: &std::io::Error) -> Error {
-    let text = error.to_string();
-    if text.contains("could not acquire lock") {
+    if guard::is_locked(error) {
         return unusable(
             path,
             "another understudy has it open: stop that one, or give this one its own data_dir",
@@ -285,7 +284,7 @@ fn io_error(path: &Path, error: &std::io::Error) -> Error {
         std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
             "a file stands where a directory is needed".to_owned()
         }
-        _ => text,
+        _ => error.to_string(),
     };
     unusable(path, &format!("{why}: choose another data_dir"))
 }

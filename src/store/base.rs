@@ -169,12 +169,12 @@ impl Base {
 }
 
 fn open(path: &Path) -> sled::Result<Trees> {
-    let db = sled::Config::new()
+    let config = sled::Config::new()
         .path(path)
         .cache_capacity(PAGE_CACHE_BYTES)
         .flush_every_ms(Some(500))
-        .mode(sled::Mode::LowSpace)
-        .open()?;
+        .mode(sled::Mode::LowSpace);
+    let db = guard::open(&config)?;
     let tree = |name: &str| db.open_tree(name);
     let (pairs, scores, labels) = (tree("pairs")?, tree("scores")?, tree("labels")?);
     let (open, funnel, log) = (tree("open")?, tree("funnel")?, tree("log")?);

@@ -77,7 +77,7 @@ impl Generation {
         let segment = segment_of(&path).unwrap_or_else(|| segment(max_bytes));
         let mark_file = path.with_extension("mark");
         let opened = guard::run(|| {
-            let db = config(&path, segment).open()?;
+            let db = guard::open(&config(&path, segment))?;
             let (exchanges, keys) = (db.open_tree("exchanges")?, db.open_tree("keys")?);
             let began = match db.get(BEGAN)? {
                 Some(began) => number_in(&began).unwrap_or(0),

@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::panic;
 use std::sync::Once;
 use std::thread;
+use std::time::Duration;
+use std::time::Instant;
 
 use crate::error::Error;
 use crate::error::Kind;
@@ -42,6 +44,31 @@ impl From<Trouble> for Error {
         };
         Self::new(Kind::Store, why)
     }
+}
+
+/// How long a directory may stay locked whose owner is just closing it.
+const UNLOCK: Duration = Duration::from_secs(2);
+
+/// Opens a directory, which sled may hold locked for a moment after it was closed.
+///
+/// # Errors
+/// It is somebody else's, cannot be used, or is damaged.
+#[allow(clippy::disallowed_methods, reason = "opening sled blocks anyway, on a thread for it")]
+pub fn open(config: &sled::Config) -> sled::Result<sled::Db> {
+    let began = Instant::now();
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error)) if is_locked(&error) && began.elapsed() < UNLOCK => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Whether a directory cannot be opened because it is open already.
+pub fn is_locked(error: &std::io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
 }
 
 /// Runs calls into sled; a panic is damage.

@@ -13,7 +13,6 @@ use crate::store::generations::Generations;
 use crate::store::guard;
 use crate::store::guard::Trouble;
 use crate::store::io_error;
-use crate::store::rescue;
 use crate::store::seal::Sealer;
 
 const OLD: &str = "sled.format-1";
@@ -44,7 +43,7 @@ pub fn run(dir: &Path, format: &[u8], now_ms: i64) -> Result<u64> {
     for unfinished in [&new, &exchanges] {
         let _absent = fs::remove_dir_all(unfinished);
     }
-    let old = rescue::open(&sled::Config::new().path(&path));
+    let old = guard::open(&sled::Config::new().path(&path)).ok();
     let old = old.ok_or_else(|| Error::from(Trouble::Damaged("it cannot be read".to_owned())))?;
     guard::run(|| copy_rest(&old, &new, format))?;
     let moved = move_exchanges(&old, &exchanges, now_ms)?;
@@ -60,7 +59,7 @@ pub fn run(dir: &Path, format: &[u8], now_ms: i64) -> Result<u64> {
 
 /// Copies every tree but those of the exchanges: only a new file gives their space back.
 fn copy_rest(old: &sled::Db, new: &Path, format: &[u8]) -> sled::Result<()> {
-    let to = sled::Config::new().path(new).open()?;
+    let to = guard::open(&sled::Config::new().path(new))?;
     for name in old.tree_names() {
         if !matches!(&name[..], b"exchanges" | b"answers") {
             let tree = to.open_tree(&name)?;

@@ -2,9 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
-use std::time::Instant;
 
 use crate::key::ExchangeId;
 use crate::store::MARK;
@@ -13,9 +10,6 @@ use crate::store::generation;
 use crate::store::generation::Generation;
 use crate::store::guard;
 
-/// How long a directory that was just closed may stay locked.
-const UNLOCK: Duration = Duration::from_secs(5);
-
 /// Copies every readable record of the main directory `from`; returns how many there were.
 ///
 /// Each record carries its own checksum, so what is copied wrong is later read as absent.
@@ -23,7 +17,7 @@ pub fn copy(from: &Path, to: &sled::Db, is_wanted: impl Fn(&[u8]) -> bool) -> u6
     let mut copied = 0;
     // sled may panic at a damaged page; what was copied until then stays.
     let _panicked = guard::catch(|| {
-        let Some(db) = open(&sled::Config::new().path(from)) else { return };
+        let Ok(db) = guard::open(&sled::Config::new().path(from)) else { return };
         for name in db.tree_names().into_iter().filter(|name| is_wanted(name)) {
             let trees = db.open_tree(&name).and_then(|old| Ok((old, to.open_tree(&name)?)));
             let Ok((old, new)) = trees else { continue };
@@ -51,7 +45,7 @@ pub fn copy(from: &Path, to: &sled::Db, is_wanted: impl Fn(&[u8]) -> bool) -> u6
 pub fn exchanges(from: &Path, to: &Generation) -> u64 {
     let segment = generation::segment_of(from).unwrap_or(512 << 10);
     let opened = guard::catch(|| {
-        let db = open(&generation::config(from, segment))?;
+        let db = guard::open(&generation::config(from, segment)).ok()?;
         let tree = db.open_tree("exchanges").ok()?;
         Some((db, tree))
     });
@@ -97,19 +91,4 @@ fn each(
             }
         }
     });
-}
-
-/// Opens a directory that may have been closed a moment ago.
-#[allow(clippy::disallowed_methods, reason = "opening sled blocks anyway, on a thread for it")]
-pub fn open(config: &sled::Config) -> Option<sled::Db> {
-    let began = Instant::now();
-    loop {
-        match config.open() {
-            Ok(db) => return Some(db),
-            Err(sled::Error::Io(_)) if began.elapsed() < UNLOCK => {
-                thread::sleep(Duration::from_millis(10));
-            }
-            Err(_) => return None,
-        }
-    }
 }
