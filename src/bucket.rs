@@ -78,12 +78,13 @@ impl Bucket {
         self.spend(used - taken, size, now);
     }
 
-    /// No more is left than `left`, as somebody says who counts the same and others besides.
-    pub fn at_most(&mut self, left: f64, size: Size, now: Instant) {
-        self.left = Some((self.left(size, now).min(left), now));
+    /// So much is left, as somebody says who counts the same, and others besides.
+    pub fn set(&mut self, left: f64, size: Size, now: Instant) {
+        self.left = Some((left.min(size.burst), now));
     }
 
-    fn spend(&mut self, amount: f64, size: Size, now: Instant) {
+    /// Takes `amount` whether or not it is there.
+    pub fn spend(&mut self, amount: f64, size: Size, now: Instant) {
         self.left = Some(((self.left(size, now) - amount).min(size.burst), now));
     }
 }
@@ -161,8 +162,8 @@ mod tests {
     #[test]
     fn what_others_took_is_believed_and_a_limit_may_change() {
         let (mut bucket, now) = (Bucket::default(), Instant::now());
-        bucket.at_most(3.0, Size::per_minute(60), now);
-        bucket.at_most(50.0, Size::per_minute(60), now);
+        bucket.set(50.0, Size::per_minute(60), now);
+        bucket.set(3.0, Size::per_minute(60), now);
         assert_eq!(bucket.left(Size::per_minute(60), now), 3.0);
         assert_eq!(bucket.left(Size::per_minute(2), now), 2.0);
     }

@@ -11,6 +11,7 @@ pub mod tokens;
 pub mod provider;
 pub mod sigv4;
 pub mod bucket;
+pub mod quota;
 pub mod stats;
 pub mod compare;
 pub mod experiment;

@@ -39,6 +39,15 @@ pub struct ProviderLabel {
     pub provider: String,
 }
 
+/// A limit of a provider that kept a call from being made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabels {
+    /// The provider's name in the configuration.
+    pub provider: String,
+    /// The limit, as [`crate::quota::Limit::as_str`] names it.
+    pub limit: &'static str,
+}
+
 /// The files in force.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ConfigLabel {
@@ -84,6 +93,10 @@ pub struct Metrics {
     pub request_seconds: Histogram,
     /// From sending a request upstream to its answer's head, by provider.
     pub upstream_seconds: Family<ProviderLabel, Histogram, fn() -> Histogram>,
+    /// Calls that were not made because a limit of their provider was used up.
+    pub limited: Family<LimitLabels, Counter>,
+    /// How long calls waited for the limits of their provider, those that did not wait left out.
+    pub limit_wait: Family<ProviderLabel, Histogram, fn() -> Histogram>,
     /// Our own part of the time to the answer's head.
     pub own_seconds: Histogram,
     /// Answers that broke off: upstream, client_left, too_large.
@@ -132,6 +145,8 @@ impl Metrics {
             cache: Family::default(),
             request_seconds: latency(),
             upstream_seconds,
+            limited: Family::default(),
+            limit_wait: Family::new_with_constructor(latency as fn() -> Histogram),
             own_seconds: Histogram::new(OWN_BUCKETS),
             broken: Family::default(),
             breaches: Family::default(),
@@ -171,6 +186,10 @@ impl Metrics {
             Unit::Seconds,
             self.upstream_seconds.clone(),
         );
+        let waits = self.limit_wait.clone();
+        let help = "How long calls waited for their provider's limits";
+        r.register_with_unit("limit_wait", help, Unit::Seconds, waits);
+        r.register("limited", "Calls not made for a provider's limits", self.limited.clone());
         r.register("broken_answers", "Answers that broke off", self.broken.clone());
         r.register("breaches", "Candidates halted by a guardrail", self.breaches.clone());
         r.register("experiment_funnel", "From matched to judged", self.funnel.clone());

@@ -1,6 +1,7 @@
 //! Sends requests to providers and gives back their answers, one open body at a time.
 
 pub mod body;
+pub mod gate;
 pub mod local;
 mod opened;
 pub mod outgoing;
@@ -12,6 +13,7 @@ pub mod upgrade;
 pub mod way;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -37,6 +39,7 @@ use crate::error::Result;
 use crate::experiment::Target;
 use crate::provider::KEY_HEADERS;
 use crate::provider::url;
+use crate::upstream::gate::Gates;
 use crate::upstream::outgoing::Outgoing;
 
 pub use opened::Opened;
@@ -52,6 +55,8 @@ pub struct Upstream {
     endpoints: BTreeMap<String, Endpoint>,
     /// Headers that hold a key for some provider and for no other.
     key_headers: Vec<HeaderName>,
+    /// What is in use of the providers' limits.
+    gates: Arc<Gates>,
 }
 
 struct Endpoint {
@@ -98,7 +103,21 @@ impl Upstream {
         let key_headers =
             key_headers.filter(|name| !KEY_HEADERS.contains(&name.as_str())).collect();
         let endpoints = endpoints.collect::<Result<_>>()?;
-        Ok(Self { client, http1: OnceLock::new(), endpoints, key_headers })
+        let gates = Arc::default();
+        Ok(Self { client, http1: OnceLock::new(), endpoints, key_headers, gates })
+    }
+
+    /// The connections of another configuration, with what is known of the providers' limits.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn renewed(&self, config: &Config) -> Result<Self> {
+        Ok(Self { gates: self.gates.clone(), ..Self::new(config)? })
+    }
+
+    /// What is in use of the providers' limits.
+    pub fn gates(&self) -> &Gates {
+        &self.gates
     }
 
     /// Asks the targets in turn until one answers with something that is not its own failure.
@@ -130,13 +149,13 @@ impl Upstream {
         last
     }
 
-    /// Sends one request to one target.
+    /// Sends one request to one target, as soon as the limits of its provider allow.
     ///
     /// # Errors
-    /// The provider is unknown, unreachable or too slow.
+    /// The provider is unknown, unreachable or too slow, or a limit is used up.
     pub async fn send_once(&self, call: Call<'_>) -> Result<Opened> {
         let endpoint = self.endpoint(&call.target.provider)?;
-        self.send_to(endpoint, &endpoint.provider, call).await
+        self.send_admitted(endpoint, &endpoint.provider, call).await
     }
 
     /// Sends a copy of a request, with the provider's keys for copies if it has such.
@@ -146,7 +165,23 @@ impl Upstream {
     pub async fn send_copy(&self, call: Call<'_>) -> Result<Opened> {
         let endpoint = self.endpoint(&call.target.provider)?;
         let provider = endpoint.for_copies.as_ref().unwrap_or(&endpoint.provider);
-        self.send_to(endpoint, provider, call).await
+        self.send_admitted(endpoint, provider, call).await
+    }
+
+    /// Sends a request once the gate lets it through; the answer keeps the permit to its end.
+    async fn send_admitted(
+        &self,
+        endpoint: &Endpoint,
+        provider: &Provider,
+        call: Call<'_>,
+    ) -> Result<Opened> {
+        let (model, tokens) = (&call.target.model, call.outgoing.tokens(provider));
+        let permit = self.gates.admit(provider, model, call.headers, tokens);
+        let mut permit = permit.await?;
+        let mut opened = self.send_to(endpoint, provider, call).await?;
+        permit.answered(opened.status, &opened.headers);
+        opened.permit = Some(permit);
+        Ok(opened)
     }
 
     async fn send_to(

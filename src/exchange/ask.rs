@@ -20,6 +20,7 @@ use crate::plan;
 use crate::plan::Caller;
 use crate::plan::Thread;
 use crate::store::exchange::Asked;
+use crate::tokens;
 use crate::upstream::outgoing::Outgoing;
 use crate::wire::ChatRequest;
 
@@ -71,6 +72,9 @@ impl Ask {
         let (from, model) = (self.incoming.dialect, target.model.as_str());
         let mut outgoing =
             Outgoing::write(&self.request, from, provider, model, variant, wants_usage)?;
+        if provider.quota.tokens_per_minute.is_some() {
+            outgoing.tokens = self.read.as_deref().map(tokens::with_answer);
+        }
         if outgoing.dialect == from.name() {
             outgoing.query = self.incoming.own_query(self.request.stream);
         }

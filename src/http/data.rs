@@ -378,8 +378,16 @@ fn error_response(dialect: &dyn Dialect, error: &Error, request_id: &str) -> Res
     *response.status_mut() =
         http::StatusCode::from_u16(error.status()).unwrap_or(http::StatusCode::BAD_GATEWAY);
     finish(&mut response, request_id);
-    if error.kind == Kind::Overloaded {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    match error.kind {
+        Kind::Overloaded => {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        Kind::Limited { after_ms } => {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after_ms.div_ceil(1000)));
+            headers.insert("retry-after-ms", HeaderValue::from(after_ms));
+        }
+        _ => {}
     }
     response
 }

@@ -17,6 +17,7 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Target;
 use crate::upstream::CONNECTION_HEADERS;
+use crate::upstream::gate::Permit;
 use crate::upstream::outgoing::Outgoing;
 use crate::wire::carry::Losses;
 
@@ -43,6 +44,8 @@ pub struct Opened {
     pub sent: Instant,
     /// How long the rest may take.
     pub timeouts: Timeouts,
+    /// The right to the call, if limits were asked; held until the answer has ended.
+    pub permit: Option<Permit>,
 }
 
 impl Opened {
@@ -58,7 +61,19 @@ impl Opened {
         CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
         let status = parts.status;
         let Outgoing { dialect, losses, unasked_usage, .. } = asked;
-        Self { target, dialect, losses, unasked_usage, status, headers, body, sent, timeouts }
+        let permit = None;
+        Self {
+            target,
+            dialect,
+            losses,
+            unasked_usage,
+            status,
+            headers,
+            body,
+            sent,
+            timeouts,
+            permit,
+        }
     }
 
     /// Whether the body is a stream of events, whatever was asked for.

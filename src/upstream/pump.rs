@@ -20,6 +20,7 @@ use crate::error::Kind;
 use crate::experiment::Target;
 use crate::price;
 use crate::upstream::Opened;
+use crate::upstream::gate::Permit;
 use crate::upstream::way::Way;
 use crate::wire::Decode;
 use crate::wire::Dialect;
@@ -91,6 +92,7 @@ pub struct Terms {
 pub struct Flow {
     target: Target,
     usage: Option<Usage>,
+    permit: Option<Permit>,
     body: reqwest::Body,
     sent: Instant,
     idle: std::time::Duration,
@@ -127,6 +129,7 @@ impl Flow {
         Self {
             target: opened.target,
             usage: None,
+            permit: opened.permit,
             body: opened.body,
             sent: opened.sent,
             idle,
@@ -336,6 +339,9 @@ impl Flow {
     fn report(&mut self, ended: Ended, answer: Answer) {
         self.ended = Some(ended.clone());
         self.usage = answer.usage;
+        if let Some(permit) = self.permit.take() {
+            permit.settle(answer.usage.as_ref());
+        }
         if let Some(on_end) = self.on_end.take() {
             let took_us = micros(self.sent.elapsed());
             on_end(Account { ended, answer, pieces: std::mem::take(&mut self.pieces), took_us });

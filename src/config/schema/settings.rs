@@ -19,10 +19,12 @@ use crate::config::Limits;
 use crate::config::Shadowing;
 use crate::config::cache::MODES;
 use crate::config::endpoint::AUTHS;
+use crate::config::endpoint::MOST_A_MINUTE;
 use crate::config::quirk::MAX_TOKENS;
 use crate::config::quirk::REASONING_HISTORY;
 use crate::provider::Hole;
 use crate::provider::table::PROVIDERS;
+use crate::quota::Quota;
 use crate::wire::quirk::THINKING;
 
 /// The most places that a queue or a limit may have.
@@ -50,6 +52,7 @@ pub fn whole() -> Value {
         "known": provider(&[], false),
         "keys": list(&credential()),
         "quirks": quirks(),
+        "quota": quota(),
     });
     schema
 }
@@ -87,6 +90,7 @@ fn provider(holes: &[Hole], is_new: bool) -> Value {
         ("shadow_api_keys", "Keys for copies of requests.", defined("keys")),
         ("headers", "Headers sent with every request.", headers),
         ("quirks", "How it differs from others of its dialect.", defined("quirks")),
+        ("limits", "What may be asked of it.", defined("quota")),
     ];
     fields.extend(holes.iter().map(|hole| (hole.name, "A part of its base URL.", kind::text())));
     if !holes.iter().any(|hole| hole.name == "region") {
@@ -117,6 +121,19 @@ fn quirks() -> Value {
         ("developer_role", "Knows the role developer.", flag()),
         ("stream_usage", "Takes stream_options.include_usage.", flag()),
         ("json_schema", "Takes response_format: json_schema.", flag()),
+    ];
+    section(fields, &[])
+}
+
+fn quota() -> Value {
+    let usual = Quota::default();
+    let in_a_minute = || kind::count(1, MOST_A_MINUTE, None);
+    let fields = vec![
+        ("requests_per_minute", "Calls begun in a minute.", in_a_minute()),
+        ("tokens_per_minute", "Tokens of prompts and answers in a minute.", in_a_minute()),
+        ("concurrency", "Calls under way at once.", kind::count(1, MOST, None)),
+        ("wait", "How long a call may wait for its turn; 1s.", kind::duration_or_none()),
+        ("learn", "Whether the provider's own word counts.", kind::boolean(usual.learn)),
     ];
     section(fields, &[])
 }
