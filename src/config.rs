@@ -11,6 +11,7 @@ mod quirk;
 mod place;
 mod endpoint;
 mod settings;
+mod route;
 mod audit;
 mod cache;
 mod enrolment;
@@ -33,7 +34,9 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::cacheable::Choices;
+use crate::choice::Policy;
 use crate::experiment::Experiment;
+use crate::experiment::Match;
 use crate::experiment::Share;
 use crate::experiment::Target;
 use crate::sentinel::Sentinel;
@@ -79,15 +82,43 @@ pub struct Config {
     pub sentinels: Vec<Sentinel>,
 }
 
-/// Who answers a model name, in order of preference.
+/// Who answers a model name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
-    /// At least one.
+    /// At least one, in order of preference.
     pub targets: Vec<Weighted>,
+    /// Who answers requests that meet a condition instead; the first that is met counts.
+    pub when: Vec<Clause>,
+    /// Who of them is asked first.
+    pub choose: Policy,
     /// Limits of this route.
     pub timeouts: Timeouts,
     /// What the cache may do on this route.
     pub cache: CachePolicy,
+}
+
+/// Who answers the requests that meet a condition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clause {
+    /// Everything in it has to hold.
+    pub condition: Condition,
+    /// At least one, in order of preference.
+    pub targets: Vec<Weighted>,
+}
+
+/// What a request has to be like.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Condition {
+    /// Headers, fields and tenants, as experiments have them.
+    pub matches: Match,
+    /// So many tokens of prompt at least, by estimate.
+    pub min_tokens: Option<u64>,
+    /// So many at most.
+    pub max_tokens: Option<u64>,
+    /// Whether tools are offered.
+    pub tools: Option<bool>,
+    /// Whether a stream is wanted.
+    pub stream: Option<bool>,
 }
 
 /// A target and its share of a route's traffic.

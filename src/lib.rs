@@ -35,6 +35,7 @@ pub mod fleet;
 pub mod series;
 pub mod record;
 pub mod page;
+pub mod choice;
 pub mod config;
 pub mod plan;
 // Resources: each owns one outside thing.

@@ -102,7 +102,7 @@ impl Incoming {
     /// Who sent it, as far as it matters.
     pub fn caller(&self) -> Caller<'_> {
         let (provider, query) = (self.provider.as_deref(), self.query.as_deref());
-        Caller { provider, headers: &self.headers, query, thread: None }
+        Caller { provider, headers: &self.headers, query, thread: None, paces: None }
     }
 
     /// Whether a stream is to come as a JSON array, which Google's REST API sends by default.

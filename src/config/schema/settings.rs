@@ -22,6 +22,8 @@ use crate::config::endpoint::AUTHS;
 use crate::config::endpoint::MOST_A_MINUTE;
 use crate::config::quirk::MAX_TOKENS;
 use crate::config::quirk::REASONING_HISTORY;
+use crate::config::route::MOST_TOKENS;
+use crate::config::route::POLICIES;
 use crate::provider::Hole;
 use crate::provider::table::PROVIDERS;
 use crate::quota::Quota;
@@ -152,8 +154,32 @@ fn route() -> Value {
         "items": {"anyOf": [kind::target(), weighted]},
         "minItems": 1,
     });
+    let flag = || json!({"type": "boolean"});
+    let tokens = || kind::count(0, MOST_TOKENS, None);
+    let condition = vec![
+        ("headers", "Headers with these values.", map(&kind::text())),
+        ("fields", "What the body holds at JSON pointers.", json!({"type": ["object", "null"]})),
+        ("tenants", "As `understudy explain` shows them.", list(&kind::text())),
+        ("min_tokens", "So many tokens of prompt at least.", tokens()),
+        ("max_tokens", "So many tokens of prompt at most.", tokens()),
+        ("tools", "Whether tools are offered.", flag()),
+        ("stream", "Whether a stream is wanted.", flag()),
+    ];
+    let clause = vec![
+        ("if", "Everything that has to hold.", section(condition, &[])),
+        ("targets", "Who answers then.", targets.clone()),
+    ];
+    let matters = || json!({"type": "number", "minimum": 0, "maximum": 1000, "default": 1});
+    let score = vec![
+        ("cost", "How much a low price matters.", matters()),
+        ("latency", "How much a short time matters.", matters()),
+        ("quality", "How much wins in experiments matter.", matters()),
+    ];
     let fields = vec![
         ("targets", "Who answers, in order of preference.", targets),
+        ("when", "The first whose condition holds.", list(&section(clause, &["if", "targets"]))),
+        ("choose", "Who is asked first.", choice(POLICIES)),
+        ("score", "What matters how much for choose: score.", section(score, &[])),
         ("timeouts", "Limits of this route.", timeouts()),
         ("cache", "What the cache may do on this route.", cache(false)),
     ];
