@@ -14,6 +14,7 @@ pub mod bucket;
 pub mod stats;
 pub mod compare;
 pub mod experiment;
+pub mod health;
 pub mod diff;
 pub mod key;
 pub mod cacheable;
