@@ -1,6 +1,7 @@
 //! What went wrong, whose fault it is, and whether trying again may help.
 
 use std::fmt;
+use std::time::Duration;
 
 /// The closed list of failures a caller can meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +65,8 @@ pub struct Error {
     pub kind: Kind,
     /// For people: the place and the remedy.
     pub detail: String,
+    /// How long to wait before trying again, where that is known.
+    pub retry_after: Option<Duration>,
 }
 
 /// The result of everything that can fail here.
@@ -72,7 +75,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error of `kind` with an explanation for people.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        Self { kind, detail: detail.into(), retry_after: None }
+    }
+
+    /// The same, with how long to wait before trying again.
+    pub fn after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
     }
 
     /// Whose fault it is, which follows from the kind.

@@ -268,7 +268,12 @@ impl Front {
         request: ChatRequest,
         incoming: Incoming,
     ) -> Ask {
+        let route = self.config.routes.get(&request.model);
+        let retry = route.map_or(self.config.retry, |route| route.retry);
+        let hedge = route.and_then(|route| route.hedge);
         Ask {
+            retry,
+            hedge,
             request,
             read: plan.request.clone(),
             targets: plan.targets.clone(),

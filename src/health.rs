@@ -171,8 +171,11 @@ impl Condition {
 fn rank(known: &mut HashMap<Target, Pulse>, wish: &Wish<'_>, at: usize, now: Instant) -> Rank {
     let target = &wish.targets[at];
     let Some(pulse) = known.get_mut(target) else { return Rank::Ready };
-    if let Standing::Open { left } = pulse.breaker.standing(now) {
-        return Rank::Shut(left);
+    match pulse.breaker.standing(now) {
+        Standing::Open { left } => return Rank::Shut(left),
+        // Somebody has to find out whether it is well again.
+        Standing::Due => return Rank::Ready,
+        Standing::Closed | Standing::Returning => {}
     }
     if wish.keeps_first && at == 0 {
         return Rank::Ready;

@@ -15,6 +15,7 @@ pub mod stats;
 pub mod compare;
 pub mod experiment;
 pub mod health;
+pub mod retry;
 pub mod diff;
 pub mod key;
 pub mod cacheable;

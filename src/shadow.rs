@@ -30,6 +30,7 @@ use crate::recorder::Record;
 use crate::recorder::Recorder;
 use crate::recorder::ShadowJob;
 use crate::recorder::writer::pairs::find;
+use crate::retry;
 use crate::scene;
 use crate::scene::Scene;
 use crate::scene::Scenes;
@@ -229,7 +230,7 @@ impl Shadow {
 
     /// A target failed: it is not asked the same again, and perhaps nothing for a while.
     fn failed(&self, target: &Target, headers: &HeaderMap) {
-        let asked = pause::retry_after(headers, jiff::Timestamp::now().as_millisecond());
+        let asked = retry::wait_in(headers, jiff::Timestamp::now().as_millisecond());
         if let Some(pause) = self.pauses().failed(target, asked, Instant::now()) {
             tracing::warn!(%target, ?pause, "no copies are sent there for a while");
         }

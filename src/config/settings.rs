@@ -14,6 +14,7 @@ use super::cache;
 use super::credential::Outside;
 use super::endpoint;
 use super::load::SENTINEL;
+use super::persistence;
 use super::problem::Pos;
 use super::read::Reader;
 use super::read::Section;
@@ -24,6 +25,7 @@ use super::tree::Node;
 use super::value;
 use crate::experiment::Share;
 use crate::experiment::Target;
+use crate::retry::Retry;
 
 /// Overwrites the defaults in `config` with what the file says and notes the names it defines.
 pub fn read(
@@ -49,12 +51,14 @@ pub fn read(
             known.providers.extend(node.keys().map(|key| key.name.clone()));
         }
         known.providers.extend(config.providers.keys().cloned());
-        timeouts(s, &mut config.timeouts);
+        limits_of_time(s, &mut config.timeouts);
+        persistence::retry(s, &mut config.retry);
+        persistence::breaker(s, &mut config.breaker);
         cache::read(s, config);
         limits(s, config);
         s.set("holdout", &mut config.holdout, holdout);
         if let Some(node) = s.find("routes") {
-            let inherited = (config.timeouts, config.cache);
+            let inherited = (config.timeouts, config.retry, config.cache);
             routes(s.reader, node, inherited, known, &mut config.routes);
         }
         known.routes.extend(config.routes.keys().cloned());
@@ -109,7 +113,7 @@ fn directory(node: &Node) -> Result<PathBuf, Wrong> {
     Ok(PathBuf::from(text))
 }
 
-fn timeouts(s: &mut Section<'_, '_, '_>, into: &mut Timeouts) {
+fn limits_of_time(s: &mut Section<'_, '_, '_>, into: &mut Timeouts) {
     s.section("timeouts", |s| {
         s.set("connect", &mut into.connect, value::duration);
         s.set("first_token", &mut into.first_token, value::duration);
@@ -158,7 +162,7 @@ fn holdout(node: &Node) -> Result<Share, Wrong> {
 fn routes(
     reader: &mut Reader<'_>,
     node: &Node,
-    inherited: (Timeouts, CachePolicy),
+    inherited: (Timeouts, Retry, CachePolicy),
     known: &Known,
     into: &mut BTreeMap<String, Route>,
 ) {
@@ -167,15 +171,17 @@ fn routes(
         if key.name.trim().is_empty() {
             reader.problem(key.start, "a route needs a name", "write the model name it answers");
         }
-        let (limits, cache) = inherited;
-        let mut route = Route { targets: Vec::new(), timeouts: limits, cache };
+        let (timeouts, retry, cache) = inherited;
+        let mut route = Route { targets: Vec::new(), timeouts, retry, hedge: None, cache };
         reader.section(node, &path, |s| {
             let help = "write for example targets: [openai/gpt-4o]";
             if let Some(node) = s.need("targets", help) {
                 let path = s.path("targets");
                 route.targets = targets(s.reader, node, &path, known);
             }
-            timeouts(s, &mut route.timeouts);
+            limits_of_time(s, &mut route.timeouts);
+            persistence::retry(s, &mut route.retry);
+            persistence::hedge(s, &mut route.hedge);
             cache::of_route(s, &mut route.cache);
         });
         // Even a broken route is a name that experiments may use.

@@ -94,7 +94,11 @@ impl Director {
     fn put_in_force(&self, mut config: Config, is_same_way_out: bool) -> Result<()> {
         let upstream = match is_same_way_out {
             true => self.stage.borrow().upstream.clone(),
-            false => Arc::new(Upstream::new(&config)?),
+            // What is known of the targets is true whatever the files say.
+            false => {
+                let health = self.stage.borrow().upstream.health().clone();
+                Arc::new(Upstream::with(&config, health)?)
+            }
         };
         let drafts = book::meet(&lock(&self.lives), &config.experiments, now_ms())?;
         let mut next = lock(&self.lives).clone();

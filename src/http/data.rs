@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -378,8 +379,11 @@ fn error_response(dialect: &dyn Dialect, error: &Error, request_id: &str) -> Res
     *response.status_mut() =
         http::StatusCode::from_u16(error.status()).unwrap_or(http::StatusCode::BAD_GATEWAY);
     finish(&mut response, request_id);
-    if error.kind == Kind::Overloaded {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    let usual = (error.kind == Kind::Overloaded).then_some(Duration::from_secs(1));
+    if let Some(wait) = error.retry_after.or(usual) {
+        // Whole seconds, and not a moment too early.
+        let seconds = wait.as_millis().div_ceil(1000).max(1);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds as u64));
     }
     response
 }
