@@ -14,6 +14,7 @@ mod settings;
 mod route;
 mod audit;
 mod cache;
+mod persistence;
 mod enrolment;
 mod variant;
 mod traffic;
@@ -39,6 +40,9 @@ use crate::experiment::Experiment;
 use crate::experiment::Match;
 use crate::experiment::Share;
 use crate::experiment::Target;
+use crate::health::breaker;
+use crate::retry::Hedge;
+use crate::retry::Retry;
 use crate::sentinel::Sentinel;
 
 pub use load::is_experiment;
@@ -66,6 +70,10 @@ pub struct Config {
     pub routes: BTreeMap<String, Route>,
     /// Limits for routes that set none of their own.
     pub timeouts: Timeouts,
+    /// How calls that fail are made again, on routes that say nothing of their own.
+    pub retry: Retry,
+    /// When a target is left alone.
+    pub breaker: breaker::Rules,
     /// Whether and how long answers are kept.
     pub cache: CachePolicy,
     /// Headers of a request that keep its answers apart from those of other requests.
@@ -93,6 +101,10 @@ pub struct Route {
     pub choose: Policy,
     /// Limits of this route.
     pub timeouts: Timeouts,
+    /// How calls that fail are made again.
+    pub retry: Retry,
+    /// When a second call is made beside the first; `None`: never.
+    pub hedge: Option<Hedge>,
     /// What the cache may do on this route.
     pub cache: CachePolicy,
 }
@@ -135,7 +147,7 @@ pub struct Weighted {
 pub struct Timeouts {
     /// Until the connection stands.
     pub connect: Duration,
-    /// From the request's end to the first byte of the answer's body.
+    /// From the request's end to the first content of a streamed answer.
     pub first_token: Duration,
     /// Between two pieces of the body.
     pub idle: Duration,

@@ -27,11 +27,11 @@ use crate::experiment::Variant;
 use crate::pair::Half;
 use crate::pair::Origin;
 use crate::price;
-use crate::quota::said;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
 use crate::recorder::ShadowJob;
 use crate::recorder::writer::pairs::find;
+use crate::retry;
 use crate::scene;
 use crate::scene::Scene;
 use crate::scene::Scenes;
@@ -220,7 +220,7 @@ impl Shadow {
                 let (cost, reason) = match error.kind {
                     Kind::Timeout => (None, "shadow_timeout"),
                     Kind::Connect => (Some(0), "shadow_unreachable"),
-                    Kind::Limited { .. } => (Some(0), "shadow_limited"),
+                    Kind::Limited => (Some(0), "shadow_limited"),
                     Kind::Status(_) => (Some(0), "shadow_status"),
                     Kind::NotFound | Kind::Config | Kind::BadRequest => (Some(0), "shadow_failed"),
                     _ => (None, "shadow_failed"),
@@ -232,7 +232,7 @@ impl Shadow {
 
     /// A target failed: it is not asked the same again, and perhaps nothing for a while.
     fn failed(&self, target: &Target, headers: &HeaderMap) {
-        let asked = said::retry_after(headers, jiff::Timestamp::now().as_millisecond());
+        let asked = retry::wait_in(headers, jiff::Timestamp::now().as_millisecond());
         if let Some(pause) = self.pauses().failed(target, asked, Instant::now()) {
             tracing::warn!(%target, ?pause, "no copies are sent there for a while");
         }

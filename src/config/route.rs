@@ -11,12 +11,13 @@ use super::Timeouts;
 use super::Weighted;
 use super::cache;
 use super::enrolment;
+use super::persistence;
 use super::problem::Pos;
 use super::read::Reader;
 use super::read::Section;
 use super::read::Wrong;
 use super::read::join;
-use super::settings::timeouts;
+use super::settings::limits_of_time;
 use super::tree::Kind;
 use super::tree::Node;
 use super::value;
@@ -25,6 +26,7 @@ use crate::choice::Weights;
 use crate::experiment::Match;
 use crate::experiment::Share;
 use crate::experiment::Target;
+use crate::retry::Retry;
 
 /// The words for a policy; `weighted` is the order with weights, which has to have some.
 pub const POLICIES: &[(&str, Word)] = &[
@@ -60,7 +62,7 @@ pub const MOST_TOKENS: u64 = 1_000_000_000;
 pub fn read(
     reader: &mut Reader<'_>,
     node: &Node,
-    inherited: (Timeouts, CachePolicy),
+    inherited: (Timeouts, Retry, CachePolicy),
     known: &Known,
     into: &mut BTreeMap<String, Route>,
 ) {
@@ -69,9 +71,10 @@ pub fn read(
         if key.name.trim().is_empty() {
             reader.problem(key.start, "a route needs a name", "write the model name it answers");
         }
-        let (limits, cache) = inherited;
+        let (timeouts, retry, cache) = inherited;
         let (targets, when, choose) = (Vec::new(), Vec::new(), Policy::default());
-        let mut route = Route { targets, when, choose, timeouts: limits, cache };
+        let hedge = None;
+        let mut route = Route { targets, when, choose, timeouts, retry, hedge, cache };
         reader.section(node, &path, |s| {
             let help = "write for example targets: [openai/gpt-4o]";
             if let Some(node) = s.need("targets", help) {
@@ -83,7 +86,9 @@ pub fn read(
                 route.when = clauses(s.reader, node, &path, known);
             }
             route.choose = policy(s, &route);
-            timeouts(s, &mut route.timeouts);
+            limits_of_time(s, &mut route.timeouts);
+            persistence::retry(s, &mut route.retry);
+            persistence::hedge(s, &mut route.hedge);
             cache::of_route(s, &mut route.cache);
         });
         // Even a broken route is a name that experiments may use.

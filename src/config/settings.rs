@@ -11,6 +11,7 @@ use super::cache;
 use super::credential::Outside;
 use super::endpoint;
 use super::load::SENTINEL;
+use super::persistence;
 use super::read::Reader;
 use super::read::Section;
 use super::read::Wrong;
@@ -43,12 +44,14 @@ pub fn read(
             known.providers.extend(node.keys().map(|key| key.name.clone()));
         }
         known.providers.extend(config.providers.keys().cloned());
-        timeouts(s, &mut config.timeouts);
+        limits_of_time(s, &mut config.timeouts);
+        persistence::retry(s, &mut config.retry);
+        persistence::breaker(s, &mut config.breaker);
         cache::read(s, config);
         limits(s, config);
         s.set("holdout", &mut config.holdout, holdout);
         if let Some(node) = s.find("routes") {
-            let inherited = (config.timeouts, config.cache);
+            let inherited = (config.timeouts, config.retry, config.cache);
             route::read(s.reader, node, inherited, known, &mut config.routes);
         }
         known.routes.extend(config.routes.keys().cloned());
@@ -104,7 +107,7 @@ fn directory(node: &Node) -> Result<PathBuf, Wrong> {
 }
 
 /// Reads `timeouts`.
-pub fn timeouts(s: &mut Section<'_, '_, '_>, into: &mut Timeouts) {
+pub fn limits_of_time(s: &mut Section<'_, '_, '_>, into: &mut Timeouts) {
     s.section("timeouts", |s| {
         s.set("connect", &mut into.connect, value::duration);
         s.set("first_token", &mut into.first_token, value::duration);

@@ -93,6 +93,7 @@ impl Director {
     fn put_in_force(&self, mut config: Config, is_same_way_out: bool) -> Result<()> {
         let upstream = match is_same_way_out {
             true => self.stage.borrow().upstream.clone(),
+            // What is known of the targets is true whatever the files say.
             false => Arc::new(self.stage.borrow().upstream.renewed(&config)?),
         };
         let drafts = book::meet(&lock(&self.lives), &config.experiments, now_ms())?;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use http::StatusCode;
-use http::header;
 use jiff::Timestamp;
+
+use crate::retry;
 
 /// The longest that a provider is left alone because it said so.
 const LONGEST_CLOSED: Duration = Duration::from_secs(300);
@@ -56,7 +57,7 @@ impl Said {
     /// Reads an answer's status and headers, at a time of the wall's clock, Unix milliseconds.
     pub fn read(status: StatusCode, headers: &HeaderMap, now_ms: i64) -> Self {
         let is_too_much = status == StatusCode::TOO_MANY_REQUESTS;
-        let closed_for = is_too_much.then(|| retry_after(headers, now_ms)).flatten();
+        let closed_for = is_too_much.then(|| retry::wait_in(headers, now_ms)).flatten();
         Self {
             requests: window(headers, &REQUESTS, now_ms),
             tokens: window(headers, &TOKENS, now_ms),
@@ -108,20 +109,6 @@ fn seconds_of(unit: &str) -> Option<f64> {
     })
 }
 
-/// How long a provider wants to be left alone, in seconds or as a date (RFC 9110, section 10.2.3).
-pub fn retry_after(headers: &HeaderMap, now_ms: i64) -> Option<Duration> {
-    if let Some(ms) = text(headers, "retry-after-ms").and_then(|ms| ms.parse().ok()) {
-        return Some(Duration::from_millis(ms));
-    }
-    let after = text(headers, header::RETRY_AFTER.as_str())?;
-    if let Ok(seconds) = after.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(after).ok()?;
-    let ms = date.timestamp().as_millisecond().saturating_sub(now_ms);
-    Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
-}
-
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
@@ -135,27 +122,11 @@ mod tests {
 
     use super::Said;
     use super::Window;
-    use super::retry_after;
     use super::until;
 
     fn headers(all: &[(&'static str, &str)]) -> HeaderMap {
         let pairs = all.iter();
         pairs.map(|(name, value)| ((*name).try_into().unwrap(), value.parse().unwrap())).collect()
-    }
-
-    #[test]
-    fn retry_after_is_read_in_every_form() {
-        for (name, value, expected) in [
-            ("retry-after", "7", Some(7_000)),
-            ("retry-after", "Thu, 01 Jan 1970 00:00:09 GMT", Some(8_000)),
-            ("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
-            ("retry-after-ms", "250", Some(250)),
-            ("retry-after", "soon", None),
-            ("other", "7", None),
-        ] {
-            let expected = expected.map(Duration::from_millis);
-            assert_eq!(retry_after(&headers(&[(name, value)]), 1_000), expected, "{name}: {value}");
-        }
     }
 
     #[test]

@@ -38,6 +38,7 @@ use crate::quota::meter::Held;
 use crate::quota::meter::Meter;
 use crate::quota::meter::Need;
 use crate::quota::said::Said;
+use crate::upstream::Call;
 
 /// Calls that may wait for one provider; each holds its request in memory.
 const MOST_WAITING: usize = 100;
@@ -88,22 +89,17 @@ impl Gates {
         let _ = self.metrics.set(metrics.clone());
     }
 
-    /// Waits for the right to call a model of a provider, with these headers of the client's and
-    /// about so many tokens.
+    /// Waits for the right to make a call to a provider.
     ///
     /// # Errors
     /// [`Kind::Limited`]: there is none within the provider's `limits.wait`, or too many wait.
-    pub async fn admit(
-        &self,
-        provider: &Provider,
-        model: &str,
-        headers: &HeaderMap,
-        tokens: u64,
-    ) -> Result<Permit> {
+    pub async fn admit(&self, provider: &Provider, call: &Call<'_>) -> Result<Permit> {
         let (gate, quota) = (self.gate(&provider.name), provider.quota);
         let began = Instant::now();
-        let need = Need { line: line(provider, model, headers), tokens: tokens as f64 };
-        let admitted = gate.admit(quota, need, began + quota.wait).await;
+        let tokens = call.outgoing.tokens(provider) as f64;
+        let need = Need { line: line(provider, &call.target.model, call.headers), tokens };
+        let until = began + quota.wait.min(call.timeouts.total);
+        let admitted = gate.admit(quota, need, until).await;
         let waited = began.elapsed();
         if let Some(metrics) = self.metrics.get() {
             let provider = provider.name.clone();
@@ -279,9 +275,10 @@ fn refusal(provider: &Provider, held: Held) -> Error {
         Limit::SaidTokens => "no more tokens for now, as it says itself".to_owned(),
         Limit::RetryAfter => "nothing for now, as it says itself (Retry-After)".to_owned(),
     };
-    let after_ms = u64::try_from(held.wait.as_millis()).unwrap_or(u64::MAX).max(1);
-    let what = format!("the provider {name} takes {why}: ask again in {after_ms} ms");
-    Error::new(Kind::Limited { after_ms }, what)
+    // A moment too early would be refused again.
+    let wait = Duration::from_millis(1) + held.wait;
+    let what = format!("the provider {name} takes {why}: ask again in {} ms", wait.as_millis());
+    Error::new(Kind::Limited, what).after(wait)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

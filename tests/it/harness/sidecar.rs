@@ -79,6 +79,8 @@ pub fn route(config: &Config, targets: &[(&str, Option<u32>)]) -> Route {
         when: Vec::new(),
         choose: Policy::default(),
         timeouts: config.timeouts,
+        retry: config.retry,
+        hedge: None,
         cache: config.cache,
     }
 }
