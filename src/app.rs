@@ -96,6 +96,7 @@ impl App {
         let scene = Arc::new(Scene::new(config)?);
         let config = &scene.config;
         let (metrics, limits) = (Arc::new(Metrics::new()), config.limits);
+        scene.upstream.gates().count_in(&metrics);
         let board = Arc::new(Board::load(&config.experiments, &store)?);
         let (stage, scenes) = watch::channel(scene.clone());
         // The recorder hands over a batch at once, before the idle places can take any of it.

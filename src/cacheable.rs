@@ -35,6 +35,8 @@ pub struct Class {
     pub name: &'static str,
     /// Whether answers to its requests are served again unless the configuration says otherwise.
     pub by_default: bool,
+    /// Whether its requests may do something at the provider, which asking again would do twice.
+    pub acts: bool,
     /// Why, in one sentence.
     pub why: &'static str,
     /// Whether a request belongs to it.
@@ -46,78 +48,91 @@ pub static CLASSES: [Class; COUNT] = [
     Class {
         name: "background",
         by_default: false,
+        acts: true,
         why: "the answer is only the name of work that goes on, and that work is done once",
         is_of: |q| is_true(q, "background") || is_true(q, "deferred"),
     },
     Class {
         name: "cached_content",
         by_default: true,
+        acts: false,
         why: "cached content at the provider never changes under its name, it only expires",
         is_of: |q| is_there(q, "cachedContent") || is_there(q, "cached_content"),
     },
     Class {
         name: "container",
         by_default: false,
+        acts: true,
         why: "a container keeps files and state that every request in it may change",
         is_of: |q| is_there(q, "container"),
     },
     Class {
         name: "conversation",
         by_default: false,
+        acts: true,
         why: "a conversation at the provider grows with every request, so the same words ask anew",
         is_of: |q| is_there(q, "conversation"),
     },
     Class {
         name: "files",
         by_default: true,
+        acts: false,
         why: "a file at a provider never changes under its id, it can only be deleted",
         is_of: |q| any_source(&q.request.messages, &|source| matches!(source, Source::Id(_))),
     },
     Class {
         name: "links",
         by_default: true,
+        acts: false,
         why: "what a link in a prompt leads to seldom changes within the time an answer is kept",
         is_of: |q| any_source(&q.request.messages, &|source| matches!(source, Source::Url { .. })),
     },
     Class {
         name: "previous_response",
         by_default: true,
+        acts: false,
         why: "a stored response never changes, it can only be deleted, so the prompt is the same",
         is_of: follows_response,
     },
     Class {
         name: "sampled",
         by_default: true,
+        acts: false,
         why: "any answer a model gave is an answer; for different ones, set samples above 1",
         is_of: |q| q.request.sampling.temperature.is_none_or(|temperature| temperature > 0.0),
     },
     Class {
         name: "server_tools",
         by_default: false,
+        acts: true,
         why: "the provider searches, browses or runs code for the answer, and the world changes",
         is_of: runs_tools,
     },
     Class {
         name: "store",
         by_default: false,
+        acts: true,
         why: "the provider is asked to keep the answer, which an answer from here would not do",
         is_of: |q| is_true(q, "store"),
     },
     Class {
         name: "stored_prompt",
         by_default: false,
+        acts: false,
         why: "a prompt at the provider named without its version may be edited at any time",
         is_of: |q| names_moving_prompt(&q.request.rest),
     },
     Class {
         name: "tools",
         by_default: true,
+        acts: false,
         why: "the application runs these tools, so the answer only says which to call",
         is_of: |q| q.request.tools.iter().any(is_applications),
     },
     Class {
         name: "unversioned_guardrail",
         by_default: false,
+        acts: false,
         why: "the draft of a guardrail may be edited at any time",
         is_of: |q| version_of(&q.request.rest, "guardrailConfig", "guardrailVersion") == "DRAFT",
     },
@@ -154,6 +169,11 @@ impl Choices {
         let mut rows = CLASSES.iter().zip(self.0);
         rows.find(|(class, allowed)| !allowed && class.holds(question)).map(|(class, _)| class)
     }
+}
+
+/// The first class of the request that may do something at the provider besides answering.
+pub fn acts(question: &Question<'_>) -> Option<&'static Class> {
+    CLASSES.iter().find(|class| class.acts && class.holds(question))
 }
 
 impl Class {

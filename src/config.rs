@@ -11,8 +11,10 @@ mod quirk;
 mod place;
 mod endpoint;
 mod settings;
+mod route;
 mod audit;
 mod cache;
+mod persistence;
 mod enrolment;
 mod variant;
 mod traffic;
@@ -33,9 +35,14 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::cacheable::Choices;
+use crate::choice::Policy;
 use crate::experiment::Experiment;
+use crate::experiment::Match;
 use crate::experiment::Share;
 use crate::experiment::Target;
+use crate::health::breaker;
+use crate::retry::Hedge;
+use crate::retry::Retry;
 use crate::sentinel::Sentinel;
 
 pub use load::is_experiment;
@@ -63,6 +70,10 @@ pub struct Config {
     pub routes: BTreeMap<String, Route>,
     /// Limits for routes that set none of their own.
     pub timeouts: Timeouts,
+    /// How calls that fail are made again, on routes that say nothing of their own.
+    pub retry: Retry,
+    /// When a target is left alone.
+    pub breaker: breaker::Rules,
     /// Whether and how long answers are kept.
     pub cache: CachePolicy,
     /// Headers of a request that keep its answers apart from those of other requests.
@@ -79,15 +90,47 @@ pub struct Config {
     pub sentinels: Vec<Sentinel>,
 }
 
-/// Who answers a model name, in order of preference.
+/// Who answers a model name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
-    /// At least one.
+    /// At least one, in order of preference.
     pub targets: Vec<Weighted>,
+    /// Who answers requests that meet a condition instead; the first that is met counts.
+    pub when: Vec<Clause>,
+    /// Who of them is asked first.
+    pub choose: Policy,
     /// Limits of this route.
     pub timeouts: Timeouts,
+    /// How calls that fail are made again.
+    pub retry: Retry,
+    /// When a second call is made beside the first; `None`: never.
+    pub hedge: Option<Hedge>,
     /// What the cache may do on this route.
     pub cache: CachePolicy,
+}
+
+/// Who answers the requests that meet a condition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clause {
+    /// Everything in it has to hold.
+    pub condition: Condition,
+    /// At least one, in order of preference.
+    pub targets: Vec<Weighted>,
+}
+
+/// What a request has to be like.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Condition {
+    /// Headers, fields and tenants, as experiments have them.
+    pub matches: Match,
+    /// So many tokens of prompt at least, by estimate.
+    pub min_tokens: Option<u64>,
+    /// So many at most.
+    pub max_tokens: Option<u64>,
+    /// Whether tools are offered.
+    pub tools: Option<bool>,
+    /// Whether a stream is wanted.
+    pub stream: Option<bool>,
 }
 
 /// A target and its share of a route's traffic.
@@ -104,7 +147,7 @@ pub struct Weighted {
 pub struct Timeouts {
     /// Until the connection stands.
     pub connect: Duration,
-    /// From the request's end to the first byte of the answer's body.
+    /// From the request's end to the first content of a streamed answer.
     pub first_token: Duration,
     /// Between two pieces of the body.
     pub idle: Duration,

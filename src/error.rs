@@ -1,6 +1,7 @@
 //! What went wrong, whose fault it is, and whether trying again may help.
 
 use std::fmt;
+use std::time::Duration;
 
 /// The closed list of failures a caller can meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +26,8 @@ pub enum Kind {
     Broken,
     /// We are shutting down or too many requests are open.
     Overloaded,
+    /// A limit on how much may be asked is used up for now.
+    Limited,
     /// The configuration or an experiment is wrong.
     Config,
     /// The data directory cannot be used.
@@ -64,6 +67,8 @@ pub struct Error {
     pub kind: Kind,
     /// For people: the place and the remedy.
     pub detail: String,
+    /// How long to wait before trying again, where that is known.
+    pub retry_after: Option<Duration>,
 }
 
 /// The result of everything that can fail here.
@@ -72,14 +77,19 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error of `kind` with an explanation for people.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        Self { kind, detail: detail.into(), retry_after: None }
+    }
+
+    /// The same, with how long to wait before trying again.
+    pub fn after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
     }
 
     /// Whose fault it is, which follows from the kind.
     pub fn blame(&self) -> Blame {
         match self.kind {
             Kind::BadRequest | Kind::BadMethod | Kind::NotFound => Blame::Client,
-            Kind::TooLarge | Kind::NotCached => Blame::Client,
+            Kind::TooLarge | Kind::NotCached | Kind::Limited => Blame::Client,
             Kind::Connect | Kind::Timeout | Kind::Status(_) | Kind::Broken => Blame::Provider,
             Kind::Overloaded | Kind::Config | Kind::Store | Kind::Internal => Blame::Understudy,
         }
@@ -92,6 +102,7 @@ impl Error {
             Kind::NotFound => 404,
             Kind::BadMethod => 405,
             Kind::TooLarge => 413,
+            Kind::Limited => 429,
             Kind::Status(status) => status,
             Kind::Internal | Kind::Config | Kind::Store => 500,
             Kind::Connect | Kind::Broken => 502,
@@ -103,7 +114,8 @@ impl Error {
     /// Whether another target, or the same one later, may do better.
     pub fn may_retry(&self) -> bool {
         match self.kind {
-            Kind::Connect | Kind::Timeout | Kind::Broken | Kind::Overloaded => true,
+            Kind::Connect | Kind::Timeout | Kind::Broken => true,
+            Kind::Overloaded | Kind::Limited => true,
             Kind::Status(status) => matches!(status, 408 | 409 | 429 | 500..=599),
             _ => false,
         }
@@ -122,6 +134,7 @@ impl Error {
             Kind::Status(_) => "provider_error",
             Kind::Broken => "provider_broken",
             Kind::Overloaded => "overloaded",
+            Kind::Limited => "limited",
             Kind::Config => "config",
             Kind::Store => "store",
             Kind::Internal => "internal",

@@ -10,6 +10,7 @@ pub mod hit;
 pub mod landing;
 pub mod lookup;
 mod missed;
+mod pace;
 pub mod pass;
 mod sharing;
 pub mod thread;
@@ -145,7 +146,9 @@ impl Front {
         let request = dialect.read_head(incoming.body.clone(), incoming.in_path.clone())?;
         let known = self.read(&request, &incoming)?;
         let thread = self.thread(dialect, &known);
-        let caller = Caller { thread: thread.as_deref(), ..incoming.caller() };
+        let paces = self.paces(&request.model);
+        let caller =
+            Caller { thread: thread.as_deref(), paces: paces.as_ref(), ..incoming.caller() };
         let plan = plan::plan_of(&self.config, dialect, &request, &caller, &known.reading)?;
         self.count(&plan);
         let first = plan.targets.first().ok_or_else(|| {
@@ -268,7 +271,12 @@ impl Front {
         request: ChatRequest,
         incoming: Incoming,
     ) -> Ask {
+        let route = self.config.routes.get(&request.model);
+        let retry = route.map_or(self.config.retry, |route| route.retry);
+        let hedge = route.and_then(|route| route.hedge);
         Ask {
+            retry,
+            hedge,
             request,
             read: plan.request.clone(),
             targets: plan.targets.clone(),

@@ -14,6 +14,9 @@ pub mod bucket;
 pub mod stats;
 pub mod compare;
 pub mod experiment;
+pub mod health;
+pub mod retry;
+pub mod quota;
 pub mod diff;
 pub mod key;
 pub mod cacheable;
@@ -34,6 +37,7 @@ pub mod fleet;
 pub mod series;
 pub mod record;
 pub mod page;
+pub mod choice;
 pub mod config;
 pub mod plan;
 // Resources: each owns one outside thing.

@@ -39,6 +39,31 @@ pub struct ProviderLabel {
     pub provider: String,
 }
 
+/// A limit of a provider that kept a call from being made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabels {
+    /// The provider's name in the configuration.
+    pub provider: String,
+    /// The limit, as [`crate::quota::Limit::as_str`] names it.
+    pub limit: &'static str,
+}
+
+/// A call that was made again, or elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AgainLabels {
+    /// The provider that gave no answer.
+    pub provider: String,
+    /// Why, one of the words of `retry::Reason`.
+    pub reason: &'static str,
+}
+
+/// A target that the configuration names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TargetLabel {
+    /// `provider/model`.
+    pub target: String,
+}
+
 /// The files in force.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ConfigLabel {
@@ -84,6 +109,18 @@ pub struct Metrics {
     pub request_seconds: Histogram,
     /// From sending a request upstream to its answer's head, by provider.
     pub upstream_seconds: Family<ProviderLabel, Histogram, fn() -> Histogram>,
+    /// Calls that were not made because a limit of their provider was used up.
+    pub limited: Family<LimitLabels, Counter>,
+    /// How long calls waited for the limits of their provider, those that did not wait left out.
+    pub limit_wait: Family<ProviderLabel, Histogram, fn() -> Histogram>,
+    /// Calls made again to the same target.
+    pub retries: Family<AgainLabels, Counter>,
+    /// Requests that went on to another target.
+    pub failovers: Family<AgainLabels, Counter>,
+    /// Calls made beside one that did not begin to answer.
+    pub hedges: Family<ProviderLabel, Counter>,
+    /// Where the breaker of a target stands: 0 closed, 1 probed or returning, 2 open.
+    pub breaker_state: Family<TargetLabel, Gauge>,
     /// Our own part of the time to the answer's head.
     pub own_seconds: Histogram,
     /// Answers that broke off: upstream, client_left, too_large.
@@ -132,6 +169,12 @@ impl Metrics {
             cache: Family::default(),
             request_seconds: latency(),
             upstream_seconds,
+            limited: Family::default(),
+            limit_wait: Family::new_with_constructor(latency as fn() -> Histogram),
+            retries: Family::default(),
+            failovers: Family::default(),
+            hedges: Family::default(),
+            breaker_state: Family::default(),
             own_seconds: Histogram::new(OWN_BUCKETS),
             broken: Family::default(),
             breaches: Family::default(),
@@ -171,6 +214,15 @@ impl Metrics {
             Unit::Seconds,
             self.upstream_seconds.clone(),
         );
+        let waits = self.limit_wait.clone();
+        let help = "How long calls waited for their provider's limits";
+        r.register_with_unit("limit_wait", help, Unit::Seconds, waits);
+        r.register("limited", "Calls not made for a provider's limits", self.limited.clone());
+        r.register("upstream_retries", "Calls made again", self.retries.clone());
+        r.register("upstream_failovers", "Requests that went on", self.failovers.clone());
+        r.register("upstream_hedges", "Calls made beside slow ones", self.hedges.clone());
+        let states = self.breaker_state.clone();
+        r.register("breaker_state", "0 closed, 1 probed or returning, 2 open", states);
         r.register("broken_answers", "Answers that broke off", self.broken.clone());
         r.register("breaches", "Candidates halted by a guardrail", self.breaches.clone());
         r.register("experiment_funnel", "From matched to judged", self.funnel.clone());
@@ -195,6 +247,16 @@ impl Metrics {
     /// Counts one of a closed list of words.
     pub fn count(family: &Family<Word, Counter>, what: &'static str) {
         family.get_or_create(&Word { what }).inc();
+    }
+
+    /// Counts a call that was made again or elsewhere.
+    pub fn again(of: &Family<AgainLabels, Counter>, provider: &str, reason: &'static str) {
+        of.get_or_create(&AgainLabels { provider: provider.to_owned(), reason }).inc();
+    }
+
+    /// Counts a call that was made beside a slow one.
+    pub fn hedged(&self, provider: &str) {
+        self.hedges.get_or_create(&ProviderLabel { provider: provider.to_owned() }).inc();
     }
 
     /// Raises a counter to what was counted elsewhere.

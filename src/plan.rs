@@ -17,6 +17,7 @@ use crate::cacheable::directive;
 use crate::cacheable::directive::Directives;
 use crate::chat::DialectName;
 use crate::chat::request::Request;
+use crate::choice::Paces;
 use crate::config::CacheMode;
 use crate::config::CachePolicy;
 use crate::config::Config;
@@ -46,12 +47,14 @@ pub use enrol::previous_response;
 pub use pin::Thread;
 pub use sent::SentHeader;
 pub use sent::tenant_headers;
+pub use targets::Routed;
 
 use enrol::Enrolment;
 use enrol::Entrant;
 use sent::tenant;
+use targets::Chosen;
+use targets::Sought;
 use targets::credential_for;
-use targets::resolve;
 
 /// Who sent the request, as far as it matters.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +67,8 @@ pub struct Caller<'a> {
     pub query: Option<&'a str>,
     /// What is remembered of the response it goes on from.
     pub thread: Option<&'a Thread>,
+    /// How fast targets have been of late, where that is known.
+    pub paces: Option<&'a Paces>,
 }
 
 /// What will happen to a request.
@@ -75,6 +80,8 @@ pub struct Plan<'c> {
     pub targets: Vec<Target>,
     /// The only provider that may see the client's own credential.
     pub credential_for: String,
+    /// What a route decided, if one answers to the model.
+    pub route: Option<Routed>,
     /// How long each stage may take.
     pub timeouts: Timeouts,
     /// The experiment the request takes part in, and the variant it is assigned to.
@@ -184,7 +191,8 @@ pub fn plan_of<'c>(
 ) -> Result<Plan<'c>> {
     let (prompt, reach, whole) = (reading.digest, reading.reach, reading.request.clone());
     let tenant = tenant(config, caller.headers);
-    let (asked, timeouts) = resolve(config, dialect, &request.model, caller.provider, &prompt)?;
+    let sought = Sought { config, dialect, request, caller, tenant: &tenant, reading };
+    let Chosen { targets: asked, timeouts, route } = sought.resolve()?;
     let first = asked.first().ok_or_else(|| {
         Error::new(Kind::Config, format!("the route \"{}\" has no targets", request.model))
     })?;
@@ -212,6 +220,7 @@ pub fn plan_of<'c>(
     Ok(Plan {
         dialect: dialect.name(),
         targets,
+        route,
         credential_for,
         timeouts,
         enrolled,
@@ -281,6 +290,13 @@ impl Plan<'_> {
             is_own || sent.read_by.is_none_or(|by| by.iter().any(|by| spoken.contains(by)))
         };
         self.headers.iter().filter(reads)
+    }
+
+    /// Whether a stored answer of any target is as good as one of the first: what is first changes
+    /// from one moment to the next, and no experiment has assigned it.
+    pub fn takes_any_target(&self) -> bool {
+        let is_fickle = self.route.as_ref().is_some_and(|route| route.policy.is_fickle());
+        is_fickle && self.served.is_none()
     }
 
     /// Whether the wish for a stream's usage is not in the digest, as it is with whole answers.

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use crate::bucket::Bucket;
+use crate::bucket::Size;
 use crate::chat::DialectName;
 use crate::error::Error;
 use crate::error::Kind;
@@ -30,6 +31,7 @@ use crate::recorder::Record;
 use crate::recorder::Recorder;
 use crate::recorder::ShadowJob;
 use crate::recorder::writer::pairs::find;
+use crate::retry;
 use crate::scene;
 use crate::scene::Scene;
 use crate::scene::Scenes;
@@ -166,7 +168,7 @@ impl Shadow {
 
     fn wait(&self, rate: Option<f64>) -> Option<Duration> {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        bucket.take(rate, Instant::now())
+        bucket.take(1.0, Size::per_second(rate?)?, Instant::now())
     }
 
     /// The variant to ask, or the short stable word for why it is not asked.
@@ -218,6 +220,7 @@ impl Shadow {
                 let (cost, reason) = match error.kind {
                     Kind::Timeout => (None, "shadow_timeout"),
                     Kind::Connect => (Some(0), "shadow_unreachable"),
+                    Kind::Limited => (Some(0), "shadow_limited"),
                     Kind::Status(_) => (Some(0), "shadow_status"),
                     Kind::NotFound | Kind::Config | Kind::BadRequest => (Some(0), "shadow_failed"),
                     _ => (None, "shadow_failed"),
@@ -229,7 +232,7 @@ impl Shadow {
 
     /// A target failed: it is not asked the same again, and perhaps nothing for a while.
     fn failed(&self, target: &Target, headers: &HeaderMap) {
-        let asked = pause::retry_after(headers, jiff::Timestamp::now().as_millisecond());
+        let asked = retry::wait_in(headers, jiff::Timestamp::now().as_millisecond());
         if let Some(pause) = self.pauses().failed(target, asked, Instant::now()) {
             tracing::warn!(%target, ?pause, "no copies are sent there for a while");
         }

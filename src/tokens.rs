@@ -48,6 +48,11 @@ pub fn estimate(request: &Request) -> u64 {
     total(request, &estimated)
 }
 
+/// An estimate of the prompt, and all that the answer may have if the request says so.
+pub fn with_answer(request: &Request) -> u64 {
+    estimate(request).saturating_add(request.sampling.max_tokens.unwrap_or(0))
+}
+
 /// About four bytes of ASCII make a token, and about one and a half other characters.
 fn estimated(text: &str) -> u64 {
     let ascii = text.bytes().filter(u8::is_ascii).count();

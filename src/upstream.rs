@@ -1,6 +1,10 @@
 //! Sends requests to providers and gives back their answers, one open body at a time.
 
+pub mod begun;
 pub mod body;
+pub mod commit;
+pub mod errand;
+pub mod gate;
 pub mod local;
 mod opened;
 pub mod outgoing;
@@ -12,6 +16,8 @@ pub mod upgrade;
 pub mod way;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -20,7 +26,6 @@ use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
 use http::Method;
-use http::StatusCode;
 use http::header;
 use reqwest::Client;
 use reqwest::Url;
@@ -35,8 +40,10 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Target;
+use crate::health::Health;
 use crate::provider::KEY_HEADERS;
 use crate::provider::url;
+use crate::upstream::gate::Gates;
 use crate::upstream::outgoing::Outgoing;
 
 pub use opened::Opened;
@@ -46,12 +53,17 @@ const LOCAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The connections to every configured provider.
 pub struct Upstream {
-    client: Client,
+    /// By the time that a connection may take.
+    clients: Vec<(Duration, Client)>,
     /// For sockets, which HTTP/2 does not switch to; made when first wanted.
     http1: OnceLock<Client>,
     endpoints: BTreeMap<String, Endpoint>,
     /// Headers that hold a key for some provider and for no other.
     key_headers: Vec<HeaderName>,
+    /// What is known of every target; it outlives the configuration.
+    health: Arc<Health>,
+    /// What is in use of the providers' limits; likewise.
+    gates: Arc<Gates>,
 }
 
 struct Endpoint {
@@ -81,15 +93,20 @@ impl Upstream {
     /// # Errors
     /// The TLS backend cannot start.
     pub fn new(config: &Config) -> Result<Self> {
+        Self::with(config, Arc::default())
+    }
+
+    /// The same, with what is known of the targets already.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with(config: &Config, health: Arc<Health>) -> Result<Self> {
         // A second installation in one process, as in tests, changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(config.timeouts.connect)
-            .tcp_nodelay(true)
-            .pool_idle_timeout(Duration::from_secs(90))
-            .build()
-            .map_err(|e| Error::new(Kind::Internal, format!("starting the HTTP client: {e}")))?;
+        let routes = config.routes.values().map(|route| route.timeouts.connect);
+        let limits: BTreeSet<Duration> = routes.chain([config.timeouts.connect]).collect();
+        let clients = limits.into_iter().map(|limit| Ok((limit, client(limit)?)));
+        let clients = clients.collect::<Result<_>>()?;
         let endpoints = config
             .providers
             .values()
@@ -98,45 +115,32 @@ impl Upstream {
         let key_headers =
             key_headers.filter(|name| !KEY_HEADERS.contains(&name.as_str())).collect();
         let endpoints = endpoints.collect::<Result<_>>()?;
-        Ok(Self { client, http1: OnceLock::new(), endpoints, key_headers })
+        let gates = Arc::default();
+        Ok(Self { clients, http1: OnceLock::new(), endpoints, key_headers, health, gates })
     }
 
-    /// Asks the targets in turn until one answers with something that is not its own failure.
-    ///
-    /// `write` writes the request for a target, `headers` chooses its headers. The last target's
-    /// failure is the answer.
+    /// The connections of another configuration, with what is known of targets and their limits.
     ///
     /// # Errors
-    /// No target could be reached in time, or the request cannot be written.
-    pub async fn send<'h>(
-        &self,
-        targets: &[Target],
-        write: impl Fn(&Target) -> Result<Outgoing>,
-        headers: impl Fn(&Target) -> &'h HeaderMap,
-        timeouts: Timeouts,
-    ) -> Result<Opened> {
-        let mut last = Err(Error::new(Kind::NotFound, "the route has no targets"));
-        for (at, target) in targets.iter().enumerate() {
-            let (outgoing, headers) = (write(target)?, headers(target));
-            last = self.send_once(Call { target, outgoing, headers, timeouts }).await;
-            let is_last = at + 1 == targets.len();
-            match &last {
-                Ok(opened) if is_last || !fails_over(opened.status) => return last,
-                Err(error) if is_last || !error.may_retry() => return last,
-                Ok(opened) => tracing::info!(%target, status = opened.status.as_u16(), "failover"),
-                Err(error) => tracing::info!(%target, %error, "failover"),
-            }
-        }
-        last
+    /// As [`Self::new`].
+    pub fn renewed(&self, config: &Config) -> Result<Self> {
+        let gates = self.gates.clone();
+        Ok(Self { gates, ..Self::with(config, self.health.clone())? })
     }
 
-    /// Sends one request to one target.
+    /// What is in use of the providers' limits.
+    pub fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    /// Sends one request to one target, as soon as the limits of its provider allow.
     ///
     /// # Errors
-    /// The provider is unknown, unreachable or too slow.
+    /// The provider is unknown, unreachable or too slow, or a limit is used up.
     pub async fn send_once(&self, call: Call<'_>) -> Result<Opened> {
         let endpoint = self.endpoint(&call.target.provider)?;
-        self.send_to(endpoint, &endpoint.provider, call).await
+        self.spare(call.target)?;
+        self.send_admitted(endpoint, &endpoint.provider, call).await
     }
 
     /// Sends a copy of a request, with the provider's keys for copies if it has such.
@@ -145,8 +149,33 @@ impl Upstream {
     /// As [`Self::send_once`].
     pub async fn send_copy(&self, call: Call<'_>) -> Result<Opened> {
         let endpoint = self.endpoint(&call.target.provider)?;
+        self.spare(call.target)?;
         let provider = endpoint.for_copies.as_ref().unwrap_or(&endpoint.provider);
-        self.send_to(endpoint, provider, call).await
+        self.send_admitted(endpoint, provider, call).await
+    }
+
+    /// Sends a request once the gate lets it through; the answer keeps the permit to its end.
+    async fn send_admitted(
+        &self,
+        endpoint: &Endpoint,
+        provider: &Provider,
+        call: Call<'_>,
+    ) -> Result<Opened> {
+        let mut permit = self.gates.admit(provider, &call).await?;
+        let mut opened = self.send_to(endpoint, provider, call).await?;
+        permit.answered(opened.status, &opened.headers);
+        opened.permit = Some(permit);
+        Ok(opened)
+    }
+
+    /// Requests of our own never ask a target whose breaker applications have opened.
+    ///
+    /// They do not open one either: no application is to wait for what a copy met.
+    fn spare(&self, target: &Target) -> Result<()> {
+        match self.health.shut_for(target, Instant::now().into_std()) {
+            None => Ok(()),
+            Some(left) => Err(errand::shut(target, left)),
+        }
     }
 
     async fn send_to(
@@ -224,8 +253,21 @@ impl Upstream {
         // A whole answer's first byte comes when it is finished, so only streams have a first token.
         let limit =
             if asked.is_stream { timeouts.first_token.min(timeouts.total) } else { timeouts.total };
-        let response = answered(&self.client, request, &target, sent, limit).await?;
+        let client = self.client(timeouts.connect)?;
+        let response = answered(client, request, &target, sent, limit).await?;
         Ok(Opened::new(response, target, asked, sent, timeouts))
+    }
+
+    /// What is known of every target.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+
+    /// The client whose connections may take so long.
+    fn client(&self, connect: Duration) -> Result<&Client> {
+        let known = self.clients.iter().find(|(limit, _)| *limit == connect);
+        let client = known.or(self.clients.first()).map(|(_, client)| client);
+        client.ok_or_else(|| Error::new(Kind::Internal, "there is no HTTP client"))
     }
 
     /// The client's headers without those of its connection, and without keys for others.
@@ -249,6 +291,16 @@ impl Upstream {
             Error::new(Kind::NotFound, format!("no provider \"{provider}\": there is {known}"))
         })
     }
+}
+
+fn client(connect: Duration) -> Result<Client> {
+    Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(connect)
+        .tcp_nodelay(true)
+        .pool_idle_timeout(Duration::from_secs(90))
+        .build()
+        .map_err(|e| Error::new(Kind::Internal, format!("starting the HTTP client: {e}")))
 }
 
 /// The head of the answer to a request, within `limit` of `sent`.
@@ -283,11 +335,6 @@ pub async fn get_local(address: std::net::SocketAddr, path: &str) -> Result<(u16
     let response = sent.map_err(|error| transport_error(&target, &error))?;
     let status = response.status().as_u16();
     Ok((status, response.bytes().await.map_err(|error| transport_error(&target, &error))?))
-}
-
-/// Statuses that another provider may do better on.
-fn fails_over(status: StatusCode) -> bool {
-    Error::new(Kind::Status(status.as_u16()), "").may_retry()
 }
 
 /// Headers of one connection, which never travel further, and those the other side sets itself.
@@ -360,10 +407,7 @@ fn authorize(
 /// Without the URL, whose query may hold a key.
 fn transport_error(target: &Target, error: &reqwest::Error) -> Error {
     let provider = &target.provider;
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
+    let cause = root(error);
     if error.is_connect() {
         return Error::new(Kind::Connect, format!("cannot connect to {provider}: {cause}"));
     }
@@ -371,4 +415,18 @@ fn transport_error(target: &Target, error: &reqwest::Error) -> Error {
         return Error::new(Kind::Timeout, format!("{provider} did not answer in time"));
     }
     Error::new(Kind::Broken, format!("the connection to {provider} broke: {cause}"))
+}
+
+/// A body that ended before its end.
+fn broke_off(error: &reqwest::Error) -> Error {
+    Error::new(Kind::Broken, format!("the provider's answer broke off: {}", root(error)))
+}
+
+/// The cause of all causes.
+fn root(error: &reqwest::Error) -> &dyn std::error::Error {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause
 }

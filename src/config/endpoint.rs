@@ -1,6 +1,7 @@
 //! Reads the `providers` section: known names need only what differs, new ones a base URL.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http::HeaderName;
 use http::HeaderValue;
@@ -25,6 +26,7 @@ use crate::chat::DialectName;
 use crate::provider;
 use crate::provider::Auth;
 use crate::provider::table::PROVIDERS;
+use crate::quota::Quota;
 
 /// First words of data plane paths, which a provider of that name would hide.
 const RESERVED: &[&str] = &["v1", "v1beta"];
@@ -32,6 +34,12 @@ const RESERVED: &[&str] = &["v1", "v1beta"];
 /// Ways to pay that need no more than a word.
 pub const AUTHS: &[(&str, Auth<&'static str>)] =
     &[("bearer", Auth::Bearer), ("none", Auth::None), ("sigv4", Auth::SigV4)];
+
+/// The most calls or tokens that a limit counts in a minute.
+pub const MOST_A_MINUTE: u64 = 1_000_000_000_000;
+
+/// The longest that a call may wait for its turn.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Headers that follow from the request or belong to the connection.
 const OWN_HEADERS: &[&str] = &["connection", "content-length", "host", "transfer-encoding"];
@@ -120,7 +128,21 @@ fn endpoint(s: &mut Section<'_, '_, '_>, name: &str, outside: Outside<'_>) -> Pr
     }
     headers(s, &mut provider);
     s.section("quirks", |s| quirk::read(s, &mut provider.quirks));
+    s.section("limits", |s| quota(s, &mut provider.quota));
     provider
+}
+
+/// What may be asked of it.
+fn quota(s: &mut Section<'_, '_, '_>, quota: &mut Quota) {
+    quota.requests_per_minute = s.take("requests_per_minute", value::count(1, MOST_A_MINUTE));
+    quota.tokens_per_minute = s.take("tokens_per_minute", value::count(1, MOST_A_MINUTE));
+    quota.concurrency = s.take("concurrency", value::places);
+    s.set("wait", &mut quota.wait, value::drain);
+    s.set("learn", &mut quota.learn, value::boolean);
+    if let (Some(at), true) = (s.key_at("wait"), quota.wait > LONGEST_WAIT) {
+        let what = format!("`{}` is longer than a minute", s.path("wait"));
+        s.reader.problem(at, what, "write for example 2s: who waits holds its connection open");
+    }
 }
 
 /// The provider as its row or its dialect has it.

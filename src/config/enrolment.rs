@@ -32,9 +32,9 @@ pub fn matches(s: &mut Section<'_, '_, '_>, known: &Known) -> Match {
         if let (Some(route), Some(at)) = (&route, s.key_at("route")) {
             check_route(s.reader, at, route, known);
         }
-        let headers = s.find("headers").map(|node| headers(s.reader, node)).unwrap_or_default();
-        let fields = s.find("fields").map(|node| fields(s.reader, node)).unwrap_or_default();
-        let tenants = s.find("tenants").map(|node| tenants(s.reader, node)).unwrap_or_default();
+        let headers = s.find("headers").map(|node| headers(s.reader, node, "match.headers")).unwrap_or_default();
+        let fields = s.find("fields").map(|node| fields(s.reader, node, "match.fields")).unwrap_or_default();
+        let tenants = s.find("tenants").map(|node| tenants(s.reader, node, "match.tenants")).unwrap_or_default();
         let share = s.take("share", some).unwrap_or(Share::ALL);
         Match { route: route.or(model), headers, fields, tenants, share }
     });
@@ -58,10 +58,11 @@ fn check_route(reader: &mut Reader<'_>, at: Pos, route: &str, known: &Known) {
     reader.warn(at, format!("no route is called {}", quote(route)), help);
 }
 
-fn headers(reader: &mut Reader<'_>, node: &Node) -> Vec<(HeaderName, String)> {
+/// Headers with the value that they have to have.
+pub fn headers(reader: &mut Reader<'_>, node: &Node, path: &str) -> Vec<(HeaderName, String)> {
     let mut found: Vec<(HeaderName, String)> = Vec::new();
-    for (key, node) in reader.entries(node, "match.headers").unwrap_or_default() {
-        let path = join("match.headers", &key.name);
+    for (key, node) in reader.entries(node, path).unwrap_or_default() {
+        let path = join(path, &key.name);
         let value = reader.value(node, &path, value::header_value);
         match HeaderName::from_bytes(key.name.as_bytes()) {
             Err(_) => {
@@ -79,10 +80,10 @@ fn headers(reader: &mut Reader<'_>, node: &Node) -> Vec<(HeaderName, String)> {
 }
 
 /// What a body has to hold, at JSON pointers; only single values can be compared.
-fn fields(reader: &mut Reader<'_>, node: &Node) -> Vec<(String, Value)> {
+pub fn fields(reader: &mut Reader<'_>, node: &Node, path: &str) -> Vec<(String, Value)> {
     let mut found = Vec::new();
-    for (key, node) in reader.entries(node, "match.fields").unwrap_or_default() {
-        let path = join("match.fields", &key.name);
+    for (key, node) in reader.entries(node, path).unwrap_or_default() {
+        let path = join(path, &key.name);
         if let Some(help) = value::checked_pointer(&key.name) {
             let what = format!("{} is not a JSON pointer", quote(&key.name));
             reader.problem(key.start, what, help);
@@ -96,15 +97,16 @@ fn fields(reader: &mut Reader<'_>, node: &Node) -> Vec<(String, Value)> {
     found
 }
 
-fn tenants(reader: &mut Reader<'_>, node: &Node) -> Vec<String> {
+/// Tenants, at least one.
+pub fn tenants(reader: &mut Reader<'_>, node: &Node, path: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let nodes = reader.items(node, "match.tenants").unwrap_or_default();
+    let nodes = reader.items(node, path).unwrap_or_default();
     if let (Kind::List(_), []) = (&node.kind, nodes) {
         let help = "name at least one, or remove the key to take all of them";
-        reader.problem(node.start, "`match.tenants` is empty", help);
+        reader.problem(node.start, format!("`{path}` is empty"), help);
     }
     for (index, node) in nodes.iter().enumerate() {
-        let path = format!("match.tenants[{index}]");
+        let path = format!("{path}[{index}]");
         let Some(tenant) = reader.value(node, &path, tenant) else { continue };
         if found.contains(&tenant) {
             let what = format!("`{path}` names a tenant that is already there");

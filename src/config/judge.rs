@@ -5,7 +5,7 @@ use super::problem::Pos;
 use super::read::Reader;
 use super::read::Section;
 use super::read::Wrong;
-use super::settings;
+use super::route;
 use super::tree::Kind;
 use super::tree::Node;
 use super::value;
@@ -182,7 +182,7 @@ fn has_own_form(judge: &Judge) -> bool {
 fn target(s: &mut Section<'_, '_, '_>, known: &Known, tested: &[&Variant]) -> Option<Target> {
     let path = s.path("target");
     let node = s.need("target", "write for example target: openai/gpt-4o-mini")?;
-    let target = settings::target(s.reader, node, &path, known)?;
+    let target = route::target(s.reader, node, &path, known)?;
     if let Some(variant) = tested.iter().find(|variant| variant.target == target) {
         let what = format!("the judge `{target}` is itself under test as `{}`", variant.name);
         let help = "choose a model that serves no variant: judges favour their own answers";

@@ -26,7 +26,9 @@ use super::settings;
 use super::tree;
 use crate::experiment::Experiment;
 use crate::experiment::Share;
+use crate::health::breaker;
 use crate::provider;
+use crate::retry::Retry;
 
 /// Reads the configuration, if there is one, and the experiments, each as a name and a text.
 ///
@@ -111,6 +113,8 @@ impl Default for Config {
             providers: endpoint::known(&|_| None),
             routes: BTreeMap::new(),
             timeouts: Timeouts::default(),
+            retry: Retry::default(),
+            breaker: breaker::Rules::default(),
             cache: CachePolicy::default(),
             vary: Vec::new(),
             limits: Limits::default(),

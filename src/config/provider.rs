@@ -16,6 +16,7 @@ use crate::provider;
 use crate::provider::Auth;
 use crate::provider::KEY_HEADERS;
 use crate::provider::url;
+use crate::quota::Quota;
 use crate::wire::quirk::Quirks;
 
 /// A provider with its keys resolved.
@@ -41,6 +42,8 @@ pub struct Provider {
     pub headers: HeaderMap,
     /// What is peculiar about it.
     pub quirks: Quirks,
+    /// What may be asked of it.
+    pub quota: Quota,
 }
 
 /// What AWS Signature Version 4 needs to know.
@@ -71,6 +74,7 @@ impl Provider {
             signing: None,
             headers: HeaderMap::new(),
             quirks: native.quirks,
+            quota: Quota::default(),
         }
     }
 
@@ -87,6 +91,7 @@ impl Provider {
             signing: None,
             headers: HeaderMap::new(),
             quirks: row.quirks,
+            quota: Quota::default(),
         }
     }
 

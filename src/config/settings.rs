@@ -4,26 +4,21 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::CachePolicy;
 use super::Config;
 use super::Known;
-use super::Route;
 use super::Timeouts;
-use super::Weighted;
 use super::cache;
 use super::credential::Outside;
 use super::endpoint;
 use super::load::SENTINEL;
-use super::problem::Pos;
+use super::persistence;
 use super::read::Reader;
 use super::read::Section;
 use super::read::Wrong;
-use super::read::join;
-use super::tree::Kind;
+use super::route;
 use super::tree::Node;
 use super::value;
 use crate::experiment::Share;
-use crate::experiment::Target;
 
 /// Overwrites the defaults in `config` with what the file says and notes the names it defines.
 pub fn read(
@@ -49,13 +44,15 @@ pub fn read(
             known.providers.extend(node.keys().map(|key| key.name.clone()));
         }
         known.providers.extend(config.providers.keys().cloned());
-        timeouts(s, &mut config.timeouts);
+        limits_of_time(s, &mut config.timeouts);
+        persistence::retry(s, &mut config.retry);
+        persistence::breaker(s, &mut config.breaker);
         cache::read(s, config);
         limits(s, config);
         s.set("holdout", &mut config.holdout, holdout);
         if let Some(node) = s.find("routes") {
-            let inherited = (config.timeouts, config.cache);
-            routes(s.reader, node, inherited, known, &mut config.routes);
+            let inherited = (config.timeouts, config.retry, config.cache);
+            route::read(s.reader, node, inherited, known, &mut config.routes);
         }
         known.routes.extend(config.routes.keys().cloned());
     });
@@ -109,7 +106,8 @@ fn directory(node: &Node) -> Result<PathBuf, Wrong> {
     Ok(PathBuf::from(text))
 }
 
-fn timeouts(s: &mut Section<'_, '_, '_>, into: &mut Timeouts) {
+/// Reads `timeouts`.
+pub fn limits_of_time(s: &mut Section<'_, '_, '_>, into: &mut Timeouts) {
     s.section("timeouts", |s| {
         s.set("connect", &mut into.connect, value::duration);
         s.set("first_token", &mut into.first_token, value::duration);
@@ -153,94 +151,4 @@ fn holdout(node: &Node) -> Result<Share, Wrong> {
         Share::ALL => Err(value::expected("below 100%", node, "write for example 5%")),
         share => Ok(share),
     }
-}
-
-fn routes(
-    reader: &mut Reader<'_>,
-    node: &Node,
-    inherited: (Timeouts, CachePolicy),
-    known: &Known,
-    into: &mut BTreeMap<String, Route>,
-) {
-    for (key, node) in reader.entries(node, "routes").unwrap_or_default() {
-        let path = join("routes", &key.name);
-        if key.name.trim().is_empty() {
-            reader.problem(key.start, "a route needs a name", "write the model name it answers");
-        }
-        let (limits, cache) = inherited;
-        let mut route = Route { targets: Vec::new(), timeouts: limits, cache };
-        reader.section(node, &path, |s| {
-            let help = "write for example targets: [openai/gpt-4o]";
-            if let Some(node) = s.need("targets", help) {
-                let path = s.path("targets");
-                route.targets = targets(s.reader, node, &path, known);
-            }
-            timeouts(s, &mut route.timeouts);
-            cache::of_route(s, &mut route.cache);
-        });
-        // Even a broken route is a name that experiments may use.
-        into.insert(key.name.clone(), route);
-    }
-}
-
-fn targets(reader: &mut Reader<'_>, node: &Node, path: &str, known: &Known) -> Vec<Weighted> {
-    let Some(nodes) = reader.items(node, path) else { return Vec::new() };
-    if nodes.is_empty() {
-        reader.problem(
-            node.start,
-            format!("`{path}` is empty"),
-            "write at least one provider/model",
-        );
-    }
-    let mut found = Vec::new();
-    for (index, node) in nodes.iter().enumerate() {
-        let path = format!("{path}[{index}]");
-        let weighted = match &node.kind {
-            Kind::Map(_) => reader.section(node, &path, |s| {
-                let weight = s.take("weight", value::count(0, 1_000_000)).map(|n| n as u32);
-                let is_weighted = s.key_at("weight").is_some();
-                let node = s.need("target", "write for example target: openai/gpt-4o")?;
-                let path = s.path("target");
-                let target = target(s.reader, node, &path, known)?;
-                (!is_weighted || weight.is_some()).then_some(Weighted { target, weight })
-            }),
-            _ => Some(
-                target(reader, node, &path, known).map(|t| Weighted { target: t, weight: None }),
-            ),
-        };
-        found.extend(weighted.flatten().map(|weighted| (node.start, weighted)));
-    }
-    check_weights(reader, node.start, path, &found);
-    found.into_iter().map(|(_, weighted)| weighted).collect()
-}
-
-fn check_weights(reader: &mut Reader<'_>, at: Pos, path: &str, targets: &[(Pos, Weighted)]) {
-    let weights: Vec<u32> = targets.iter().filter_map(|(_, w)| w.weight).collect();
-    let bare = targets.iter().find(|(_, w)| w.weight.is_none());
-    match bare {
-        Some((at, weighted)) if !weights.is_empty() => {
-            let what = format!("`{}` has no weight but others of `{path}` do", weighted.target);
-            reader.problem(*at, what, "give every target a weight, or none");
-        }
-        None if !weights.is_empty() && weights.iter().all(|weight| *weight == 0) => {
-            let what = format!("every weight of `{path}` is 0");
-            reader.problem(at, what, "give at least one target a weight above 0");
-        }
-        _ => {}
-    }
-}
-
-/// A target whose provider exists.
-pub fn target(reader: &mut Reader<'_>, node: &Node, path: &str, known: &Known) -> Option<Target> {
-    reader.value(node, path, |node| {
-        let help = "write provider/model, for example openai/gpt-4o";
-        let is_gap = |c: char| c.is_whitespace() || c.is_control();
-        let text = value::any_text(node).ok().filter(|text| !text.contains(is_gap));
-        let target = text.and_then(Target::parse);
-        let target = target.ok_or_else(|| value::expected("a target", node, help))?;
-        match known.missing_provider(&target.provider) {
-            None => Ok(target),
-            Some(wrong) => Err(wrong),
-        }
-    })
 }

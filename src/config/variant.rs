@@ -9,7 +9,7 @@ use super::read::Section;
 use super::read::Wrong;
 use super::read::join;
 use super::read::quote;
-use super::settings;
+use super::route;
 use super::tree::Kind;
 use super::tree::Node;
 use super::value;
@@ -65,7 +65,7 @@ fn variant(
 pub fn fields(s: &mut Section<'_, '_, '_>, name: &str, known: &Known) -> Option<Variant> {
     let node = s.need("target", MISSING_TARGET);
     let path = s.path("target");
-    let target = node.and_then(|node| settings::target(s.reader, node, &path, known));
+    let target = node.and_then(|node| route::target(s.reader, node, &path, known));
     let path = s.path("patch");
     let patch = s.find("patch").map(|node| patch(s.reader, node, &path)).unwrap_or_default();
     let system = system(s);

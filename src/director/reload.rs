@@ -20,7 +20,6 @@ use crate::metrics::Metrics;
 use crate::scene::Scene;
 use crate::script::Print;
 use crate::script::Trouble;
-use crate::upstream::Upstream;
 
 /// The files in force, and what is wrong with those that are not.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -94,7 +93,8 @@ impl Director {
     fn put_in_force(&self, mut config: Config, is_same_way_out: bool) -> Result<()> {
         let upstream = match is_same_way_out {
             true => self.stage.borrow().upstream.clone(),
-            false => Arc::new(Upstream::new(&config)?),
+            // What is known of the targets is true whatever the files say.
+            false => Arc::new(self.stage.borrow().upstream.renewed(&config)?),
         };
         let drafts = book::meet(&lock(&self.lives), &config.experiments, now_ms())?;
         let mut next = lock(&self.lives).clone();

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::cacheable;
+use crate::cacheable::Question;
 use crate::chat::DialectName;
 use crate::chat::request::Request;
 use crate::config::Config;
@@ -19,9 +21,15 @@ use crate::key::CacheKey;
 use crate::plan;
 use crate::plan::Caller;
 use crate::plan::Thread;
+use crate::retry::Hedge;
+use crate::retry::Retry;
 use crate::store::exchange::Asked;
+use crate::tokens;
 use crate::upstream::outgoing::Outgoing;
 use crate::wire::ChatRequest;
+
+/// Says that a request may be sent again, because its receiver knows it by this.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Everything that asking upstream needs, so that it can outlive the client's connection.
 pub struct Ask {
@@ -41,6 +49,10 @@ pub struct Ask {
     pub credential_for: String,
     /// How long each stage may take.
     pub timeouts: Timeouts,
+    /// How calls that fail are made again.
+    pub retry: Retry,
+    /// When a second call is made beside the first.
+    pub hedge: Option<Hedge>,
     /// What the cache may do.
     pub cache: plan::CacheRules,
     /// Why it goes to a provider.
@@ -71,10 +83,26 @@ impl Ask {
         let (from, model) = (self.incoming.dialect, target.model.as_str());
         let mut outgoing =
             Outgoing::write(&self.request, from, provider, model, variant, wants_usage)?;
+        if provider.quota.tokens_per_minute.is_some() {
+            outgoing.tokens = self.read.as_deref().map(tokens::with_answer);
+        }
         if outgoing.dialect == from.name() {
             outgoing.query = self.incoming.own_query(self.request.stream);
         }
         Ok(outgoing)
+    }
+
+    /// Whether asking twice does nothing twice at the provider.
+    ///
+    /// An application that gives an idempotency key has seen to that itself.
+    pub fn may_repeat(&self) -> bool {
+        if self.incoming.headers.contains_key(IDEMPOTENCY_KEY) {
+            return true;
+        }
+        let unread = || cacheable::unread(self.incoming.dialect.name(), &self.request.body);
+        let read = self.read.clone().unwrap_or_else(|| Arc::new(unread()));
+        let question = Question { request: &read, targets: &self.targets };
+        cacheable::acts(&question).is_none()
     }
 }
 
@@ -98,7 +126,7 @@ impl Incoming {
     /// Who sent it, as far as it matters.
     pub fn caller(&self) -> Caller<'_> {
         let (provider, query) = (self.provider.as_deref(), self.query.as_deref());
-        Caller { provider, headers: &self.headers, query, thread: None }
+        Caller { provider, headers: &self.headers, query, thread: None, paces: None }
     }
 
     /// Whether a stream is to come as a JSON array, which Google's REST API sends by default.

@@ -25,6 +25,8 @@ use crate::key::CacheKey;
 use crate::metrics::Metrics;
 use crate::metrics::ProviderLabel;
 use crate::upstream::Opened;
+use crate::upstream::commit::Window;
+use crate::upstream::errand::Errand;
 use crate::upstream::pump::Ended;
 use crate::upstream::pump::Flow;
 use crate::upstream::pump::Terms;
@@ -117,16 +119,28 @@ impl Front {
             true => HeaderMap::new(),
             false => header::without_credential(&ask.incoming.headers),
         };
-        let opened = self.upstream.send(
-            &ask.targets,
-            |target| ask.write(&self.config, target),
-            |target| match is_own(target) {
+        let errand = Errand {
+            targets: &ask.targets,
+            write: &|target| ask.write(&self.config, target),
+            headers: &|target| match is_own(target) {
                 true => &ask.incoming.headers,
                 false => &without_credential,
             },
-            ask.timeouts,
-        );
-        let opened = opened.await;
+            timeouts: ask.timeouts,
+            retry: ask.retry,
+            // Both halves of a pair have to have waited for the one they were asked of.
+            hedge: ask.hedge.filter(|_| pair.is_none()),
+            rules: self.config.breaker,
+            may_repeat: &|| ask.may_repeat(),
+            keeps_first: ask.variant.is_some(),
+            window: Window {
+                is_stream: ask.request.stream,
+                max_bytes: self.config.limits.max_answer_bytes,
+                empty: ask.retry.empty,
+            },
+            metrics: &self.metrics,
+        };
+        let opened = self.upstream.send(&errand).await;
         waiting.end();
         let opened = match opened {
             Ok(opened) => opened,

@@ -52,7 +52,9 @@ impl Front {
     /// Looks for an answer to a request.
     ///
     /// A failover's answer is stored under the target that gave it. Where nobody may be asked, it
-    /// is looked for there as well; otherwise the first target comes first.
+    /// is looked for there as well; otherwise the first target comes first. Where speed, cost or a
+    /// score choose the first, any target of the route may have answered before, and all are looked
+    /// at in the order of asking.
     pub async fn look_up(
         &self,
         plan: &Plan<'_>,
@@ -74,7 +76,8 @@ impl Front {
         };
         let draw = || draw(&incoming.request_id);
         let wanted = Wanted { rules, now_ms, draw: &draw, fits: &fits };
-        let places = if rules.any_tenant { plan.targets.len() } else { 1 };
+        let takes_any = rules.any_tenant || plan.takes_any_target();
+        let places = if takes_any { plan.targets.len() } else { 1 };
         for target in plan.targets.iter().take(places) {
             let key = plan.key(target);
             looked = Looked::of(key, self.cache.get(&key, wanted).await, now_ms);

@@ -332,6 +332,8 @@ impl Standing {
                 next.state = Decided;
                 next.verdict = Some(*verdict);
                 for (candidate, ruling) in verdicts {
+                    let won = ruling.win_ppm.and_then(|won| u32::try_from(won).ok());
+                    next.won_ppm.extend(won.map(|won| (candidate.clone(), won)));
                     let is_halted = next.halted.contains(candidate);
                     if ruling.verdict == Verdict::DoNotShip && !is_halted {
                         next.halted.push(candidate.clone());

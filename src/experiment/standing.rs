@@ -1,5 +1,6 @@
 //! Where an experiment stands in its life.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -52,6 +53,8 @@ pub struct Standing {
     pub step: usize,
     /// What it was decided to be; later numbers do not change it.
     pub verdict: Option<Verdict>,
+    /// Parts per million of comparisons that each candidate had won when it was decided.
+    pub won_ppm: BTreeMap<String, u32>,
     /// Why a sentinel has opened its question again; a new epoch asks it again, and forgets this.
     pub drifted: Option<String>,
     /// What a person decided in the place of the evidence.
@@ -66,6 +69,7 @@ impl Default for Standing {
             halted: Vec::new(),
             step: 0,
             verdict: None,
+            won_ppm: BTreeMap::new(),
             drifted: None,
             overruled: None,
         }

@@ -4,9 +4,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 use std::time::Instant;
 
-use http::HeaderMap;
-use http::header;
-
 use crate::experiment::Target;
 
 /// Failures in a row before a target is left alone.
@@ -72,34 +69,13 @@ impl Pauses {
     }
 }
 
-/// How long a provider wants to be left alone, in seconds or as a date (RFC 9110, section 10.2.3).
-pub fn retry_after(headers: &HeaderMap, now_ms: i64) -> Option<Duration> {
-    if let Some(ms) = text(headers, "retry-after-ms").and_then(|ms| ms.parse().ok()) {
-        return Some(Duration::from_millis(ms));
-    }
-    let after = text(headers, header::RETRY_AFTER.as_str())?;
-    if let Ok(seconds) = after.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(after).ok()?;
-    let ms = date.timestamp().as_millisecond().saturating_sub(now_ms);
-    Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
-}
-
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    headers.get(name)?.to_str().ok().map(str::trim)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
     use std::time::Instant;
 
-    use http::HeaderMap;
-
     use super::Pauses;
     use super::RUN;
-    use super::retry_after;
     use crate::experiment::Target;
 
     #[test]
@@ -130,22 +106,5 @@ mod tests {
         let asked = Some(Duration::from_secs(7));
         assert_eq!(pauses.failed(&target, asked, now), asked);
         assert!(pauses.is_paused(&target, now) && !pauses.is_paused(&other, now));
-    }
-
-    #[test]
-    fn retry_after_is_read_in_every_form() {
-        for (name, value, expected) in [
-            ("retry-after", "7", Some(7_000)),
-            ("retry-after", "Thu, 01 Jan 1970 00:00:09 GMT", Some(8_000)),
-            ("retry-after", "Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
-            ("retry-after-ms", "250", Some(250)),
-            ("retry-after", "soon", None),
-            ("other", "7", None),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, value.parse().unwrap());
-            let expected = expected.map(Duration::from_millis);
-            assert_eq!(retry_after(&headers, 1_000), expected, "{name}: {value}");
-        }
     }
 }

@@ -6,9 +6,7 @@ use http::HeaderMap;
 use http::HeaderValue;
 use http::StatusCode;
 use http::header;
-use http_body_util::BodyExt;
 use tokio::time::Instant;
-use tokio::time::timeout_at;
 
 use crate::chat::DialectName;
 use crate::config::Timeouts;
@@ -16,7 +14,10 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Target;
+use crate::health::Ticket;
 use crate::upstream::CONNECTION_HEADERS;
+use crate::upstream::begun::Begun;
+use crate::upstream::gate::Permit;
 use crate::upstream::outgoing::Outgoing;
 use crate::wire::carry::Losses;
 
@@ -43,6 +44,12 @@ pub struct Opened {
     pub sent: Instant,
     /// How long the rest may take.
     pub timeouts: Timeouts,
+    /// The right to the call; held until the answer has ended.
+    pub permit: Option<Permit>,
+    /// What was read of the body before.
+    pub begun: Option<Box<Begun>>,
+    /// Reports how the call ends.
+    pub ticket: Option<Ticket>,
 }
 
 impl Opened {
@@ -58,7 +65,20 @@ impl Opened {
         CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
         let status = parts.status;
         let Outgoing { dialect, losses, unasked_usage, .. } = asked;
-        Self { target, dialect, losses, unasked_usage, status, headers, body, sent, timeouts }
+        Self {
+            target,
+            dialect,
+            losses,
+            unasked_usage,
+            status,
+            headers,
+            body,
+            sent,
+            timeouts,
+            permit: None,
+            begun: None,
+            ticket: None,
+        }
     }
 
     /// Whether the body is a stream of events, whatever was asked for.
@@ -76,20 +96,13 @@ impl Opened {
     pub async fn collect(mut self, limit: usize) -> Result<Bytes> {
         let mut bytes = BytesMut::new();
         let until = self.sent + self.timeouts.total;
-        loop {
-            let next = timeout_at(until, self.body.frame()).await;
-            let frame = match next {
-                Err(_) => return Err(Error::new(Kind::Timeout, "the answer took too long")),
-                Ok(None) => return Ok(bytes.freeze()),
-                Ok(Some(Err(_))) => return Err(Error::new(Kind::Broken, "the answer broke off")),
-                Ok(Some(Ok(frame))) => frame,
-            };
-            let Ok(piece) = frame.into_data() else { continue };
+        while let Some(piece) = self.piece(until).await? {
             if bytes.len() + piece.len() > limit {
                 let what = format!("the answer is larger than {limit} bytes");
                 return Err(Error::new(Kind::TooLarge, what));
             }
             bytes.extend_from_slice(&piece);
         }
+        Ok(bytes.freeze())
     }
 }

@@ -15,6 +15,9 @@ use crate::wire::Recipient;
 use crate::wire::carry::Losses;
 use crate::wire::json;
 
+/// Of a body that nobody has read; its markup makes up for wider scripts.
+const BYTES_PER_TOKEN: u64 = 4;
+
 /// A request as its target reads it.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
@@ -30,13 +33,23 @@ pub struct Outgoing {
     pub losses: Losses,
     /// The stream will end with its usage because we asked, not the application.
     pub unasked_usage: bool,
+    /// About how many tokens the prompt has and the answer may have, if that was estimated.
+    pub tokens: Option<u64>,
 }
 
 impl Outgoing {
     /// A request of our own.
     pub fn new(dialect: DialectName, body: Bytes, is_stream: bool) -> Self {
         let (query, losses) = (None, Losses::default());
-        Self { dialect, body, query, is_stream, losses, unasked_usage: false }
+        Self { dialect, body, query, is_stream, losses, unasked_usage: false, tokens: None }
+    }
+
+    /// About how many tokens it takes of what `provider` allows; 0 where nobody counts them.
+    pub fn tokens(&self, provider: &Provider) -> u64 {
+        match provider.quota.tokens_per_minute {
+            Some(_) => self.tokens.unwrap_or(self.body.len() as u64 / BYTES_PER_TOKEN),
+            None => 0,
+        }
     }
 
     /// An application's request for a model of `provider`, with what `variant` changes.

@@ -1,5 +1,6 @@
 //! The one pump: provider bytes go out as they come in, and exactly one account of them is given.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::Context;
 use std::task::Poll;
@@ -18,12 +19,16 @@ use crate::chat::fold::Fold;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::experiment::Target;
+use crate::health::Fault;
+use crate::health::Ticket;
 use crate::price;
 use crate::upstream::Opened;
+use crate::upstream::begun::Begun;
+use crate::upstream::begun::Reader;
+use crate::upstream::broke_off;
+use crate::upstream::gate::Permit;
 use crate::upstream::way::Way;
-use crate::wire::Decode;
 use crate::wire::Dialect;
-use crate::wire::Frames;
 use crate::wire::openai::failure::MALFORMED;
 
 /// How an answer ended.
@@ -91,6 +96,7 @@ pub struct Terms {
 pub struct Flow {
     target: Target,
     usage: Option<Usage>,
+    permit: Option<Permit>,
     body: reqwest::Body,
     sent: Instant,
     idle: std::time::Duration,
@@ -102,42 +108,42 @@ pub struct Flow {
     too_large: bool,
     observed: usize,
     reader: Reader,
+    /// Read before the flow began, and still to go out.
+    held: VecDeque<Bytes>,
+    /// What a whole body says, if it was read before.
+    answer: Option<Answer>,
+    ticket: Option<Ticket>,
     last: [u8; 2],
     ended: Option<Ended>,
     on_end: Option<OnEnd>,
-}
-
-struct Reader {
-    frames: Frames,
-    decoder: Box<dyn Decode>,
-    events: Vec<ChatEvent>,
-    fold: Fold,
 }
 
 impl Flow {
     /// Takes over an opened answer; `on_end` is called once, whatever happens.
     pub fn new(opened: Opened, terms: Terms, on_end: OnEnd) -> Self {
         let deadline = opened.sent + opened.timeouts.total;
+        let begun = opened.begun.map(|begun| *begun);
         // What is no stream comes in one piece, when it is finished.
         let (idle, first) = match terms.is_stream {
+            true if begun.is_some() => (opened.timeouts.idle, opened.timeouts.idle),
             true => (opened.timeouts.idle, opened.timeouts.first_token.max(opened.timeouts.idle)),
             false => (opened.timeouts.total, opened.timeouts.total),
         };
         let first = Instant::now() + first;
-        Self {
+        let Begun { reader, pieces, answer } = begun.unwrap_or_else(|| Begun::new(terms.dialect));
+        let mut flow = Self {
             target: opened.target,
             usage: None,
+            permit: opened.permit,
             body: opened.body,
             sent: opened.sent,
             idle,
             deadline,
             timer: Box::pin(sleep_until(first.min(deadline))),
-            reader: Reader {
-                frames: Frames::new(terms.dialect.framing()),
-                decoder: terms.dialect.decoder(),
-                events: Vec::new(),
-                fold: Fold::new(),
-            },
+            reader,
+            held: VecDeque::new(),
+            answer,
+            ticket: opened.ticket,
             terms,
             pieces: Vec::new(),
             kept_bytes: 0,
@@ -146,7 +152,20 @@ impl Flow {
             last: [0; 2],
             ended: None,
             on_end: Some(on_end),
+        };
+        flow.take_over(pieces);
+        flow
+    }
+
+    /// What was read before goes the same way as what is still to come, but is not decoded again.
+    fn take_over(&mut self, pieces: Vec<Frame>) {
+        for piece in pieces {
+            self.held.push_back(piece.bytes.clone());
+            self.keep(piece);
         }
+        self.observed = self.pieces.len();
+        let Reader { events, fold, .. } = &mut self.reader;
+        tell(events, fold, &mut self.terms.way);
     }
 
     /// The next piece for the application; `None` at the end.
@@ -160,6 +179,11 @@ impl Flow {
             return Poll::Ready(None);
         }
         self.observe();
+        while let Some(bytes) = self.held.pop_front() {
+            if let Some(bytes) = self.forward(bytes) {
+                return Poll::Ready(Some(bytes));
+            }
+        }
         loop {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -167,17 +191,14 @@ impl Flow {
                     if bytes.is_empty() {
                         continue;
                     }
-                    self.keep(&bytes);
+                    let now = Instant::now();
+                    self.timer.as_mut().reset((now + self.idle).min(self.deadline));
+                    self.keep(Frame { at_us: micros(now - self.sent), bytes: bytes.clone() });
                     let Some(bytes) = self.forward(bytes) else { continue };
                     return Poll::Ready(Some(bytes));
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    let mut cause: &dyn std::error::Error = &error;
-                    while let Some(source) = cause.source() {
-                        cause = source;
-                    }
-                    let detail = format!("the provider's answer broke off: {cause}");
-                    return Poll::Ready(self.break_off(Error::new(Kind::Broken, detail)));
+return Poll::Ready(self.break_off(broke_off(&error)));
                 }
                 Poll::Ready(None) => return Poll::Ready(self.end()),
                 Poll::Pending => {
@@ -215,9 +236,8 @@ impl Flow {
         self.terms.must_finish
     }
 
-    fn keep(&mut self, bytes: &Bytes) {
-        let now = Instant::now();
-        self.timer.as_mut().reset((now + self.idle).min(self.deadline));
+    fn keep(&mut self, piece: Frame) {
+        let bytes = &piece.bytes;
         if let [.., a, b] = bytes[..] {
             self.last = [a, b];
         } else if let [b] = bytes[..] {
@@ -232,8 +252,7 @@ impl Flow {
         if self.too_large && !self.terms.is_stream {
             return;
         }
-        let at_us = micros(now - self.sent);
-        self.pieces.push(Frame { at_us, bytes: bytes.clone() });
+        self.pieces.push(piece);
     }
 
     /// What the application gets for a piece, if anything.
@@ -255,13 +274,12 @@ impl Flow {
         if !self.terms.is_stream {
             return;
         }
-        let Reader { frames, decoder, events, fold } = &mut self.reader;
         for piece in &self.pieces[self.observed..] {
-            frames.push(&piece.bytes, |event| decoder.decode(event, events));
-            tell(events, fold, &mut self.terms.way);
+            self.reader.push(&piece.bytes);
+            tell(&mut self.reader.events, &mut self.reader.fold, &mut self.terms.way);
         }
         if self.too_large {
-            fold.forget_words();
+            self.reader.fold.forget_words();
             self.pieces.clear();
         }
         self.observed = self.pieces.len();
@@ -321,21 +339,31 @@ impl Flow {
             return Answer::default();
         }
         if self.terms.is_stream {
+            self.reader.finish(self.terms.dialect);
             let mut fold = std::mem::take(&mut self.reader.fold);
-            let framing = self.terms.dialect.framing();
-            let frames = std::mem::replace(&mut self.reader.frames, Frames::new(framing));
-            let Reader { decoder, events, .. } = &mut self.reader;
-            frames.finish(|event| decoder.decode(event, events));
-            tell(events, &mut fold, &mut self.terms.way);
+            tell(&mut self.reader.events, &mut fold, &mut self.terms.way);
             return fold.finish();
+        }
+        if let Some(answer) = self.answer.take() {
+            return answer;
         }
         let pieces = self.pieces.iter().map(|piece| &piece.bytes[..]);
         crate::wire::fold(self.terms.dialect, false, pieces)
     }
 
     fn report(&mut self, ended: Ended, answer: Answer) {
+        match (self.ticket.take(), &ended) {
+            (Some(ticket), Ended::Whole | Ended::TooLarge) => ticket.ended(self.sent.elapsed()),
+            (Some(ticket), Ended::Unfinished | Ended::Cut(_)) => {
+                ticket.failed(Fault::Broken, None, Instant::now().into_std());
+            }
+            (_, Ended::ClientLeft) | (None, _) => {}
+        }
         self.ended = Some(ended.clone());
         self.usage = answer.usage;
+        if let Some(permit) = self.permit.take() {
+            permit.settle(answer.usage.as_ref());
+        }
         if let Some(on_end) = self.on_end.take() {
             let took_us = micros(self.sent.elapsed());
             on_end(Account { ended, answer, pieces: std::mem::take(&mut self.pieces), took_us });

@@ -3,11 +3,13 @@
 mod bytes;
 mod cache_policy;
 mod caching;
+mod choosing;
 mod hits;
 mod coalescing;
 mod exposure;
 mod guard;
 mod isolation;
+mod limiting;
 mod pump;
 mod refusal;
 mod routing;

@@ -5,6 +5,8 @@ use serde::Serialize;
 use serde_json::Map;
 use serde_json::Value;
 
+use crate::choice::Policy;
+use crate::choice::Weights;
 use crate::cli::explain::guess::Endpoint;
 use crate::config::Config;
 use crate::experiment::Experiment;
@@ -18,6 +20,7 @@ use crate::plan;
 use crate::plan::CacheRules;
 use crate::plan::Caller;
 use crate::plan::Plan;
+use crate::plan::Routed;
 use crate::upstream::outgoing::Outgoing;
 use crate::wire::ChatRequest;
 
@@ -31,6 +34,8 @@ pub struct Account {
     pub stream: bool,
     /// How the model's name leads to the targets.
     pub route: String,
+    /// How the first of the targets is chosen, and what speaks for and against each.
+    pub chosen: Vec<String>,
     pub targets: Vec<Asked>,
     /// The only provider that gets the caller's own credential.
     pub credential_for: String,
@@ -125,7 +130,8 @@ impl Account {
             guessed_by: endpoint.guessed_by.clone(),
             model: request.model.clone(),
             stream: request.stream,
-            route: route(config, request, caller),
+            route: route(config, request, caller, plan),
+            chosen: plan.route.as_ref().map_or_else(Vec::new, chosen),
             targets: targets.collect(),
             credential_for: plan.credential_for.clone(),
             experiment: plan
@@ -171,14 +177,18 @@ fn asked(config: &Config, request: &ChatRequest, plan: &Plan<'_>, target: &Targe
     }
 }
 
-fn route(config: &Config, request: &ChatRequest, caller: &Caller<'_>) -> String {
+fn route(config: &Config, request: &ChatRequest, caller: &Caller<'_>, plan: &Plan<'_>) -> String {
     let model = &request.model;
-    if let Some(route) = config.routes.get(model) {
-        let targets = route.targets.iter().map(|weighted| match weighted.weight {
+    if let (Some(route), Some(routed)) = (config.routes.get(model), &plan.route) {
+        let clause = routed.clause.and_then(|at| Some((at, route.when.get(at)?)));
+        let which = clause.map_or(String::new(), |(at, _)| format!(", when[{at}] holds"));
+        let targets = clause.map_or(&route.targets, |(_, clause)| &clause.targets);
+        let targets = targets.iter().map(|weighted| match weighted.weight {
             Some(weight) => format!("{} (weight {weight})", weighted.target),
             None => weighted.target.to_string(),
         });
-        return format!("the route {model}: {}", targets.collect::<Vec<_>>().join(", "));
+        let targets = targets.collect::<Vec<_>>().join(", ");
+        return format!("the route {model}{which}: {targets}");
     }
     match (caller.provider, Target::parse(model)) {
         (Some(provider), _) => format!("no route; the path says {provider}"),
@@ -187,6 +197,32 @@ fn route(config: &Config, request: &ChatRequest, caller: &Caller<'_>) -> String 
         }
         _ => "no route; a bare name goes to the dialect's own provider".to_owned(),
     }
+}
+
+/// A sidecar that runs also knows how long each target takes.
+fn chosen(routed: &Routed) -> Vec<String> {
+    if routed.merits.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![match (routed.policy, routed.explores) {
+        (Policy::Score(Weights { cost, latency, quality }), _) => {
+            format!("by score: cost counts {cost}, latency {latency}, quality {quality}")
+        }
+        (policy, false) => format!("by {}", policy.as_str()),
+        (policy, true) => format!("by {}, but this prompt tries out another", policy.as_str()),
+    }];
+    lines.extend(routed.merits.iter().map(|merit| {
+        let price = merit.usd_per_million.map(|usd| format!("{usd:.3} USD per million tokens"));
+        let took = merit.latency_us.map(|us| format!("{:.0} ms", us / 1e3));
+        format!(
+            "{}: {}, {}, quality {:.2}",
+            merit.target,
+            price.unwrap_or_else(|| "price unknown".to_owned()),
+            took.unwrap_or_else(|| "pace known to a running sidecar only".to_owned()),
+            merit.quality
+        )
+    }));
+    lines
 }
 
 fn percent(ppm: u32) -> f64 {

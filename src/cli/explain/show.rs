@@ -18,6 +18,9 @@ pub fn text(account: &Account) -> String {
     let form = if account.stream { "streamed" } else { "whole" };
     line(&mut out, "model", &format!("{}, answer {form}", account.model));
     line(&mut out, "route", &account.route);
+    for (at, chosen) in account.chosen.iter().enumerate() {
+        line(&mut out, if at == 0 { "chosen" } else { "" }, chosen);
+    }
     for (at, asked) in account.targets.iter().enumerate() {
         line(&mut out, if at == 0 { "targets" } else { "" }, &target(at, asked));
     }

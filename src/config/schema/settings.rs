@@ -19,10 +19,18 @@ use crate::config::Limits;
 use crate::config::Shadowing;
 use crate::config::cache::MODES;
 use crate::config::endpoint::AUTHS;
+use crate::config::endpoint::MOST_A_MINUTE;
+use crate::config::persistence::MOST_ATTEMPTS;
+use crate::config::persistence::MOST_REQUESTS;
 use crate::config::quirk::MAX_TOKENS;
 use crate::config::quirk::REASONING_HISTORY;
+use crate::config::route::MOST_TOKENS;
+use crate::config::route::POLICIES;
+use crate::health::breaker::Rules;
 use crate::provider::Hole;
 use crate::provider::table::PROVIDERS;
+use crate::quota::Quota;
+use crate::retry::Retry;
 use crate::wire::quirk::THINKING;
 
 /// The most places that a queue or a limit may have.
@@ -39,6 +47,8 @@ pub fn whole() -> Value {
         ("providers", "Known names need only what differs.", providers()),
         ("routes", "Model names that applications may ask for.", map(&route())),
         ("timeouts", "How long each stage of a call may take.", timeouts()),
+        ("retry", "How calls that fail are made again.", retry()),
+        ("breaker", "When a target is left alone.", breaker()),
         ("cache", "Whether and how long answers are kept.", cache(true)),
         ("limits", "Sizes that keep memory bounded.", limits()),
         ("shadow", "What copies of requests may take.", shadow()),
@@ -50,6 +60,7 @@ pub fn whole() -> Value {
         "known": provider(&[], false),
         "keys": list(&credential()),
         "quirks": quirks(),
+        "quota": quota(),
     });
     schema
 }
@@ -87,6 +98,7 @@ fn provider(holes: &[Hole], is_new: bool) -> Value {
         ("shadow_api_keys", "Keys for copies of requests.", defined("keys")),
         ("headers", "Headers sent with every request.", headers),
         ("quirks", "How it differs from others of its dialect.", defined("quirks")),
+        ("limits", "What may be asked of it.", defined("quota")),
     ];
     fields.extend(holes.iter().map(|hole| (hole.name, "A part of its base URL.", kind::text())));
     if !holes.iter().any(|hole| hole.name == "region") {
@@ -121,6 +133,19 @@ fn quirks() -> Value {
     section(fields, &[])
 }
 
+fn quota() -> Value {
+    let usual = Quota::default();
+    let in_a_minute = || kind::count(1, MOST_A_MINUTE, None);
+    let fields = vec![
+        ("requests_per_minute", "Calls begun in a minute.", in_a_minute()),
+        ("tokens_per_minute", "Tokens of prompts and answers in a minute.", in_a_minute()),
+        ("concurrency", "Calls under way at once.", kind::count(1, MOST, None)),
+        ("wait", "How long a call may wait for its turn; 1s.", kind::duration_or_none()),
+        ("learn", "Whether the provider's own word counts.", kind::boolean(usual.learn)),
+    ];
+    section(fields, &[])
+}
+
 fn route() -> Value {
     let weight = kind::count(0, MOST, None);
     let weighted = section(
@@ -135,9 +160,35 @@ fn route() -> Value {
         "items": {"anyOf": [kind::target(), weighted]},
         "minItems": 1,
     });
+    let flag = || json!({"type": "boolean"});
+    let tokens = || kind::count(0, MOST_TOKENS, None);
+    let condition = vec![
+        ("headers", "Headers with these values.", map(&kind::text())),
+        ("fields", "What the body holds at JSON pointers.", json!({"type": ["object", "null"]})),
+        ("tenants", "As `understudy explain` shows them.", list(&kind::text())),
+        ("min_tokens", "So many tokens of prompt at least.", tokens()),
+        ("max_tokens", "So many tokens of prompt at most.", tokens()),
+        ("tools", "Whether tools are offered.", flag()),
+        ("stream", "Whether a stream is wanted.", flag()),
+    ];
+    let clause = vec![
+        ("if", "Everything that has to hold.", section(condition, &[])),
+        ("targets", "Who answers then.", targets.clone()),
+    ];
+    let matters = || json!({"type": "number", "minimum": 0, "maximum": 1000, "default": 1});
+    let score = vec![
+        ("cost", "How much a low price matters.", matters()),
+        ("latency", "How much a short time matters.", matters()),
+        ("quality", "How much wins in experiments matter.", matters()),
+    ];
     let fields = vec![
         ("targets", "Who answers, in order of preference.", targets),
+        ("when", "The first whose condition holds.", list(&section(clause, &["if", "targets"]))),
+        ("choose", "Who is asked first.", choice(POLICIES)),
+        ("score", "What matters how much for choose: score.", section(score, &[])),
         ("timeouts", "Limits of this route.", timeouts()),
+        ("retry", "How calls that fail are made again.", retry()),
+        ("hedge", "When a second call is made beside the first.", hedge()),
         ("cache", "What the cache may do on this route.", cache(false)),
     ];
     section(fields, &["targets"])
@@ -146,9 +197,45 @@ fn route() -> Value {
 fn timeouts() -> Value {
     let fields = vec![
         ("connect", "Until the connection stands.", kind::duration()),
-        ("first_token", "Until the first byte of the answer's body.", kind::duration()),
+        ("first_token", "Until a stream's first content.", kind::duration()),
         ("idle", "Between two pieces of the body.", kind::duration()),
         ("total", "The whole call.", kind::duration()),
+    ];
+    section(fields, &[])
+}
+
+fn retry() -> Value {
+    let usual = Retry::default();
+    let attempts = kind::count(0, MOST_ATTEMPTS, Some(usual.attempts.into()));
+    let fields = vec![
+        ("attempts", "Further calls to the same target.", attempts),
+        ("backoff", "The longest wait before the first of them.", kind::duration()),
+        ("max_backoff", "The longest wait of our own.", kind::duration()),
+        ("max_wait", "The longest wait a provider may ask for.", kind::duration_or_none()),
+        ("budget", "Further calls as a share of first ones.", kind::share()),
+        ("empty", "Whether an empty answer is a failure.", kind::boolean(usual.empty)),
+    ];
+    section(fields, &[])
+}
+
+fn hedge() -> Value {
+    let fields = vec![
+        ("after", "How long the first call has to begin.", kind::duration()),
+        ("budget", "Second calls as a share of first ones.", kind::share()),
+    ];
+    section(fields, &["after"])
+}
+
+fn breaker() -> Value {
+    let usual = Rules::default();
+    let requests = kind::count(1, MOST_REQUESTS, u64::try_from(usual.requests).ok());
+    let mut rate = kind::share();
+    rate["not"] = json!({"enum": [0, "0", "0%"]});
+    let fields = vec![
+        ("failures", "Failures in a row.", kind::count(1, MOST, Some(usual.failures.into()))),
+        ("rate", "Share of the last calls that failed.", rate),
+        ("requests", "How many calls the share is taken of.", requests),
+        ("open", "How long it is left alone at first.", kind::duration()),
     ];
     section(fields, &[])
 }

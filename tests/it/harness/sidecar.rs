@@ -12,6 +12,7 @@ use serde_json::Map;
 use tempfile::TempDir;
 use understudy::app::App;
 use understudy::chat::DialectName;
+use understudy::choice::Policy;
 use understudy::config::Config;
 use understudy::config::Provider as Endpoint;
 use understudy::config::Route;
@@ -75,7 +76,11 @@ pub fn route(config: &Config, targets: &[(&str, Option<u32>)]) -> Route {
     let weighted = |(name, weight): &(&str, _)| Weighted { target: target(name), weight: *weight };
     Route {
         targets: targets.iter().map(weighted).collect(),
+        when: Vec::new(),
+        choose: Policy::default(),
         timeouts: config.timeouts,
+        retry: config.retry,
+        hedge: None,
         cache: config.cache,
     }
 }

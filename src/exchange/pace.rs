@@ -1,0 +1,23 @@
+//! How fast the targets of a route have been of late, for routes that choose by it.
+
+use tokio::time::Instant;
+
+use crate::choice::Pace;
+use crate::choice::Paces;
+use crate::exchange::Front;
+use crate::experiment::Target;
+
+impl Front {
+    /// What is known of those who may answer to a model's name; `None` where nobody asks.
+    pub(super) fn paces(&self, model: &str) -> Option<Paces> {
+        let route = self.config.routes.get(model).filter(|route| route.choose.wants_pace())?;
+        let (health, now) = (self.upstream.health(), Instant::now().into_std());
+        let clauses = route.when.iter().flat_map(|clause| &clause.targets);
+        let pace = |target: &Target| {
+            let condition = health.condition(target, now);
+            let pace = Pace { took_us: condition.took_us, success: condition.success };
+            (target.clone(), pace)
+        };
+        Some(route.targets.iter().chain(clauses).map(|known| pace(&known.target)).collect())
+    }
+}
