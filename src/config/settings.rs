@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::Admission;
 use super::CachePolicy;
 use super::Config;
 use super::Known;
@@ -11,6 +12,7 @@ use super::Route;
 use super::Timeouts;
 use super::Weighted;
 use super::cache;
+use super::credential;
 use super::credential::Outside;
 use super::endpoint;
 use super::load::SENTINEL;
@@ -41,6 +43,7 @@ pub fn read(
         }
     }
     reader.section(root, "", |s| {
+        admission(s, outside, config);
         addresses(s, config);
         s.set("data_dir", &mut config.data_dir, directory);
         if let Some(node) = s.find("providers") {
@@ -49,6 +52,7 @@ pub fn read(
             known.providers.extend(node.keys().map(|key| key.name.clone()));
         }
         known.providers.extend(config.providers.keys().cloned());
+        config.forward_headers = endpoint::forwarded(s);
         timeouts(s, &mut config.timeouts);
         cache::read(s, config);
         limits(s, config);
@@ -73,10 +77,27 @@ fn addresses(s: &mut Section<'_, '_, '_>, config: &mut Config) {
     }
     let (_, admin) = admin;
     let Some(at) = s.key_at("admin") else { return };
-    if !admin.ip().is_loopback() {
+    let is_shown =
+        matches!(config.admission, Admission::Local) && s.key_at("admin_token").is_none();
+    if !admin.ip().is_loopback() && is_shown {
         let what =
             format!("the admin plane on {admin} shows prompts and answers to other machines");
-        s.reader.warn(at, what, "listen on 127.0.0.1 unless something else protects it");
+        let help = "add admin_token: { env: UNDERSTUDY_ADMIN_TOKEN }, or admin_token: none if \
+                    something else protects it";
+        s.reader.problem(at, what, help);
+    }
+}
+
+/// A token, or the word that none is wanted.
+fn admission(s: &mut Section<'_, '_, '_>, outside: Outside<'_>, config: &mut Config) {
+    let Some(node) = s.find("admin_token") else { return };
+    if value::any_text(node) == Ok("none") {
+        config.admission = Admission::Open;
+        return;
+    }
+    let path = s.path("admin_token");
+    if let Some(token) = credential::needed(s.reader, node, &path, outside) {
+        config.admission = Admission::Token(token);
     }
 }
 

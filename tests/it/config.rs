@@ -51,6 +51,9 @@ providers:
     base_url: https://api.anthropic.com/v1/
   local-vllm:
     base_url: http://vllm.models.svc:8000/v1
+    forward_headers: [x-tier]
+    allow_link_local: true
+forward_headers: [x-trace-of-ours]
 routes:
   helpdesk:
     targets: [openai/gpt-4o, anthropic/claude-sonnet-4-5]
@@ -243,6 +246,12 @@ fn every_key_of_the_configuration_arrives() {
     assert_eq!(url("anthropic"), "https://api.anthropic.com/v1");
     assert_eq!(url("local-vllm"), "http://vllm.models.svc:8000/v1");
     assert_eq!(url("openai"), "https://api.openai.com/v1");
+    let vllm = &config.providers["local-vllm"];
+    assert_eq!(
+        (&vllm.forward_headers[..], vllm.allow_link_local),
+        (&["x-tier".parse().unwrap()][..], true)
+    );
+    assert_eq!(config.forward_headers, ["x-trace-of-ours"]);
     assert_eq!(config.timeouts.connect, Duration::from_secs(2));
     assert_eq!(config.timeouts.first_token, Duration::from_secs(90));
     assert_eq!(config.timeouts.total, Duration::from_secs(3600));

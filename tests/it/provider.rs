@@ -223,6 +223,7 @@ providers:
     auth: {{ header: X-New-Key }}
     api_keys: [{{ value: file-key }}]
     headers: {{ x-team: support }}
+    forward_headers: [x-new]
     quirks: {{ thinking: flag, max_tokens: max_completion_tokens, reasoning_history: reasoning }}
   open: {{ base_url: 'http://{address}/v1', auth: none }}
   theirs: {{ base_url: 'http://{address}/v1', auth: {{ header: x-their-key }} }}
