@@ -40,6 +40,7 @@ use crate::script::Print;
 use crate::script::Script;
 use crate::shadow::Shadow;
 use crate::store::Store;
+use crate::store::cipher::Keys;
 use crate::vigil::Vigil;
 use crate::vital::Served;
 
@@ -312,7 +313,7 @@ impl Ports {
 }
 
 fn open(config: &Config) -> Result<Store> {
-    let opened = Store::open(&config.data_dir)?;
+    let opened = Store::open_with(&config.data_dir, &Keys::new(&config.encryption_keys))?;
     if let Some(damage) = opened.damage {
         tracing::error!(
             moved_to = %damage.aside.display(), why = damage.why, rescued = damage.rescued,

@@ -60,6 +60,8 @@ pub struct Config {
     pub health: Option<SocketAddr>,
     /// Where sled lives; made if absent.
     pub data_dir: PathBuf,
+    /// What stored exchanges and pairs are encrypted with: the first writes, all read; usually none.
+    pub encryption_keys: Vec<SecretString>,
     /// Every known provider and those of the file, by name.
     pub providers: BTreeMap<String, Provider>,
     /// Headers that travel between applications and every provider besides those that always do.

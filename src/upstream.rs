@@ -6,6 +6,7 @@ mod opened;
 pub mod outgoing;
 pub mod pump;
 mod resolve;
+mod scrub;
 pub mod shared;
 pub mod sign;
 pub mod unasked;
@@ -213,8 +214,13 @@ impl Upstream {
         // A whole answer's first byte comes when it is finished, so only streams have a first token.
         let limit =
             if asked.is_stream { timeouts.first_token.min(timeouts.total) } else { timeouts.total };
+        let secrets = scrub::secrets(request.headers());
         let response = answered(&self.client, request, &target, sent, limit).await?;
-        Ok(Opened::new(response, &endpoint.pass, target, asked, sent, timeouts))
+        let mut opened = Opened::new(response, &endpoint.pass, target, asked, sent, timeouts);
+        if !opened.status.is_success() {
+            opened.body = scrub::scrub(opened.body, &secrets);
+        }
+        Ok(opened)
     }
 
     fn endpoint(&self, provider: &str) -> Result<&Endpoint> {

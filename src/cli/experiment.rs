@@ -27,6 +27,7 @@ use crate::error::Result;
 use crate::report::Report;
 use crate::store::Damage;
 use crate::store::Store;
+use crate::store::cipher::Keys;
 use crate::upstream;
 use crate::upstream::local::Plane;
 
@@ -261,7 +262,7 @@ fn opened(config: &Config) -> Result<Option<Store>> {
     if !config.data_dir.is_dir() {
         return Ok(None);
     }
-    let opened = Store::open_all(&config.data_dir)?;
+    let opened = Store::open_all(&config.data_dir, &Keys::new(&config.encryption_keys))?;
     if let Some(Damage { aside, why, rescued }) = opened.damage {
         let aside = aside.display();
         remark(&format!(

@@ -25,6 +25,7 @@ use crate::library::view::Detail;
 use crate::library::view::Row;
 use crate::store::Damage;
 use crate::store::Store;
+use crate::store::cipher::Keys;
 use crate::store::exchange::Exchange;
 use crate::upstream::local;
 use crate::upstream::local::Answered;
@@ -154,7 +155,7 @@ impl Source {
     /// # Errors
     /// It cannot be used.
     pub fn in_directory(config: &Config) -> Result<Self> {
-        let opened = Store::open_all(&config.data_dir)?;
+        let opened = Store::open_all(&config.data_dir, &Keys::new(&config.encryption_keys))?;
         if let Some(Damage { aside, why, rescued }) = opened.damage {
             let aside = aside.display();
             remark(&format!(

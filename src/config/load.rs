@@ -116,6 +116,7 @@ impl Default for Config {
             admission: Admission::Local,
             health: None,
             data_dir: PathBuf::from("./understudy-data"),
+            encryption_keys: Vec::new(),
             providers: endpoint::known(&|_| None),
             forward_headers: Vec::new(),
             routes: BTreeMap::new(),

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use secrecy::ExposeSecret;
+use secrecy::SecretString;
+
 use super::Admission;
 use super::CachePolicy;
 use super::Config;
@@ -27,6 +30,9 @@ use super::value;
 use crate::experiment::Share;
 use crate::experiment::Target;
 
+/// The fewest characters of a key to encrypt with.
+const MIN_KEY: usize = 32;
+
 /// Overwrites the defaults in `config` with what the file says and notes the names it defines.
 pub fn read(
     reader: &mut Reader<'_>,
@@ -46,6 +52,7 @@ pub fn read(
         admission(s, outside, config);
         addresses(s, config);
         s.set("data_dir", &mut config.data_dir, directory);
+        encryption(s, outside, &mut config.encryption_keys);
         if let Some(node) = s.find("providers") {
             endpoint::read(s.reader, node, outside, &mut config.providers);
             // Even a broken provider is a name that targets may use.
@@ -85,6 +92,23 @@ fn addresses(s: &mut Section<'_, '_, '_>, config: &mut Config) {
         let help = "add admin_token: { env: UNDERSTUDY_ADMIN_TOKEN }, or admin_token: none if \
                     something else protects it";
         s.reader.problem(at, what, help);
+    }
+}
+
+/// Keys to encrypt with, each long enough that nobody guesses it.
+fn encryption(s: &mut Section<'_, '_, '_>, outside: Outside<'_>, into: &mut Vec<SecretString>) {
+    let Some(node) = s.find("encryption_keys") else { return };
+    let path = s.path("encryption_keys");
+    s.reader.hide(node);
+    let help = "write for example [{ file: /run/secrets/key }], of openssl rand -hex 32";
+    for (index, node) in s.reader.items(node, &path).unwrap_or_default().iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        let Some(key) = credential::needed(s.reader, node, &path, outside) else { continue };
+        if key.expose_secret().len() < MIN_KEY {
+            let what = format!("`{path}` is shorter than {MIN_KEY} characters");
+            s.reader.problem(node.start, what, help);
+        }
+        into.push(key);
     }
 }
 

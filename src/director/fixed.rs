@@ -15,6 +15,11 @@ pub fn keep(old: &Config, new: &mut Config) -> Vec<&'static str> {
     keep("admin_token", !is_same(&old.admission, &new.admission));
     keep("health", old.health != new.health);
     keep("data_dir", old.data_dir != new.data_dir);
+    let texts = |config: &Config| {
+        let keys = config.encryption_keys.iter();
+        keys.map(|key| key.expose_secret().to_owned()).collect::<Vec<_>>()
+    };
+    keep("encryption_keys", texts(old) != texts(new));
     keep("cache.max_bytes", old.cache.max_bytes != new.cache.max_bytes);
     // Without `..`, so that a new limit does not compile until it is here.
     let Limits {
@@ -48,6 +53,7 @@ pub fn keep(old: &Config, new: &mut Config) -> Vec<&'static str> {
     (new.listen, new.admin, new.health) = (old.listen, old.admin, old.health);
     new.shadowing.concurrency = copies;
     new.data_dir.clone_from(&old.data_dir);
+    new.encryption_keys.clone_from(&old.encryption_keys);
     new.cache.max_bytes = old.cache.max_bytes;
     new.routes.values_mut().for_each(|route| route.cache.max_bytes = old.cache.max_bytes);
     waiting

@@ -14,6 +14,7 @@ use serde_json::json;
 use understudy::chat::request::Tool;
 use understudy::compare::Comparator;
 use understudy::config;
+use understudy::config::Admission;
 use understudy::config::CacheMode;
 use understudy::config::Config;
 use understudy::config::Problem;
@@ -41,7 +42,9 @@ use understudy::stats::rule::Goal;
 pub const CONFIG: &str = r#"
 listen: 127.0.0.1:5100
 admin: 127.0.0.1:5101
+admin_token: { value: open-sesame }
 data_dir: ./somewhere
+encryption_keys: [{ value: 0123456789abcdef0123456789abcdef }]
 providers:
   openai:
     api_keys: [{ env: SET }, { file: key.txt }, { value: third }]
@@ -251,6 +254,8 @@ fn every_key_of_the_configuration_arrives() {
         (&vllm.forward_headers[..], vllm.allow_link_local),
         (&["x-tier".parse().unwrap()][..], true)
     );
+    assert!(matches!(&config.admission, Admission::Token(t) if t.expose_secret() == "open-sesame"));
+    assert_eq!(config.encryption_keys.len(), 1);
     assert_eq!(config.forward_headers, ["x-trace-of-ours"]);
     assert_eq!(config.timeouts.connect, Duration::from_secs(2));
     assert_eq!(config.timeouts.first_token, Duration::from_secs(90));

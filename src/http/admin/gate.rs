@@ -22,6 +22,7 @@ use secrecy::ExposeSecret;
 
 use crate::config::Admission;
 use crate::http::admin::message;
+use crate::http::patience::patient;
 use crate::page::POLICY;
 
 /// What every answer says to browsers: nothing may frame it, run in it, guess its type or keep it.
@@ -84,7 +85,7 @@ impl Gate {
 pub async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let mut response = match gate.refusal(&request) {
         Some(refusal) => refusal,
-        None => next.run(request).await,
+        None => next.run(request.map(patient)).await,
     };
     let headers = response.headers_mut();
     for (name, value) in &SAID {
