@@ -45,7 +45,50 @@ async fn with_a_token_only_probes_go_without() {
         let headers: Vec<(&str, &str)> =
             authorization.map(|value| ("authorization", value)).into_iter().collect();
         for path in [PATH, "/metrics", "/"] {
-            let headers = [(name, value), ("content-type", "application/json")];
+            let found = status(&sidecar, "GET", path, &headers).await;
+            assert_eq!(found, expected, "{path}: {authorization:?}");
+        }
+        for path in ["/livez", "/readyz"] {
+            assert_eq!(status(&sidecar, "GET", path, &headers).await, 200, "{path}");
+        }
+    }
+    let named = [("authorization", basic), ("host", "understudy.svc:4101")];
+    assert_eq!(status(&sidecar, "GET", PATH, &named).await, 200, "whoever has it may use a name");
+    let refused = whole(sidecar.client.get(format!("{}{PATH}", sidecar.admin))).await;
+    assert!(refused.header("www-authenticate").starts_with("Bearer"));
+    sidecar.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_another_site_neither_reads_nor_changes_anything() {
+    let sidecar = Sidecar::start(config(&[])).await;
+    let here = sidecar.admin.trim_start_matches("http://").to_owned();
+    for (host, expected) in [
+        ("evil.example", 403),
+        ("evil.example:4101", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example:1", 403),
+        ("localhost:4101", 200),
+        ("LOCALHOST", 200),
+        ("me.localhost:1", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:4101", 200),
+        (&here, 200),
+    ] {
+        assert_eq!(status(&sidecar, "GET", PATH, &[("host", host)]).await, expected, "{host}");
+    }
+    let same = format!("http://{here}");
+    for (name, value, expected) in [
+        ("origin", "https://evil.example", 403),
+        ("origin", "null", 403),
+        ("origin", "http://127.0.0.1:1", 403),
+        ("sec-fetch-site", "cross-site", 403),
+        ("sec-fetch-site", "same-site", 403),
+        ("sec-fetch-site", "same-origin", 200),
+        ("origin", same.as_str(), 200),
+        ("x-none", "of these", 200),
+    ] {
+        let headers = [(name, value), ("content-type", "application/json")];
         let found = status(&sidecar, "POST", "/api/v1/exchanges/purge", &headers).await;
         assert_eq!(found == 403, expected == 403, "{name}: {value} is {found}");
         assert_eq!(status(&sidecar, "GET", PATH, &[(name, value)]).await, 200, "{value} may look");
