@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::board::Board;
 use crate::cache::Cache;
+use crate::config::Admission;
 use crate::config::Config;
 use crate::director;
 use crate::director::Director;
@@ -25,6 +26,7 @@ use crate::exchange::Front;
 use crate::guardian::Guardian;
 use crate::http;
 use crate::http::admin::Admin;
+use crate::http::admin::gate::Gate;
 use crate::http::socket::Sockets;
 use crate::judge::Judge;
 use crate::library::Library;
@@ -38,6 +40,7 @@ use crate::script::Print;
 use crate::script::Script;
 use crate::shadow::Shadow;
 use crate::store::Store;
+use crate::store::cipher::Keys;
 use crate::vigil::Vigil;
 use crate::vital::Served;
 
@@ -88,6 +91,7 @@ impl App {
     /// # Errors
     /// As [`Self::start`].
     pub async fn perform(mut config: Config, script: Option<(Script, Print)>) -> Result<Self> {
+        admitted(&config)?;
         let ports = Ports::bind(&config).await?;
         let (data, admin) = (address(&ports.data)?, address(&ports.admin)?);
         let store = open(&config)?;
@@ -148,7 +152,8 @@ impl App {
         let shown = shown(&fronts.borrow(), &vigil, stop.clone());
         let service = http::data::service(fronts, sockets.clone());
         let data_server = tokio::spawn(http::serve(ports.data, service, sockets, limits.drain));
-        let admin_servers = serve_admin(ports.admin, ports.health, shown, &stop_admin);
+        let gate = Gate::new(&scene.config.admission);
+        let admin_servers = serve_admin(ports.admin, ports.health, (shown, gate), &stop_admin);
         Ok(Self {
             data,
             admin,
@@ -244,11 +249,11 @@ fn front(
 fn serve_admin(
     admin: TcpListener,
     health: Option<TcpListener>,
-    shown: Admin,
+    (shown, gate): (Admin, Arc<Gate>),
     stop: &CancellationToken,
 ) -> Vec<JoinHandle<()>> {
     let health = health.map(|on| (on, http::admin::health(shown.clone())));
-    let all = std::iter::once((admin, http::admin::router(shown))).chain(health);
+    let all = std::iter::once((admin, http::admin::router(shown, gate))).chain(health);
     let serve = |(on, router)| {
         let service = TowerToHyperService::new(router);
         tokio::spawn(http::serve(on, service, Sockets::new(stop.clone()), ADMIN_DRAIN))
@@ -269,6 +274,19 @@ async fn loaded(store: &Store) {
     if tokio::task::spawn_blocking(move || store.wait_loaded()).await.is_err() {
         tracing::error!("the stored exchanges could not be opened");
     }
+}
+
+/// The command line may open the admin plane after the file was checked.
+fn admitted(config: &Config) -> Result<()> {
+    if config.admin.ip().is_loopback() || !matches!(config.admission, Admission::Local) {
+        return Ok(());
+    }
+    let what = format!(
+        "the admin plane on {} would show prompts and answers to other machines: set admin_token, \
+         or listen on 127.0.0.1",
+        config.admin
+    );
+    Err(Error::new(Kind::Config, what))
 }
 
 /// Starts the recorder's thread.
@@ -296,7 +314,7 @@ impl Ports {
 }
 
 fn open(config: &Config) -> Result<Store> {
-    let opened = Store::open(&config.data_dir)?;
+    let opened = Store::open_with(&config.data_dir, &Keys::new(&config.encryption_keys))?;
     if let Some(damage) = opened.damage {
         tracing::error!(
             moved_to = %damage.aside.display(), why = damage.why, rescued = damage.rescued,

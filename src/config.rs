@@ -33,6 +33,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
+use secrecy::SecretString;
 
 use crate::cacheable::Choices;
 use crate::choice::Policy;
@@ -60,12 +61,18 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Admin plane address.
     pub admin: SocketAddr,
+    /// Who may ask the admin plane.
+    pub admission: Admission,
     /// Address of probes and metrics alone, which may be seen from outside; off by default.
     pub health: Option<SocketAddr>,
     /// Where sled lives; made if absent.
     pub data_dir: PathBuf,
+    /// What stored exchanges and pairs are encrypted with: the first writes, all read; usually none.
+    pub encryption_keys: Vec<SecretString>,
     /// Every known provider and those of the file, by name.
     pub providers: BTreeMap<String, Provider>,
+    /// Headers that travel between applications and every provider besides those that always do.
+    pub forward_headers: Vec<HeaderName>,
     /// Model names applications may ask for, and who answers them.
     pub routes: BTreeMap<String, Route>,
     /// Limits for routes that set none of their own.
@@ -88,6 +95,18 @@ pub struct Config {
     pub experiments: Vec<Experiment>,
     /// In the order of the files.
     pub sentinels: Vec<Sentinel>,
+}
+
+/// Who may ask the admin plane.
+#[derive(Clone, Debug, Default)]
+pub enum Admission {
+    /// Programs of this machine; nobody else reaches it.
+    #[default]
+    Local,
+    /// Anybody, because something else protects it.
+    Open,
+    /// Whoever knows this token.
+    Token(SecretString),
 }
 
 /// Who answers a model name.

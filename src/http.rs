@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod data;
 pub mod feedback;
+pub mod patience;
 pub mod socket;
 
 use std::convert::Infallible;
@@ -23,6 +24,9 @@ use crate::http::socket::Sockets;
 
 /// How long a client may take to send its request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most bytes of a request's head; hyper takes 100 headers besides.
+const MAX_HEAD: usize = 64 << 10;
 
 /// The pause after the system has no socket left to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -51,6 +55,8 @@ impl<S> Serve for S where
 pub async fn serve(listener: TcpListener, service: impl Serve, sockets: Sockets, drain: Duration) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http1().max_buf_size(MAX_HEAD);
+    builder.http2().max_header_list_size(MAX_HEAD as u32);
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {

@@ -13,7 +13,9 @@
 //! - `litellm`, `lmstudio`, `ollama` and `vllm` stand where they listen unless told otherwise.
 //! - `portkey` routes by its own headers, which `headers:` can add.
 
+pub mod host;
 pub mod table;
+pub mod travel;
 pub mod url;
 
 use http::HeaderName;

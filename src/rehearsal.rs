@@ -35,6 +35,7 @@ use crate::report::Report;
 use crate::scene::Scene;
 use crate::shadow::Shadow;
 use crate::store::Store;
+use crate::store::cipher::Keys;
 
 /// Pairs that are open at once, for each copy that may be under way.
 const PAIRS_FOR_EACH_COPY: usize = 2;
@@ -82,7 +83,7 @@ impl Rehearsal {
     /// # Errors
     /// The directory cannot be used or is in use, or TLS cannot start.
     pub fn open(config: Config, dir: &Path) -> Result<Self> {
-        let opened = Store::open_all(dir)?;
+        let opened = Store::open_all(dir, &Keys::new(&config.encryption_keys))?;
         if let Some(damage) = &opened.damage {
             tracing::error!(
                 moved_to = %damage.aside.display(), why = damage.why, rescued = damage.rescued,

@@ -5,6 +5,7 @@
 //! record carries its own checksum because a damaged one could be lost but must never be wrong.
 
 mod base;
+pub mod cipher;
 mod disk;
 pub mod exchange;
 mod generation;
@@ -37,6 +38,8 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::store::base::Base;
 use crate::store::base::Trees;
+use crate::store::cipher::KeyId;
+use crate::store::cipher::Keys;
 use crate::store::generations::Generations;
 use crate::store::guard::Trouble;
 use crate::store::keeper::Keeper;
@@ -52,6 +55,9 @@ const CHUNK: usize = 56_000;
 
 /// Where sled keeps the last mark, in the default tree.
 const MARK: &str = "mark";
+
+/// Where sled keeps the names of the keys that have written, the last one last.
+const KEYS: &str = "keys";
 
 /// Where the generations are.
 const EXCHANGES: &str = "exchanges";
@@ -115,36 +121,44 @@ impl Store {
     /// # Errors
     /// The directory cannot be written, is in use by another process, or is of another format.
     pub fn open(dir: &Path) -> Result<Opened> {
+        Self::open_with(dir, &Keys::default())
+    }
+
+    /// The same with keys to encrypt what is stored.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or what is there was encrypted with another key.
+    pub fn open_with(dir: &Path, keys: &Keys) -> Result<Opened> {
         fs::create_dir_all(dir).map_err(|error| io_error(dir, &error))?;
         let mut dropped = 0;
         while disk::is_full(dir) && generations::drop_oldest_of(&dir.join(EXCHANGES)) {
             dropped += 1;
         }
-        Ok(Opened { dropped, ..Self::open_whole(dir)? })
+        Ok(Opened { dropped, ..Self::open_whole(dir, keys)? })
     }
 
     /// The same, once everything that is stored can be found: for who looks once; blocks.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_all(dir: &Path) -> Result<Opened> {
-        let opened = Self::open(dir)?;
+    pub fn open_all(dir: &Path, keys: &Keys) -> Result<Opened> {
+        let opened = Self::open_with(dir, keys)?;
         opened.store.wait_loaded();
         Ok(opened)
     }
 
-    fn open_whole(dir: &Path) -> Result<Opened> {
+    fn open_whole(dir: &Path, keys: &Keys) -> Result<Opened> {
         migrate::finish(dir)?;
         let path = dir.join("sled");
         let (why, is_readable) = match try_open(&path) {
-            Ok(base) if !base.is_shortened() => return Self::start(dir, base, None),
+            Ok(base) if !base.is_shortened() => return Self::start(dir, base, keys, None),
             Ok(_) => ("its end is missing".to_owned(), true),
             Err(OpenError::Refused(error)) => return Err(error),
             Err(OpenError::Damaged(why)) => (why, false),
             Err(OpenError::Former) => {
-                let moved = migrate::run(dir, FORMAT, now_ms())?;
+                let moved = migrate::run(dir, FORMAT, keys, now_ms())?;
                 tracing::info!(exchanges = moved, "the data directory is of the new format now");
-                return Self::open_whole(dir);
+                return Self::open_whole(dir, keys);
             }
         };
         let aside = disk::aside(&path);
@@ -158,16 +172,18 @@ impl Store {
         let db = &base.trees()?.db;
         let rescued = if is_readable { rescue::copy(&aside, db, |_| true) } else { 0 };
         disk::forget_aside(dir, KEPT_ASIDE);
-        Self::start(dir, base, Some(Damage { aside, why, rescued }))
+        Self::start(dir, base, keys, Some(Damage { aside, why, rescued }))
     }
 
-    fn start(dir: &Path, base: Base, damage: Option<Damage>) -> Result<Opened> {
+    fn start(dir: &Path, base: Base, keys: &Keys, damage: Option<Damage>) -> Result<Opened> {
+        check_keys(dir, &base.trees()?.db, keys)?;
         let exchanges = dir.join(EXCHANGES);
         let failed = |error: std::io::Error| io_error(&exchanges, &error);
-        let generations = Arc::new(Generations::open(&exchanges, now_ms()).map_err(failed)?);
+        let generations =
+            Arc::new(Generations::open(&exchanges, keys.clone(), now_ms()).map_err(failed)?);
         let base = Arc::new(base);
         let keeper = Keeper::start(generations.clone(), base.clone()).map_err(failed)?;
-        let sealer = Mutex::new(seal::Sealer::new().map_err(failed)?);
+        let sealer = Mutex::new(seal::Sealer::new(keys.clone()).map_err(failed)?);
         let inner = Arc::new(Inner { _keeper: keeper, base, generations, sealer });
         Ok(Opened { store: Self { inner }, damage, dropped: 0 })
     }
@@ -221,6 +237,10 @@ impl Store {
         self.inner.base.trees()
     }
 
+    fn keys(&self) -> &Keys {
+        self.inner.generations.keys()
+    }
+
     fn sealer(&self) -> MutexGuard<'_, seal::Sealer> {
         self.inner.sealer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -267,6 +287,28 @@ fn check_format(path: &Path, db: &sled::Db) -> std::result::Result<(), OpenError
         },
         Err(error) => Err(OpenError::Damaged(error.to_string())),
     }
+}
+
+/// Refuses a directory whose records would all read as absent, and notes which key writes.
+fn check_keys(dir: &Path, db: &sled::Db, keys: &Keys) -> Result<()> {
+    let noted = db.get(KEYS).map_err(|error| failed(&error))?.unwrap_or_default();
+    let noted: Vec<KeyId> = noted.chunks_exact(8).filter_map(|id| id.try_into().ok()).collect();
+    let is_known = |id: &KeyId| keys.ids().any(|known| known == *id);
+    if noted.last().is_some_and(|last| !is_known(last)) {
+        let why = "it is encrypted with a key that encryption_keys does not have: add that key, \
+                   behind the one that is to write, or name another data_dir";
+        return Err(unusable(dir, why));
+    }
+    if noted.iter().any(|id| !is_known(id)) {
+        tracing::warn!("what a former encryption key wrote cannot be read without it");
+    }
+    let Some(first) = keys.ids().next().filter(|first| noted.last() != Some(first)) else {
+        return Ok(());
+    };
+    let others = noted.into_iter().filter(|id| *id != first);
+    let noted: Vec<u8> = others.chain([first]).flatten().collect();
+    db.insert(KEYS, noted).map_err(|error| failed(&error))?;
+    Ok(())
 }
 
 fn now_ms() -> i64 {

@@ -9,6 +9,8 @@ pub mod local;
 mod opened;
 pub mod outgoing;
 pub mod pump;
+mod resolve;
+mod scrub;
 pub mod shared;
 pub mod sign;
 pub mod unasked;
@@ -41,10 +43,12 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Target;
 use crate::health::Health;
-use crate::provider::KEY_HEADERS;
+use crate::provider::travel::Pass;
 use crate::provider::url;
 use crate::upstream::gate::Gates;
+use crate::upstream::local::Plane;
 use crate::upstream::outgoing::Outgoing;
+use crate::upstream::resolve::Resolver;
 
 pub use opened::Opened;
 
@@ -58,8 +62,7 @@ pub struct Upstream {
     /// For sockets, which HTTP/2 does not switch to; made when first wanted.
     http1: OnceLock<Client>,
     endpoints: BTreeMap<String, Endpoint>,
-    /// Headers that hold a key for some provider and for no other.
-    key_headers: Vec<HeaderName>,
+    resolver: Arc<Resolver>,
     /// What is known of every target; it outlives the configuration.
     health: Arc<Health>,
     /// What is in use of the providers' limits; likewise.
@@ -68,6 +71,10 @@ pub struct Upstream {
 
 struct Endpoint {
     provider: Provider,
+    /// Where everything of it is.
+    base: Url,
+    /// Which headers travel.
+    pass: Pass,
     /// The same with the keys for copies, where it has such.
     for_copies: Option<Provider>,
     /// Of dialects whose path is always the same, parsed once: reqwest would parse it three times
@@ -103,20 +110,22 @@ impl Upstream {
     pub fn with(config: &Config, health: Arc<Health>) -> Result<Self> {
         // A second installation in one process, as in tests, changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let providers = config.providers.values();
+        let link_local = providers.clone().filter(|provider| provider.allow_link_local);
+        let link_local = link_local.filter_map(|provider| provider.base_url.host());
+        let link_local = link_local.map(str::to_ascii_lowercase).collect();
+        let resolver = Arc::new(Resolver { link_local });
         let routes = config.routes.values().map(|route| route.timeouts.connect);
         let limits: BTreeSet<Duration> = routes.chain([config.timeouts.connect]).collect();
-        let clients = limits.into_iter().map(|limit| Ok((limit, client(limit)?)));
+        let clients = limits.into_iter().map(|limit| Ok((limit, client(limit, &resolver)?)));
         let clients = clients.collect::<Result<_>>()?;
-        let endpoints = config
-            .providers
-            .values()
-            .map(|provider| Ok((provider.name.clone(), Endpoint::new(provider.clone())?)));
-        let key_headers = config.providers.values().filter_map(|provider| provider.auth.header());
-        let key_headers =
-            key_headers.filter(|name| !KEY_HEADERS.contains(&name.as_str())).collect();
+        let endpoints = providers.map(|provider| {
+            let endpoint = Endpoint::new(provider.clone(), &config.forward_headers)?;
+            Ok((provider.name.clone(), endpoint))
+        });
         let endpoints = endpoints.collect::<Result<_>>()?;
         let gates = Arc::default();
-        Ok(Self { clients, http1: OnceLock::new(), endpoints, key_headers, health, gates })
+        Ok(Self { clients, http1: OnceLock::new(), endpoints, resolver, health, gates })
     }
 
     /// The connections of another configuration, with what is known of targets and their limits.
@@ -185,7 +194,7 @@ impl Upstream {
         call: Call<'_>,
     ) -> Result<Opened> {
         let Call { target, mut outgoing, headers, timeouts } = call;
-        let mut headers = self.headers(provider, headers);
+        let mut headers = endpoint.pass.asked(headers);
         let json = HeaderValue::from_static("application/json");
         headers.entry(header::CONTENT_TYPE).or_insert(json);
         let mut url = endpoint.url(&outgoing, &target.model)?;
@@ -196,7 +205,7 @@ impl Upstream {
         *request.headers_mut() = headers;
         authorize(provider, outgoing.dialect, &mut request, &outgoing.body)?;
         *request.body_mut() = Some(std::mem::take(&mut outgoing.body).into());
-        self.execute(request, target.clone(), timeouts, outgoing).await
+        self.execute(endpoint, request, target.clone(), timeouts, outgoing).await
     }
 
     /// Sends a request untouched to a path below a provider's base URL.
@@ -212,38 +221,17 @@ impl Upstream {
         body: Bytes,
         timeouts: Timeouts,
     ) -> Result<Opened> {
-        let request = self.passing(provider, method, path_and_query, headers, body)?;
+        let endpoint = self.endpoint(provider)?;
+        let request = endpoint.passing(method, path_and_query, headers, body)?;
         let target = Target { provider: provider.to_owned(), model: String::new() };
         // Nothing is known of the dialect, and nobody reads the answer.
         let outgoing = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
-        self.execute(request, target, timeouts, outgoing).await
-    }
-
-    /// A request for a path below a provider's base URL, otherwise untouched.
-    fn passing(
-        &self,
-        provider: &str,
-        method: Method,
-        path_and_query: &str,
-        headers: &HeaderMap,
-        body: Bytes,
-    ) -> Result<reqwest::Request> {
-        let endpoint = self.endpoint(provider)?;
-        let url = url::below(&endpoint.provider.base_url, path_and_query);
-        let url = Url::parse(&url)
-            .map_err(|e| Error::new(Kind::BadRequest, format!("not a path: {e}")))?;
-        let mut request = reqwest::Request::new(method, url);
-        *request.headers_mut() = self.headers(&endpoint.provider, headers);
-        let dialect = endpoint.provider.dialects.first().copied().unwrap_or(DialectName::OpenAi);
-        authorize(&endpoint.provider, dialect, &mut request, &body)?;
-        if !body.is_empty() {
-            *request.body_mut() = Some(body.into());
-        }
-        Ok(request)
+        self.execute(endpoint, request, target, timeouts, outgoing).await
     }
 
     async fn execute(
         &self,
+        endpoint: &Endpoint,
         request: reqwest::Request,
         target: Target,
         timeouts: Timeouts,
@@ -253,9 +241,14 @@ impl Upstream {
         // A whole answer's first byte comes when it is finished, so only streams have a first token.
         let limit =
             if asked.is_stream { timeouts.first_token.min(timeouts.total) } else { timeouts.total };
+        let secrets = scrub::secrets(request.headers());
         let client = self.client(timeouts.connect)?;
         let response = answered(client, request, &target, sent, limit).await?;
-        Ok(Opened::new(response, target, asked, sent, timeouts))
+        let mut opened = Opened::new(response, &endpoint.pass, target, asked, sent, timeouts);
+        if !opened.status.is_success() {
+            opened.body = scrub::scrub(opened.body, &secrets);
+        }
+        Ok(opened)
     }
 
     /// What is known of every target.
@@ -270,20 +263,6 @@ impl Upstream {
         client.ok_or_else(|| Error::new(Kind::Internal, "there is no HTTP client"))
     }
 
-    /// The client's headers without those of its connection, and without keys for others.
-    ///
-    /// Compression is not asked for, because what passes is read.
-    fn headers(&self, provider: &Provider, client: &HeaderMap) -> HeaderMap {
-        let mut headers = client.clone();
-        CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
-        headers.remove(header::ACCEPT_ENCODING);
-        headers.remove(header::EXPECT);
-        let own = provider.auth.header();
-        let foreign = self.key_headers.iter().filter(|name| Some(*name) != own.as_ref());
-        foreign.for_each(|name| drop(headers.remove(name)));
-        headers
-    }
-
     fn endpoint(&self, provider: &str) -> Result<&Endpoint> {
         self.endpoints.get(provider).ok_or_else(|| {
             let known: Vec<&str> = self.endpoints.keys().map(String::as_str).collect();
@@ -293,8 +272,9 @@ impl Upstream {
     }
 }
 
-fn client(connect: Duration) -> Result<Client> {
+fn client(connect: Duration, resolver: &Arc<Resolver>) -> Result<Client> {
     Client::builder()
+        .dns_resolver(resolver.clone())
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(connect)
         .tcp_nodelay(true)
@@ -325,35 +305,29 @@ async fn answered(
 ///
 /// # Errors
 /// [`Kind::Connect`] when nobody listens there; otherwise it does not answer properly.
-pub async fn get_local(address: std::net::SocketAddr, path: &str) -> Result<(u16, Bytes)> {
+pub async fn get_local(plane: &Plane, path: &str) -> Result<(u16, Bytes)> {
     // A second installation in one process, as in tests, changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let address = plane.address;
     let target = Target { provider: address.to_string(), model: String::new() };
     let client = Client::builder().no_proxy().timeout(LOCAL_TIMEOUT).build();
     let client = client.map_err(|error| transport_error(&target, &error))?;
-    let sent = client.get(format!("http://{address}{path}")).send().await;
+    let mut request = client.get(format!("http://{address}{path}"));
+    if let Some(value) = plane.authorization() {
+        request = request.header(header::AUTHORIZATION, value);
+    }
+    let sent = request.send().await;
     let response = sent.map_err(|error| transport_error(&target, &error))?;
     let status = response.status().as_u16();
     Ok((status, response.bytes().await.map_err(|error| transport_error(&target, &error))?))
 }
 
-/// Headers of one connection, which never travel further, and those the other side sets itself.
-const CONNECTION_HEADERS: [&str; 11] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 impl Endpoint {
-    fn new(provider: Provider) -> Result<Self> {
+    fn new(provider: Provider, forward_headers: &[HeaderName]) -> Result<Self> {
+        let base = parse(&provider, &provider.base_url.to_string())?;
+        let host = provider.base_url.host().unwrap_or_default();
+        let more = [forward_headers, &provider.forward_headers].concat();
+        let pass = Pass::new(&provider.name, host, provider.auth.header(), more);
         let mut urls = Vec::new();
         for dialect in provider.dialects.iter().copied() {
             let url = provider.url(dialect, "a", false);
@@ -363,7 +337,7 @@ impl Endpoint {
         }
         let for_copies = (!provider.shadow_keys.is_empty())
             .then(|| Provider { api_keys: provider.shadow_keys.clone(), ..provider.clone() });
-        Ok(Self { provider, for_copies, urls })
+        Ok(Self { provider, base, pass, for_copies, urls })
     }
 
     fn url(&self, outgoing: &Outgoing, model: &str) -> Result<Url> {
@@ -372,9 +346,45 @@ impl Endpoint {
             Some((_, url)) => Ok(url.clone()),
             None => {
                 let path = dialect.dialect().path_of(model, *is_stream, body);
-                parse(&self.provider, &url::join(&self.provider.base_url, &path))
+                self.inside(parse(&self.provider, &url::join(&self.provider.base_url, &path))?)
             }
         }
+    }
+
+    /// A request for a path below the base URL, otherwise untouched.
+    fn passing(
+        &self,
+        method: Method,
+        path_and_query: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<reqwest::Request> {
+        let url = url::below(&self.provider.base_url, path_and_query);
+        let url = Url::parse(&url)
+            .map_err(|e| Error::new(Kind::BadRequest, format!("not a path: {e}")))?;
+        let mut request = reqwest::Request::new(method, self.inside(url)?);
+        *request.headers_mut() = self.pass.asked(headers);
+        let dialect = self.provider.dialects.first().copied().unwrap_or(DialectName::OpenAi);
+        authorize(&self.provider, dialect, &mut request, &body)?;
+        if !body.is_empty() {
+            *request.body_mut() = Some(body.into());
+        }
+        Ok(request)
+    }
+
+    /// The URL, unless dots or slashes in what the client wrote lead out of the base URL: the
+    /// provider's key would go along.
+    fn inside(&self, url: Url) -> Result<Url> {
+        let base = &self.base;
+        let is_there = url.scheme() == base.scheme()
+            && url.host_str() == base.host_str()
+            && url.port_or_known_default() == base.port_or_known_default();
+        let below = url.path().strip_prefix(base.path().trim_end_matches('/'));
+        if is_there && below.is_some_and(|rest| rest.starts_with('/')) {
+            return Ok(url);
+        }
+        let what = format!("the path leads out of the base URL of {}", self.provider.name);
+        Err(Error::new(Kind::BadRequest, what))
     }
 }
 

@@ -27,7 +27,9 @@ use crate::error::Result;
 use crate::report::Report;
 use crate::store::Damage;
 use crate::store::Store;
+use crate::store::cipher::Keys;
 use crate::upstream;
+use crate::upstream::local::Plane;
 
 /// What to do with experiments.
 #[derive(Debug, clap::Subcommand)]
@@ -182,7 +184,7 @@ async fn running(
     let names = match name {
         Some(name) => vec![name.to_owned()],
         None => {
-            let Some((_, list)) = get(config.admin, "/api/v1/experiments").await? else {
+            let Some((_, list)) = get(config, "/api/v1/experiments").await? else {
                 return Ok(None);
             };
             let rows = list["experiments"].as_array().cloned().unwrap_or_default();
@@ -193,7 +195,7 @@ async fn running(
     for name in names {
         let query = epoch.map(|epoch| format!("?epoch={epoch}")).unwrap_or_default();
         let path = format!("/api/v1/experiments/{name}{query}");
-        let Some((status, body)) = get(config.admin, &path).await? else { return Ok(None) };
+        let Some((status, body)) = get(config, &path).await? else { return Ok(None) };
         if status == 404 {
             let message = body["error"]["message"].as_str().unwrap_or("no such experiment");
             return Err(Error::new(Kind::NotFound, message));
@@ -207,8 +209,12 @@ async fn running(
     Ok(Some(reports))
 }
 
-async fn get(admin: SocketAddr, path: &str) -> Result<Option<(u16, Value)>> {
-    match upstream::get_local(admin, path).await {
+async fn get(config: &Config, path: &str) -> Result<Option<(u16, Value)>> {
+    match upstream::get_local(&Plane::of(config), path).await {
+        Ok((401, _)) => {
+            let what = format!("{} wants its token: set UNDERSTUDY_ADMIN_TOKEN", config.admin);
+            Err(Error::new(Kind::BadRequest, what))
+        }
         Ok((status, body)) => {
             Ok(Some((status, serde_json::from_slice(&body).unwrap_or(Value::Null))))
         }
@@ -256,7 +262,7 @@ fn opened(config: &Config) -> Result<Option<Store>> {
     if !config.data_dir.is_dir() {
         return Ok(None);
     }
-    let opened = Store::open_all(&config.data_dir)?;
+    let opened = Store::open_all(&config.data_dir, &Keys::new(&config.encryption_keys))?;
     if let Some(Damage { aside, why, rescued }) = opened.damage {
         let aside = aside.display();
         remark(&format!(

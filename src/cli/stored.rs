@@ -25,9 +25,11 @@ use crate::library::view::Detail;
 use crate::library::view::Row;
 use crate::store::Damage;
 use crate::store::Store;
+use crate::store::cipher::Keys;
 use crate::store::exchange::Exchange;
 use crate::upstream::local;
 use crate::upstream::local::Answered;
+use crate::upstream::local::Plane;
 use crate::upstream::local::Question;
 
 const EXCHANGES: &[&str] = &["api", "v1", "exchanges"];
@@ -77,7 +79,7 @@ pub struct Which {
 /// Where the exchanges are.
 pub enum Source {
     /// A sidecar's admin plane.
-    Running(SocketAddr),
+    Running(Plane),
     /// Its data directory, while none runs.
     Stored(Box<Library>, u64),
     /// There is none yet.
@@ -133,8 +135,9 @@ impl Source {
     /// The data directory cannot be used.
     pub async fn open(config: &Config) -> Result<Self> {
         let question = Question { path: &["livez"], ..question(Method::GET) };
-        match local::ask(config.admin, question).await {
-            Ok(_) => return Ok(Self::Running(config.admin)),
+        let plane = Plane::of(config);
+        match local::ask(&plane, question).await {
+            Ok(_) => return Ok(Self::Running(plane)),
             Err(error) if error.kind == Kind::Connect => {}
             Err(error) => return Err(error),
         }
@@ -152,7 +155,7 @@ impl Source {
     /// # Errors
     /// It cannot be used.
     pub fn in_directory(config: &Config) -> Result<Self> {
-        let opened = Store::open_all(&config.data_dir)?;
+        let opened = Store::open_all(&config.data_dir, &Keys::new(&config.encryption_keys))?;
         if let Some(Damage { aside, why, rescued }) = opened.damage {
             let aside = aside.display();
             remark(&format!(
@@ -177,7 +180,7 @@ impl Source {
             Self::Running(admin) => {
                 let (query, path) = (which.parameters(), EXCHANGES);
                 let asked = Question { path, query: &query, ..question(Method::GET) };
-                let list: List = answered(*admin, asked).await?;
+                let list: List = answered(admin, asked).await?;
                 Ok(list.exchanges)
             }
             Self::Stored(library, _) => library.list(filter).await,
@@ -199,7 +202,7 @@ impl Source {
                 let query = [("body".to_owned(), "frames".to_owned())];
                 let path = [EXCHANGES, &[id]].concat();
                 let asked = Question { path: &path, query: &query, ..question(Method::GET) };
-                let found: Found = answered(*admin, asked).await?;
+                let found: Found = answered(admin, asked).await?;
                 Ok(found.exchanges)
             }
             Self::Stored(library, _) => {
@@ -230,7 +233,7 @@ impl Source {
                 let path = [EXCHANGES, &["purge"]].concat();
                 let body = Some(("application/json", body));
                 let asked = Question { path: &path, body, ..question(Method::POST) };
-                let gone: Value = answered(*admin, asked).await?;
+                let gone: Value = answered(admin, asked).await?;
                 Ok(gone["deleted"].as_u64().unwrap_or(0))
             }
             Self::Stored(library, _) => library.purge(filter).await,
@@ -246,7 +249,7 @@ impl Source {
         match self {
             Self::Running(admin) => {
                 let path = &["api", "v1", "cache"];
-                answered(*admin, Question { path, ..question(Method::GET) }).await
+                answered(admin, Question { path, ..question(Method::GET) }).await
             }
             Self::Stored(library, max_bytes) => {
                 let now_ms = jiff::Timestamp::now().as_millisecond();
@@ -268,7 +271,7 @@ impl Source {
                 query.push(("with_tenants".to_owned(), with_tenants.to_string()));
                 let path = [EXCHANGES, &["export"]].concat();
                 let asked = Question { path: &path, query: &query, ..question(Method::GET) };
-                let answer = good(*admin, local::ask(*admin, asked).await?).await?;
+                let answer = good(admin.address, local::ask(admin, asked).await?).await?;
                 Ok(Lines::Running(Box::new(answer)))
             }
             Self::Stored(library, _) => Ok(Lines::Stored(library.export(filter, with_tenants))),
@@ -287,7 +290,7 @@ impl Source {
                 let path = [EXCHANGES, &["import"]].concat();
                 let body = Some(("application/x-ndjson", lines));
                 let asked = Question { path: &path, query: &query, body, ..question(Method::POST) };
-                answered(*admin, asked).await
+                answered(admin, asked).await
             }
             Self::Stored(library, _) => library.import(lines, first_line).await,
             Self::Nothing(_) => Err(Error::new(Kind::Internal, "nowhere to import to")),
@@ -334,9 +337,9 @@ fn question(method: Method) -> Question<'static> {
     Question { method, path: &[], query: &[], body: None }
 }
 
-async fn answered<T: DeserializeOwned>(admin: SocketAddr, asked: Question<'_>) -> Result<T> {
-    let answer = good(admin, local::ask(admin, asked).await?).await?;
-    serde_json::from_slice(&answer.whole().await?).map_err(|_| stranger(admin))
+async fn answered<T: DeserializeOwned>(admin: &Plane, asked: Question<'_>) -> Result<T> {
+    let answer = good(admin.address, local::ask(admin, asked).await?).await?;
+    serde_json::from_slice(&answer.whole().await?).map_err(|_| stranger(admin.address))
 }
 
 /// An answer that is no refusal.

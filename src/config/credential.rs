@@ -44,6 +44,25 @@ pub fn read(
     keys
 }
 
+/// A key that nothing works without, so that a source without one is a problem.
+pub fn needed(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    path: &str,
+    outside: Outside<'_>,
+) -> Option<SecretString> {
+    reader.hide(node);
+    let env = node.get("env").and_then(|node| variable(node).ok());
+    if let Some(name) =
+        env.filter(|name| (outside.env)(name).is_none_or(|key| key.trim().is_empty()))
+    {
+        let what = format!("the environment variable {} is not set", quote(&name));
+        reader.problem(node.start, what, "set it");
+        return None;
+    }
+    credential(reader, node, path, outside)
+}
+
 fn credential(
     reader: &mut Reader<'_>,
     node: &Node,

@@ -26,6 +26,7 @@ use crate::chat::DialectName;
 use crate::provider;
 use crate::provider::Auth;
 use crate::provider::table::PROVIDERS;
+use crate::provider::travel::NEVER;
 use crate::quota::Quota;
 
 /// First words of data plane paths, which a provider of that name would hide.
@@ -127,6 +128,11 @@ fn endpoint(s: &mut Section<'_, '_, '_>, name: &str, outside: Outside<'_>) -> Pr
         provider.signing = place::signing(Some(region), outside.env);
     }
     headers(s, &mut provider);
+    provider.forward_headers = forwarded(s);
+    s.set("allow_link_local", &mut provider.allow_link_local, value::boolean);
+    if !provider.allow_link_local {
+        place::check(s, &provider.base_url);
+    }
     s.section("quirks", |s| quirk::read(s, &mut provider.quirks));
     s.section("limits", |s| quota(s, &mut provider.quota));
     provider
@@ -224,6 +230,24 @@ fn headers(s: &mut Section<'_, '_, '_>, provider: &mut Provider) {
             provider.headers.insert(name, value);
         }
     }
+}
+
+/// Names of headers that travel between applications and providers besides those that always do.
+pub fn forwarded(s: &mut Section<'_, '_, '_>) -> Vec<HeaderName> {
+    let Some(node) = s.find("forward_headers") else { return Vec::new() };
+    let path = s.path("forward_headers");
+    let mut found = Vec::new();
+    for (index, node) in s.reader.items(node, &path).unwrap_or_default().iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        let Some(name) = s.reader.value(node, &path, value::header_name) else { continue };
+        if NEVER.contains(&name.as_str()) {
+            let what = format!("`{path}` names {name}, which never travels");
+            s.reader.problem(node.start, what, "leave it out");
+        } else {
+            found.push(name);
+        }
+    }
+    found
 }
 
 /// Text that a header can carry, which may be a key and is not shown.

@@ -8,11 +8,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 
+use super::Admission;
 use super::CachePolicy;
 use super::Config;
 use super::Limits;
 use super::Shadowing;
 use super::Timeouts;
+use super::credential;
 use super::credential::Outside;
 use super::definition;
 use super::endpoint;
@@ -30,6 +32,9 @@ use crate::health::breaker;
 use crate::provider;
 use crate::retry::Retry;
 
+/// The variable with the admin plane's token, for sidecars and for commands that ask them.
+const ADMIN_TOKEN: &str = "UNDERSTUDY_ADMIN_TOKEN";
+
 /// Reads the configuration, if there is one, and the experiments, each as a name and a text.
 ///
 /// On success the problems are warnings.
@@ -45,6 +50,8 @@ pub fn load(
 ) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     let outside = Outside { env, read_file };
     let mut checked = Config { providers: endpoint::known(env), ..Config::default() };
+    let token = env(ADMIN_TOKEN).and_then(|token| credential::checked(&token));
+    checked.admission = token.map_or(Admission::Local, Admission::Token);
     let mut known = Known::default();
     known.providers.extend(checked.providers.keys().cloned());
     let mut problems = Vec::new();
@@ -108,9 +115,12 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4100)),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 4101)),
+            admission: Admission::Local,
             health: None,
             data_dir: PathBuf::from("./understudy-data"),
+            encryption_keys: Vec::new(),
             providers: endpoint::known(&|_| None),
+            forward_headers: Vec::new(),
             routes: BTreeMap::new(),
             timeouts: Timeouts::default(),
             retry: Retry::default(),

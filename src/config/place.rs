@@ -14,6 +14,7 @@ use crate::provider;
 use crate::provider::Auth;
 use crate::provider::Hole;
 use crate::provider::Row;
+use crate::provider::host;
 use crate::provider::url;
 
 /// Where the region of requests that are signed is, when no row says so.
@@ -86,6 +87,21 @@ pub fn read(
                 }
             }
         }
+    }
+}
+
+/// Refuses addresses that clouds keep credentials at.
+pub fn check(s: &mut Section<'_, '_, '_>, base_url: &Uri) {
+    let Some(at) = s.key_at("base_url") else { return };
+    let path = s.path("base_url");
+    let host = base_url.host().unwrap_or_default();
+    if host::is_refused_name(host) {
+        let what = format!("`{path}` is a link-local or metadata address, where no model is");
+        let help = "name another host, or write allow_link_local: true";
+        s.reader.problem(at, what, help);
+    } else if host::is_odd_address(host) {
+        let what = format!("`{path}` has a number that may be read as an address");
+        s.reader.problem(at, what, "write an address as four numbers, for example 127.0.0.1");
     }
 }
 

@@ -40,6 +40,10 @@ pub struct Provider {
     pub signing: Option<SigningKey>,
     /// Headers from the file; they replace the client's.
     pub headers: HeaderMap,
+    /// The client's and the provider's headers that travel besides those that always do.
+    pub forward_headers: Vec<HeaderName>,
+    /// Whether it may be at a link-local address.
+    pub allow_link_local: bool,
     /// What is peculiar about it.
     pub quirks: Quirks,
     /// What may be asked of it.
@@ -73,6 +77,8 @@ impl Provider {
             fallback_key: None,
             signing: None,
             headers: HeaderMap::new(),
+            forward_headers: Vec::new(),
+            allow_link_local: false,
             quirks: native.quirks,
             quota: Quota::default(),
         }
@@ -90,6 +96,8 @@ impl Provider {
             fallback_key: None,
             signing: None,
             headers: HeaderMap::new(),
+            forward_headers: Vec::new(),
+            allow_link_local: false,
             quirks: row.quirks,
             quota: Quota::default(),
         }

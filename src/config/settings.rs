@@ -1,13 +1,17 @@
 //! Reads understudy.yaml into a checked configuration.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use secrecy::ExposeSecret;
+use secrecy::SecretString;
+
+use super::Admission;
 use super::Config;
 use super::Known;
 use super::Timeouts;
 use super::cache;
+use super::credential;
 use super::credential::Outside;
 use super::endpoint;
 use super::load::SENTINEL;
@@ -19,6 +23,9 @@ use super::route;
 use super::tree::Node;
 use super::value;
 use crate::experiment::Share;
+
+/// The fewest characters of a key to encrypt with.
+const MIN_KEY: usize = 32;
 
 /// Overwrites the defaults in `config` with what the file says and notes the names it defines.
 pub fn read(
@@ -36,14 +43,17 @@ pub fn read(
         }
     }
     reader.section(root, "", |s| {
+        admission(s, outside, config);
         addresses(s, config);
         s.set("data_dir", &mut config.data_dir, directory);
+        encryption(s, outside, &mut config.encryption_keys);
         if let Some(node) = s.find("providers") {
             endpoint::read(s.reader, node, outside, &mut config.providers);
             // Even a broken provider is a name that targets may use.
             known.providers.extend(node.keys().map(|key| key.name.clone()));
         }
         known.providers.extend(config.providers.keys().cloned());
+        config.forward_headers = endpoint::forwarded(s);
         limits_of_time(s, &mut config.timeouts);
         persistence::retry(s, &mut config.retry);
         persistence::breaker(s, &mut config.breaker);
@@ -70,10 +80,44 @@ fn addresses(s: &mut Section<'_, '_, '_>, config: &mut Config) {
     }
     let (_, admin) = admin;
     let Some(at) = s.key_at("admin") else { return };
-    if !admin.ip().is_loopback() {
+    let is_shown =
+        matches!(config.admission, Admission::Local) && s.key_at("admin_token").is_none();
+    if !admin.ip().is_loopback() && is_shown {
         let what =
             format!("the admin plane on {admin} shows prompts and answers to other machines");
-        s.reader.warn(at, what, "listen on 127.0.0.1 unless something else protects it");
+        let help = "add admin_token: { env: UNDERSTUDY_ADMIN_TOKEN }, or admin_token: none if \
+                    something else protects it";
+        s.reader.problem(at, what, help);
+    }
+}
+
+/// Keys to encrypt with, each long enough that nobody guesses it.
+fn encryption(s: &mut Section<'_, '_, '_>, outside: Outside<'_>, into: &mut Vec<SecretString>) {
+    let Some(node) = s.find("encryption_keys") else { return };
+    let path = s.path("encryption_keys");
+    s.reader.hide(node);
+    let help = "write for example [{ file: /run/secrets/key }], of openssl rand -hex 32";
+    for (index, node) in s.reader.items(node, &path).unwrap_or_default().iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        let Some(key) = credential::needed(s.reader, node, &path, outside) else { continue };
+        if key.expose_secret().len() < MIN_KEY {
+            let what = format!("`{path}` is shorter than {MIN_KEY} characters");
+            s.reader.problem(node.start, what, help);
+        }
+        into.push(key);
+    }
+}
+
+/// A token, or the word that none is wanted.
+fn admission(s: &mut Section<'_, '_, '_>, outside: Outside<'_>, config: &mut Config) {
+    let Some(node) = s.find("admin_token") else { return };
+    if value::any_text(node) == Ok("none") {
+        config.admission = Admission::Open;
+        return;
+    }
+    let path = s.path("admin_token");
+    if let Some(token) = credential::needed(s.reader, node, &path, outside) {
+        config.admission = Admission::Token(token);
     }
 }
 

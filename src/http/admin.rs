@@ -3,6 +3,7 @@
 mod exchanges;
 mod life;
 mod feedback;
+pub mod gate;
 mod labels;
 mod openapi;
 mod sentinels;
@@ -18,6 +19,7 @@ use axum::extract::State;
 use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
 use axum::http::header;
+use axum::middleware;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::MethodRouter;
@@ -29,6 +31,7 @@ use crate::board::Board;
 use crate::director::Director;
 use crate::error::Error;
 use crate::error::Kind;
+use crate::http::admin::gate::Gate;
 use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
@@ -63,14 +66,15 @@ pub fn health(admin: Admin) -> Router {
     with(probes()).with_state(admin)
 }
 
-/// The admin plane's service.
-pub fn router(admin: Admin) -> Router {
+/// The admin plane's service, behind its gate.
+pub fn router(admin: Admin, gate: Arc<Gate>) -> Router {
     with(routes())
         .fallback(async || not_found("no such path; / lists what is here"))
         .method_not_allowed_fallback(async || {
             let status = StatusCode::METHOD_NOT_ALLOWED;
             message(status, "this path takes another method; see /openapi.json")
         })
+        .layer(middleware::from_fn_with_state(gate, gate::pass))
         .with_state(admin)
 }
 

@@ -41,6 +41,7 @@ use crate::exchange::Reply;
 use crate::exchange::ReplyBody;
 use crate::http::Serve;
 use crate::http::feedback;
+use crate::http::patience::patient;
 use crate::http::socket::Sockets;
 use crate::metrics::RequestLabels;
 use crate::upstream::body::Pump;
@@ -106,7 +107,7 @@ async fn handle(edge: &Edge, request: Request<hyper::body::Incoming>) -> Respons
     let arrived = Instant::now();
     let request_id = request_id(request.headers());
     let (mut parts, body) = request.into_parts();
-    let body = Body::new(body);
+    let body = patient(body);
     let (dialect, answered) = if upgrade::is_wanted(&parts) {
         let dialect = DialectName::Responses;
         let open = upgrade::open(edge, &mut parts, request_id.clone(), arrived);
@@ -234,7 +235,7 @@ impl Edge {
                     format!("the body is larger than {limit} bytes (limits.max_request_bytes)");
                 Err(Error::new(Kind::TooLarge, what))
             }
-            Ok(Err(_)) => Err(Error::new(Kind::BadRequest, "the body broke off")),
+            Ok(Err(_)) => Err(Error::new(Kind::BadRequest, "the body broke off or stalled")),
             Err(_) => Err(Error::new(Kind::BadRequest, "the body took too long to arrive")),
         }
     }

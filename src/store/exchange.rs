@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::key::CacheKey;
 use crate::key::ExchangeId;
 use crate::store::Store;
+use crate::store::cipher::Keys;
 use crate::store::generation::Generation;
 use crate::store::guard::Trouble;
 use crate::store::now_ms;
@@ -159,8 +160,8 @@ impl Exchange {
         Row { key, id, fresh_until_ms, answered_ms, bytes, request_hash }
     }
 
-    pub(super) fn unseal(record: &[u8]) -> Option<Self> {
-        let (mut head, mut payload) = seal::unseal::<Head>(record)?;
+    pub(super) fn unseal(record: &[u8], keys: &Keys) -> Option<Self> {
+        let (mut head, mut payload) = seal::unseal::<Head>(record, keys)?;
         let length = payload.get(..4)?.try_into().ok().map(u32::from_le_bytes)?;
         let _ = payload.split_to(4);
         let request = take(&mut payload, length)?;
@@ -339,7 +340,8 @@ impl Store {
             found.head.id == id && row.is_none_or(|row| row.key == found.head.key)
         };
         let is_there = record.is_some();
-        let found = record.and_then(|record| Exchange::unseal(&record)).filter(is_meant);
+        let keys = self.keys();
+        let found = record.and_then(|record| Exchange::unseal(&record, keys)).filter(is_meant);
         if found.is_none() && (is_there || row.is_some()) {
             self.forget_damaged(generation, id, row);
         }

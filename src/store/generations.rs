@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
+use crate::store::cipher::Keys;
 use crate::store::disk;
 use crate::store::generation;
 use crate::store::generation::Generation;
@@ -32,6 +33,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// All exchanges, by age.
 pub struct Generations {
     dir: PathBuf,
+    keys: Keys,
     /// Those that are open, oldest first; the last is written.
     row: RwLock<Vec<Arc<Generation>>>,
     /// Those that are not open.
@@ -85,7 +87,7 @@ struct Pen {
 
 impl Generations {
     /// Opens the newest generation below `dir`; the others wait for [`Self::wait`].
-    pub fn open(dir: &Path, now_ms: i64) -> std::io::Result<Self> {
+    pub fn open(dir: &Path, keys: Keys, now_ms: i64) -> std::io::Result<Self> {
         fs::create_dir_all(dir)?;
         let numbers = numbers_in(dir)?;
         let next = numbers.last().map_or(1, |last| last + 1);
@@ -93,6 +95,7 @@ impl Generations {
         let rows = rows.map(|number| Wait { number, why: None, not_before: None }).collect();
         let opened = Self {
             dir: dir.to_owned(),
+            keys,
             row: RwLock::default(),
             waiting: Mutex::new(Waiting { rows, ..Waiting::default() }),
             woken: Condvar::new(),
@@ -126,6 +129,11 @@ impl Generations {
     /// Where they are.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// What their records are encrypted with.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// How much they may take.

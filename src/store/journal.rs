@@ -28,6 +28,7 @@ use crate::pair::Intent;
 use crate::pair::IntentHead;
 use crate::pair::PairId;
 use crate::store::Store;
+use crate::store::cipher::Keys;
 use crate::store::failed;
 use crate::store::seal;
 use crate::store::unusable;
@@ -72,14 +73,16 @@ impl Journal {
         let mut left = Vec::new();
         let mut part = |name| {
             let path = dir.join(name);
-            Part::open(&path, &mut left).map_err(|error| unusable(&path, &error.to_string()))
+            Part::open(&path, store.keys(), &mut left)
+                .map_err(|error| unusable(&path, &error.to_string()))
         };
         let (active, other) = (part("promised-0")?, part("promised-1")?);
         left.sort_unstable_by_key(|(number, ..)| *number);
         let last = left.last().map_or(stored, |(number, ..)| stored.max(*number));
         let left = left.into_iter().filter(|(number, ..)| *number > stored);
         let left = left.map(|(_, id, intent)| (id, intent)).collect();
-        let sealer = seal::Sealer::new().map_err(|error| unusable(dir, &error.to_string()))?;
+        let sealer = seal::Sealer::new(store.keys().clone())
+            .map_err(|error| unusable(dir, &error.to_string()))?;
         let stored = Arc::new(AtomicU64::new(stored));
         Ok((Self { active, other, last, stored, sealer }, left))
     }
@@ -124,7 +127,7 @@ impl Journal {
 }
 
 impl Part {
-    fn open(path: &Path, left: &mut Vec<(u64, PairId, Intent)>) -> io::Result<Self> {
+    fn open(path: &Path, keys: &Keys, left: &mut Vec<(u64, PairId, Intent)>) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
@@ -132,7 +135,7 @@ impl Part {
         let mut last = 0;
         // What follows a damaged entry cannot be found; only a power cut damages one.
         while let Some((entry, behind)) = split(rest) {
-            let Some((head, request)) = seal::unseal::<EntryHead>(entry) else { break };
+            let Some((head, request)) = seal::unseal::<EntryHead>(entry, keys) else { break };
             last = head.number;
             left.push((last, PairId(head.id), Intent { head: head.intent, request }));
             rest = behind;

@@ -87,7 +87,7 @@ fn replace(generations: &Generations, number: u64, now_ms: i64) -> Result<(PathB
     fs::rename(&path, &aside).map_err(Trouble::Disk)?;
     generation::remove_files(&path);
     let fresh = Generation::open(dir, number, generations.max_bytes(), now_ms)?;
-    let rescued = rescue::exchanges(&aside, &fresh);
+    let rescued = rescue::exchanges(&aside, &fresh, generations.keys());
     fresh.mark()?;
     if fresh.held().0 == 0 {
         // Nothing is left that is worth a place in the row.

@@ -11,6 +11,7 @@ use crate::ledger::Day;
 use crate::store::Store;
 use crate::store::failed;
 use crate::store::number;
+use crate::store::seal;
 
 /// The name of a request: 16 bytes of its id's hash, whatever the application sent as one.
 pub type RequestName = [u8; 16];
@@ -120,7 +121,7 @@ impl Store {
     /// What was said of a request.
     pub fn said(&self, experiment: &str, request: RequestName) -> Option<Said> {
         let row = self.main().ok()?.feedback.get(said_key(experiment, request)).ok()??;
-        serde_json::from_slice(&row).ok()
+        seal::unseal_small(&row, self.keys())
     }
 
     /// Stores what was said of a request, in the place of what was said before.
@@ -128,7 +129,7 @@ impl Store {
     /// # Errors
     /// The disk is full or gone.
     pub fn put_said(&self, experiment: &str, request: RequestName, said: &Said) -> Result<()> {
-        let row = serde_json::to_vec(said).map_err(|_| unwritable())?;
+        let row = self.sealer().seal_small(said).ok_or_else(unwritable)?;
         let feedback = &self.main()?.feedback;
         feedback.insert(said_key(experiment, request), row).map(drop).map_err(|e| failed(&e))
     }
@@ -140,7 +141,7 @@ impl Store {
     pub fn all_said(&self, experiment: &str, take: &mut dyn FnMut(Said)) -> Result<()> {
         for entry in self.main()?.feedback.scan_prefix(prefix(experiment)) {
             let (_, row) = entry.map_err(|e| failed(&e))?;
-            if let Ok(said) = serde_json::from_slice(&row) {
+            if let Some(said) = seal::unseal_small(&row, self.keys()) {
                 take(said);
             }
         }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::store::cipher::Keys;
 use crate::store::exchange::Exchange;
 use crate::store::generations::Generations;
 use crate::store::guard;
@@ -37,7 +38,7 @@ pub fn finish(dir: &Path) -> Result<()> {
 ///
 /// # Errors
 /// The disk is full or gone, or the directory is damaged.
-pub fn run(dir: &Path, format: &[u8], now_ms: i64) -> Result<u64> {
+pub fn run(dir: &Path, format: &[u8], keys: &Keys, now_ms: i64) -> Result<u64> {
     let (path, new) = (dir.join("sled"), dir.join(NEW));
     let exchanges = dir.join("exchanges");
     for unfinished in [&new, &exchanges] {
@@ -46,7 +47,7 @@ pub fn run(dir: &Path, format: &[u8], now_ms: i64) -> Result<u64> {
     let old = guard::open(&sled::Config::new().path(&path)).ok();
     let old = old.ok_or_else(|| Error::from(Trouble::Damaged("it cannot be read".to_owned())))?;
     guard::run(|| copy_rest(&old, &new, format))?;
-    let moved = move_exchanges(&old, &exchanges, now_ms)?;
+    let moved = move_exchanges(&old, &exchanges, keys, now_ms)?;
     drop(old);
     let rename = || {
         fs::rename(&path, dir.join(OLD))?;
@@ -73,20 +74,21 @@ fn copy_rest(old: &sled::Db, new: &Path, format: &[u8]) -> sled::Result<()> {
     to.flush().map(drop)
 }
 
-fn move_exchanges(old: &sled::Db, dir: &Path, now_ms: i64) -> Result<u64> {
+fn move_exchanges(old: &sled::Db, dir: &Path, keys: &Keys, now_ms: i64) -> Result<u64> {
     let trees = guard::run(|| Ok((old.open_tree("answers")?, old.open_tree("exchanges")?)))?;
     let (answers, records) = trees;
     let mut rows = guard::run(|| answers.iter().values().collect::<sled::Result<Vec<_>>>())?;
     // The name comes first in a row, and names are in the order of time.
     rows.sort_unstable();
-    let mut sealer = Sealer::new().map_err(|error| io_error(dir, &error))?;
-    let generations = Generations::open(dir, now_ms).map_err(|error| io_error(dir, &error))?;
+    let mut sealer = Sealer::new(keys.clone()).map_err(|error| io_error(dir, &error))?;
+    let generations =
+        Generations::open(dir, keys.clone(), now_ms).map_err(|error| io_error(dir, &error))?;
     let mut moved = 0;
     for row in rows {
         let Some(id) = row.first_chunk().copied() else { continue };
         let record = guard::run(|| crate::store::get(&records, &id));
         // One that cannot be read is one answer less, as it would have been before.
-        let read = record.ok().flatten().and_then(|record| Exchange::unseal(&record));
+        let read = record.ok().flatten().and_then(|record| Exchange::unseal(&record, keys));
         let Some(mut exchange) = read else { continue };
         complete(&mut exchange, id);
         if let Some(record) = exchange.seal(&mut sealer) {

@@ -57,7 +57,7 @@ impl Store {
         // In this order: an open pair without its intent is cleaned up at the next start, but an
         // intent that is not open would keep its prompt from ever making a pair, and one without
         // its half would have it asked for.
-        let head = serde_json::to_vec(&intent.head).map_err(|_| unwritable())?;
+        let head = self.sealer().seal_small(&intent.head).ok_or_else(unwritable)?;
         self.main()?.open.insert(id.0, head).map_err(|e| failed(&e))?;
         if let Some(half) = half {
             self.put_half(id, half)?;
@@ -68,7 +68,7 @@ impl Store {
     /// The promise of a pair.
     pub fn intent(&self, id: PairId) -> Option<Intent> {
         let record = get(&self.main().ok()?.pairs, &part(id, "intent", "")).ok()??;
-        let (head, request) = seal::unseal(&record)?;
+        let (head, request) = seal::unseal(&record, self.keys())?;
         Some(Intent { head, request })
     }
 
@@ -84,7 +84,7 @@ impl Store {
     /// One variant's answer.
     pub fn half(&self, id: PairId, variant: &str) -> Option<Half> {
         let record = get(&self.main().ok()?.pairs, &part(id, "half", variant)).ok()??;
-        seal::unseal::<Half>(&record).map(|(half, _)| half)
+        seal::unseal::<Half>(&record, self.keys()).map(|(half, _)| half)
     }
 
     /// Every open pair; unreadable ones are closed, because nothing can be done for them.
@@ -95,7 +95,7 @@ impl Store {
         let mut open = Vec::new();
         for entry in self.main()?.open.iter() {
             let (key, value) = entry.map_err(|e| failed(&e))?;
-            let head = serde_json::from_slice::<IntentHead>(&value).ok();
+            let head = seal::unseal_small::<IntentHead>(&value, self.keys());
             match (<[u8; 16]>::try_from(&*key), head) {
                 (Ok(id), Some(head)) if self.intent(PairId(id)).is_some() => {
                     let id = PairId(id);
@@ -125,7 +125,7 @@ impl Store {
     /// # Errors
     /// The disk is full or gone.
     pub fn narrow_pair(&self, id: PairId, head: &IntentHead) -> Result<()> {
-        let head = serde_json::to_vec(head).map_err(|_| unwritable())?;
+        let head = self.sealer().seal_small(head).ok_or_else(unwritable)?;
         self.main()?.open.insert(id.0, head).map(drop).map_err(|e| failed(&e))
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::key::ExchangeId;
 use crate::store::MARK;
+use crate::store::cipher::Keys;
 use crate::store::exchange::Exchange;
 use crate::store::generation;
 use crate::store::generation::Generation;
@@ -42,7 +43,7 @@ pub fn copy(from: &Path, to: &sled::Db, is_wanted: impl Fn(&[u8]) -> bool) -> u6
 }
 
 /// Copies every whole exchange of the damaged generation at `from`; returns how many there were.
-pub fn exchanges(from: &Path, to: &Generation) -> u64 {
+pub fn exchanges(from: &Path, to: &Generation, keys: &Keys) -> u64 {
     let segment = generation::segment_of(from).unwrap_or(512 << 10);
     let opened = guard::catch(|| {
         let db = guard::open(&generation::config(from, segment)).ok()?;
@@ -53,7 +54,7 @@ pub fn exchanges(from: &Path, to: &Generation) -> u64 {
     let mut copied = 0;
     for id in names(&tree) {
         let record = guard::run(|| generation::read_record(&tree, id)).ok().flatten();
-        let read = record.and_then(|record| Some((Exchange::unseal(&record)?, record)));
+        let read = record.and_then(|record| Some((Exchange::unseal(&record, keys)?, record)));
         if let Some((exchange, record)) = read.filter(|(exchange, _)| exchange.head.id == id) {
             copied += u64::from(to.put(&exchange.row(record.len()), &record).is_ok());
         }

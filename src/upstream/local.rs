@@ -9,7 +9,11 @@ use http::Method;
 use http::header;
 use reqwest::Client;
 use reqwest::Url;
+use secrecy::ExposeSecret;
+use secrecy::SecretString;
 
+use crate::config::Admission;
+use crate::config::Config;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -18,6 +22,35 @@ use crate::upstream::transport_error;
 
 /// How long the process may say nothing while it answers: it may have a whole disk to look through.
 const SILENCE: Duration = Duration::from_secs(120);
+
+/// A running sidecar's admin plane.
+#[derive(Clone, Debug)]
+pub struct Plane {
+    /// Where it listens.
+    pub address: SocketAddr,
+    token: Option<SecretString>,
+}
+
+impl Plane {
+    /// That of the sidecar which runs with this configuration.
+    pub fn of(config: &Config) -> Self {
+        let token = match &config.admission {
+            Admission::Token(token) => Some(token.clone()),
+            Admission::Local | Admission::Open => None,
+        };
+        Self { address: config.admin, token }
+    }
+
+    /// What it wants to hear.
+    pub(super) fn authorization(&self) -> Option<HeaderValue> {
+        let token = self.token.as_ref()?;
+        let value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
+        value.ok().map(|mut value| {
+            value.set_sensitive(true);
+            value
+        })
+    }
+}
 
 /// A question.
 #[derive(Clone, Debug)]
@@ -44,9 +77,10 @@ pub struct Answered {
 ///
 /// # Errors
 /// [`Kind::Connect`] when nobody listens there; otherwise it does not answer properly.
-pub async fn ask(address: SocketAddr, question: Question<'_>) -> Result<Answered> {
+pub async fn ask(plane: &Plane, question: Question<'_>) -> Result<Answered> {
     // A second installation in one process, as in tests, changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let address = plane.address;
     let from = Target { provider: address.to_string(), model: String::new() };
     let client = Client::builder().no_proxy().read_timeout(SILENCE).build();
     let client = client.map_err(|error| transport_error(&from, &error))?;
@@ -55,6 +89,9 @@ pub async fn ask(address: SocketAddr, question: Question<'_>) -> Result<Answered
     if let Some((kind, body)) = question.body {
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         *request.body_mut() = Some(body.into());
+    }
+    if let Some(value) = plane.authorization() {
+        request.headers_mut().insert(header::AUTHORIZATION, value);
     }
     let sent = client.execute(request).await;
     let response = sent.map_err(|error| transport_error(&from, &error))?;

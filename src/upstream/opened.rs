@@ -15,7 +15,7 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Target;
 use crate::health::Ticket;
-use crate::upstream::CONNECTION_HEADERS;
+use crate::provider::travel::Pass;
 use crate::upstream::begun::Begun;
 use crate::upstream::gate::Permit;
 use crate::upstream::outgoing::Outgoing;
@@ -36,7 +36,7 @@ pub struct Opened {
     pub unasked_usage: bool,
     /// Whatever the provider said, errors included.
     pub status: StatusCode,
-    /// The provider's headers, without those of the connection.
+    /// The provider's headers that travel.
     pub headers: HeaderMap,
     /// The body.
     pub body: reqwest::Body,
@@ -55,14 +55,14 @@ pub struct Opened {
 impl Opened {
     pub(super) fn new(
         response: reqwest::Response,
+        pass: &Pass,
         target: Target,
         asked: Outgoing,
         sent: Instant,
         timeouts: Timeouts,
     ) -> Self {
         let (parts, body) = http::Response::from(response).into_parts();
-        let mut headers = parts.headers;
-        CONNECTION_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
+        let headers = pass.answered(&parts.headers);
         let status = parts.status;
         let Outgoing { dialect, losses, unasked_usage, .. } = asked;
         Self {

@@ -198,7 +198,7 @@ impl Flow {
                     return Poll::Ready(Some(bytes));
                 }
                 Poll::Ready(Some(Err(error))) => {
-return Poll::Ready(self.break_off(broke_off(&error)));
+                    return Poll::Ready(self.break_off(broke_off(&error)));
                 }
                 Poll::Ready(None) => return Poll::Ready(self.end()),
                 Poll::Pending => {

@@ -62,8 +62,8 @@ impl Upstream {
         headers: &HeaderMap,
         timeouts: Timeouts,
     ) -> Result<Upgraded> {
-        let mut request =
-            self.passing(provider, Method::GET, path_and_query, headers, Bytes::new())?;
+        let endpoint = self.endpoint(provider)?;
+        let mut request = endpoint.passing(Method::GET, path_and_query, headers, Bytes::new())?;
         let to_socket = request.headers_mut();
         to_socket.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         to_socket.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -73,10 +73,13 @@ impl Upstream {
         let response = answered(&client, request, &target, sent, limit).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let asked = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
-            let opened = Opened::new(response, target, asked, sent, timeouts);
+            let opened = Opened::new(response, &endpoint.pass, target, asked, sent, timeouts);
             return Ok(Upgraded::Refused(Box::new(opened)));
         }
-        let headers = response.headers().clone();
+        let mut headers = endpoint.pass.answered(response.headers());
+        for name in [header::CONNECTION, header::UPGRADE] {
+            headers.extend(response.headers().get(&name).map(|value| (name, value.clone())));
+        }
         let upgraded = response.upgrade().await.map_err(|error| transport_error(&target, &error));
         Ok(Upgraded::Open { headers, tunnel: Tunnel(upgraded?) })
     }
@@ -86,6 +89,7 @@ impl Upstream {
             return Ok(client.clone());
         }
         let client = Client::builder()
+            .dns_resolver(self.resolver.clone())
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(connect)

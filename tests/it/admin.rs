@@ -1,5 +1,7 @@
 //! The admin plane's view of stored exchanges: found, shown, moved, forgotten, documented.
 
+mod gate;
+
 use serde_json::Value;
 use serde_json::json;
 use understudy::config::CacheMode;

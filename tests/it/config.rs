@@ -14,6 +14,7 @@ use serde_json::json;
 use understudy::chat::request::Tool;
 use understudy::compare::Comparator;
 use understudy::config;
+use understudy::config::Admission;
 use understudy::config::CacheMode;
 use understudy::config::Config;
 use understudy::config::Problem;
@@ -41,7 +42,9 @@ use understudy::stats::rule::Goal;
 pub const CONFIG: &str = r#"
 listen: 127.0.0.1:5100
 admin: 127.0.0.1:5101
+admin_token: { value: open-sesame }
 data_dir: ./somewhere
+encryption_keys: [{ value: 0123456789abcdef0123456789abcdef }]
 providers:
   openai:
     api_keys: [{ env: SET }, { file: key.txt }, { value: third }]
@@ -51,6 +54,9 @@ providers:
     base_url: https://api.anthropic.com/v1/
   local-vllm:
     base_url: http://vllm.models.svc:8000/v1
+    forward_headers: [x-tier]
+    allow_link_local: true
+forward_headers: [x-trace-of-ours]
 routes:
   helpdesk:
     targets: [openai/gpt-4o, anthropic/claude-sonnet-4-5]
@@ -243,6 +249,14 @@ fn every_key_of_the_configuration_arrives() {
     assert_eq!(url("anthropic"), "https://api.anthropic.com/v1");
     assert_eq!(url("local-vllm"), "http://vllm.models.svc:8000/v1");
     assert_eq!(url("openai"), "https://api.openai.com/v1");
+    let vllm = &config.providers["local-vllm"];
+    assert_eq!(
+        (&vllm.forward_headers[..], vllm.allow_link_local),
+        (&["x-tier".parse().unwrap()][..], true)
+    );
+    assert!(matches!(&config.admission, Admission::Token(t) if t.expose_secret() == "open-sesame"));
+    assert_eq!(config.encryption_keys.len(), 1);
+    assert_eq!(config.forward_headers, ["x-trace-of-ours"]);
     assert_eq!(config.timeouts.connect, Duration::from_secs(2));
     assert_eq!(config.timeouts.first_token, Duration::from_secs(90));
     assert_eq!(config.timeouts.total, Duration::from_secs(3600));

@@ -223,6 +223,7 @@ providers:
     auth: {{ header: X-New-Key }}
     api_keys: [{{ value: file-key }}]
     headers: {{ x-team: support }}
+    forward_headers: [x-new]
     quirks: {{ thinking: flag, max_tokens: max_completion_tokens, reasoning_history: reasoning }}
   open: {{ base_url: 'http://{address}/v1', auth: none }}
   theirs: {{ base_url: 'http://{address}/v1', auth: {{ header: x-their-key }} }}
@@ -390,8 +391,13 @@ fn a_bare_model_goes_to_the_home_of_its_dialect() {
         let ask = |model: &str| {
             let in_path = InPath { model: model.to_owned(), ..in_path.clone() };
             let head = wire::json::head(body.clone(), Some(in_path), SORT).unwrap();
-            let caller =
-                Caller { provider: None, headers: &HeaderMap::new(), query: None, thread: None, paces: None };
+            let caller = Caller {
+                provider: None,
+                headers: &HeaderMap::new(),
+                query: None,
+                thread: None,
+                paces: None,
+            };
             plan(&config, dialect, &head, &caller).map(|plan| plan.targets)
         };
         match ask("a-model") {

@@ -1,5 +1,6 @@
 //! The built program when things are broken: what a person reads, and how it ends.
 
+mod canary;
 mod damage;
 mod drain;
 mod secrecy;

@@ -5,6 +5,7 @@ mod damage;
 mod format;
 mod full;
 mod room;
+mod secret;
 
 use std::fs;
 use std::path::Path;

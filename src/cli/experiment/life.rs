@@ -35,6 +35,7 @@ use crate::store::log::Audit;
 use crate::store::log::Broken;
 use crate::store::log::Entry;
 use crate::upstream::local;
+use crate::upstream::local::Plane;
 use crate::upstream::local::Question;
 
 /// What a person wants to happen to an experiment.
@@ -238,7 +239,7 @@ pub async fn asked(config: &Config, question: Question<'_>) -> Result<Option<ser
 /// # Errors
 /// It refuses, or does not answer properly.
 pub async fn told(config: &Config, question: Question<'_>) -> Result<Option<Bytes>> {
-    let answered = match local::ask(config.admin, question).await {
+    let answered = match local::ask(&Plane::of(config), question).await {
         Ok(answered) => answered,
         Err(error) if error.kind == Kind::Connect => return Ok(None),
         Err(error) => return Err(error),

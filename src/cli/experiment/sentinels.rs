@@ -20,7 +20,7 @@ const SHOWN: usize = 10;
 /// # Errors
 /// The sidecar does not answer like one.
 pub async fn all(config: &Config) -> Result<Vec<View>> {
-    let Some((status, mut body)) = get(config.admin, "/api/v1/sentinels").await? else {
+    let Some((status, mut body)) = get(config, "/api/v1/sentinels").await? else {
         return Ok(View::all(config, jiff::Timestamp::now().as_millisecond()));
     };
     if status == 404 {

@@ -42,9 +42,12 @@ pub fn whole() -> Value {
     let fields = vec![
         ("listen", "Where applications call; 127.0.0.1:4100.", address()),
         ("admin", "Where reports and metrics are; 127.0.0.1:4101.", address()),
+        ("admin_token", "What the admin plane wants to hear, or none.", token()),
         ("health", "Where probes may come from outside; off.", address()),
         ("data_dir", "Where everything is stored.", kind::text()),
+        ("encryption_keys", "What is stored is encrypted with.", list(&credential())),
         ("providers", "Known names need only what differs.", providers()),
+        ("forward_headers", "Headers of yours that travel, too.", forwarded()),
         ("routes", "Model names that applications may ask for.", map(&route())),
         ("timeouts", "How long each stage of a call may take.", timeouts()),
         ("retry", "How calls that fail are made again.", retry()),
@@ -97,6 +100,8 @@ fn provider(holes: &[Hole], is_new: bool) -> Value {
         ("api_keys", "Keys that replace those of applications.", defined("keys")),
         ("shadow_api_keys", "Keys for copies of requests.", defined("keys")),
         ("headers", "Headers sent with every request.", headers),
+        ("forward_headers", "Headers of yours that travel, too.", forwarded()),
+        ("allow_link_local", "May be at a link-local address.", kind::boolean(false)),
         ("quirks", "How it differs from others of its dialect.", defined("quirks")),
         ("limits", "What may be asked of it.", defined("quota")),
     ];
@@ -105,6 +110,15 @@ fn provider(holes: &[Hole], is_new: bool) -> Value {
         fields.push(("region", "Where requests that are signed are sent to.", kind::text()));
     }
     section(fields, if is_new { &["base_url"] } else { &[] })
+}
+
+fn token() -> Value {
+    json!({"anyOf": [{"const": "none"}, credential()]})
+}
+
+/// Names of headers, without those that belong to one connection.
+fn forwarded() -> Value {
+    json!({"type": "array", "items": kind::header()})
 }
 
 fn credential() -> Value {

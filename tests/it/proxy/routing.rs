@@ -129,7 +129,9 @@ async fn a_prefix_names_the_provider_of_a_bare_model() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_other_endpoint_of_a_provider_passes_through_untouched() {
     let alpha = Provider::start().await;
-    let sidecar = Sidecar::start(config(&[("alpha", &alpha)])).await;
+    let mut config = config(&[("alpha", &alpha)]);
+    config.forward_headers = ["x-of-ours", "x-of-theirs"].map(|name| name.parse().unwrap()).into();
+    let sidecar = Sidecar::start(config).await;
     let every_byte: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     let binary = Answer::new(
         201,

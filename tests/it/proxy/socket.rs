@@ -116,6 +116,7 @@ async fn echo(stream: TcpStream, seen: Arc<Mutex<Vec<(String, HeaderMap)>>>) {
 async fn a_providers_own_socket_passes_untouched_in_both_directions() {
     let (echo, plain) = (Echo::start().await, Provider::start().await);
     let mut config = config(&[("plain", &plain)]);
+    config.forward_headers = vec!["x-of-ours".parse().unwrap()];
     let mut openai = endpoint("openai", &echo.base_url);
     openai.api_keys = vec![key("sk-of-the-file")];
     config.providers.insert("openai".into(), openai);
@@ -136,12 +137,14 @@ async fn a_providers_own_socket_passes_untouched_in_both_directions() {
             ("authorization", "Bearer sk-of-the-client"),
             ("sec-websocket-protocol", "realtime"),
             ("x-of-ours", "2"),
+            ("cookie", "ours"),
         ];
         let mut socket = connect(&sidecar.data, path, &headers).await.unwrap();
         let (uri, seen) = echo.opened().remove(0);
         assert_eq!(uri, upstream);
         assert_eq!(seen["authorization"], format!("Bearer {credential}"), "{path}");
         assert_eq!([&seen["sec-websocket-protocol"], &seen["x-of-ours"]], ["realtime", "2"]);
+        assert!(!seen.contains_key("cookie"), "{path}");
         assert_eq!(sidecar.metrics.open.get(), 1);
         let texts = [Message::text("{\"type\":\"x\"}"), Message::text("no JSON at all")];
         for message in texts.into_iter().chain([Message::binary(every_byte.clone())]) {
@@ -168,11 +171,13 @@ async fn a_refused_handshake_comes_back_as_it_is() {
     let mut config = config(&[("alpha", &alpha)]);
     config.limits.max_concurrency = 1;
     let sidecar = Sidecar::start(config).await;
-    alpha.expect(Answer::error(403).header("x-of-theirs", "1"));
+    let answer = Answer::error(403).header("openai-version", "1").header("set-cookie", "theirs");
+    alpha.expect(answer);
     let refused = connect(&sidecar.data, "/alpha/v1/realtime", &[]).await;
     let Err(Error::Http(response)) = refused else { panic!("{refused:?}") };
     assert_eq!(response.status().as_u16(), 403);
-    assert_eq!(response.headers()["x-of-theirs"], "1");
+    assert_eq!(response.headers()["openai-version"], "1");
+    assert!(!response.headers().contains_key("set-cookie"));
     let body = response.body().clone().unwrap_or_default();
     assert!(String::from_utf8_lossy(&body).contains("status 403"));
     let call = alpha.calls().remove(0);

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use understudy::key::ExchangeId;
 use understudy::pair::PairId;
 use understudy::store::Store;
+use understudy::store::cipher::Keys;
 use understudy::store::seal::Sealer;
 
 use super::disk;
@@ -67,7 +68,7 @@ fn write_first(dir: &Path, count: u64) {
     fs::create_dir_all(dir).unwrap();
     let db = sled::open(dir.join("sled")).unwrap();
     let (records, answers) = (db.open_tree("exchanges").unwrap(), db.open_tree("answers").unwrap());
-    let mut sealer = Sealer::new().unwrap();
+    let mut sealer = Sealer::new(Keys::default()).unwrap();
     for number in 0..count {
         let record = record(&mut sealer, number, &noise(number));
         for (chunk, piece) in (0u16..).zip(record.chunks(CHUNK)) {
