@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::exchange::Front;
+use crate::feed;
 use crate::guardian::Guardian;
 use crate::http;
 use crate::http::admin::Admin;
@@ -320,15 +321,17 @@ fn watch(
     vigil: &Arc<Vigil>,
     board: &Arc<Board>,
     served: mpsc::Receiver<Served>,
-) -> [JoinHandle<()>; 4] {
+) -> [JoinHandle<()>; 5] {
     let director = vigil.director.clone();
     let (board, metrics) = (board.clone(), vigil.metrics.clone());
+    let prices = feed::follow(director.clone(), vigil.scenes.clone(), metrics.clone());
     let guardian = Guardian { board, director: director.clone(), metrics };
     [
         tokio::spawn(director.clone().follow_files()),
         tokio::spawn(director.follow_scores()),
         tokio::spawn(guardian.run(served)),
         tokio::spawn(vigil.clone().run()),
+        tokio::spawn(prices),
     ]
 }
 

@@ -10,6 +10,7 @@ mod provider;
 mod quirk;
 mod place;
 mod endpoint;
+mod price;
 mod settings;
 mod audit;
 mod cache;
@@ -28,6 +29,7 @@ pub mod schema;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -36,6 +38,7 @@ use crate::cacheable::Choices;
 use crate::experiment::Experiment;
 use crate::experiment::Share;
 use crate::experiment::Target;
+use crate::price::Prices;
 use crate::sentinel::Sentinel;
 
 pub use load::is_experiment;
@@ -71,6 +74,10 @@ pub struct Config {
     pub limits: Limits,
     /// What copies of requests may take.
     pub shadowing: Shadowing,
+    /// What models cost.
+    pub prices: Arc<Prices>,
+    /// Where prices come from while the process runs.
+    pub feed: Option<Feed>,
     /// Share of units that take part in no experiment.
     pub holdout: Share,
     /// In the order of the files.
@@ -229,6 +236,15 @@ impl Default for Limits {
             drain: Duration::from_secs(25),
         }
     }
+}
+
+/// A table of prices that is fetched again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// Where it is.
+    pub url: String,
+    /// How often it is fetched.
+    pub every: Duration,
 }
 
 /// What copies of requests may take, whatever the experiment.

@@ -27,6 +27,7 @@ use tokio::time::Instant;
 use crate::board::Board;
 use crate::cache::Cache;
 use crate::config::Config;
+use crate::cost::Sums;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -40,6 +41,7 @@ use crate::exchange::lookup::Known;
 use crate::exchange::thread::Threads;
 use crate::exchange::trial::Trial;
 use crate::experiment;
+use crate::experiment::Target;
 use crate::exposure::Origin;
 use crate::exposure::unit_number;
 use crate::key::CacheKey;
@@ -198,12 +200,21 @@ impl Front {
         hit: &Hit,
     ) -> Result<Reply> {
         Metrics::count(&self.metrics.cache, hit.outcome);
+        self.book_hit(plan, incoming, hit);
         self.expose(plan, incoming, Origin::Cached, Some(&hit.exchange.head.target));
         // What is stored is no sample, so if this prompt makes a pair, all are asked out of sight.
         self.promise_pair(plan, request, incoming, false);
         let headers = header::of_hit(plan, incoming, hit);
         self.metrics.request_seconds.observe(incoming.arrived.elapsed().as_secs_f64());
         hit::reply(&hit.exchange, request, plan.request.as_ref(), incoming, headers)
+    }
+
+    /// Notes what the one who asked did not have to pay.
+    fn book_hit(&self, plan: &Plan<'_>, incoming: &Incoming, hit: &Hit) {
+        let head = &hit.exchange.head;
+        let Some(target) = Target::parse(&head.target) else { return };
+        let line = incoming.line(&target).assigned(plan.assigned().as_deref());
+        self.recorder.book(line, &Sums::hit(head.cost_nano_usd));
     }
 
     /// Tells the recorder that this request is to make a pair; false when it could not take it.
@@ -310,6 +321,8 @@ impl Front {
             request: ask.request.body.clone(),
             assigned: ask.assigned.clone(),
             trial: ask.trial.clone(),
+            line: ask.incoming.line(&opened.target).assigned(ask.assigned.as_deref()),
+            read: ask.read.clone(),
             thread: ask.thread.clone(),
             pair,
             request_id: ask.incoming.request_id.clone(),

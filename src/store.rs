@@ -5,6 +5,7 @@
 //! record carries its own checksum because a damaged one could be lost but must never be wrong.
 
 mod base;
+pub mod cost;
 mod disk;
 pub mod exchange;
 mod generation;

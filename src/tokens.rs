@@ -48,6 +48,11 @@ pub fn estimate(request: &Request) -> u64 {
     total(request, &estimated)
 }
 
+/// An estimate of the tokens of plain text.
+pub fn of_text(text: &str) -> u64 {
+    estimated(text)
+}
+
 /// About four bytes of ASCII make a token, and about one and a half other characters.
 fn estimated(text: &str) -> u64 {
     let ascii = text.bytes().filter(u8::is_ascii).count();

@@ -1,6 +1,7 @@
 //! Sends requests to providers and gives back their answers, one open body at a time.
 
 pub mod body;
+mod fetch;
 pub mod local;
 mod opened;
 pub mod outgoing;

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::CachePolicy;
 use super::Config;
@@ -26,6 +27,7 @@ use super::settings;
 use super::tree;
 use crate::experiment::Experiment;
 use crate::experiment::Share;
+use crate::price::Prices;
 use crate::provider;
 
 /// Reads the configuration, if there is one, and the experiments, each as a name and a text.
@@ -115,6 +117,8 @@ impl Default for Config {
             vary: Vec::new(),
             limits: Limits::default(),
             shadowing: Shadowing::default(),
+            prices: Arc::new(Prices::built_in()),
+            feed: None,
             holdout: Share::NONE,
             experiments: Vec::new(),
             sentinels: Vec::new(),

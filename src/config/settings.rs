@@ -14,6 +14,7 @@ use super::cache;
 use super::credential::Outside;
 use super::endpoint;
 use super::load::SENTINEL;
+use super::price;
 use super::problem::Pos;
 use super::read::Reader;
 use super::read::Section;
@@ -52,6 +53,7 @@ pub fn read(
         timeouts(s, &mut config.timeouts);
         cache::read(s, config);
         limits(s, config);
+        price::read(s, outside, config, known);
         s.set("holdout", &mut config.holdout, holdout);
         if let Some(node) = s.find("routes") {
             let inherited = (config.timeouts, config.cache);

@@ -6,6 +6,9 @@ use crate::chat::DialectName;
 use crate::chat::request::Request;
 use crate::config::Config;
 use crate::config::Timeouts;
+use crate::cost;
+use crate::cost::Line;
+use crate::cost::Purpose;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -92,6 +95,7 @@ impl Incoming {
             in_path: self.in_path.is_some(),
             provider: self.provider.clone(),
             query: self.query.clone(),
+            trace: self.trace(),
         }
     }
 
@@ -99,6 +103,16 @@ impl Incoming {
     pub fn caller(&self) -> Caller<'_> {
         let (provider, query) = (self.provider.as_deref(), self.query.as_deref());
         Caller { provider, headers: &self.headers, query, thread: None }
+    }
+
+    /// The trace that it is part of.
+    fn trace(&self) -> Option<String> {
+        cost::trace_of(self.headers.get("traceparent")?.to_str().ok()?)
+    }
+
+    /// In whose name a call to a target is booked.
+    pub fn line(&self, target: &Target) -> Line {
+        Line::of(target, Purpose::Live)
     }
 
     /// Whether a stream is to come as a JSON array, which Google's REST API sends by default.

@@ -45,7 +45,10 @@ pub struct Landed<L> {
     /// Whether it is a stream of server-sent events.
     pub is_stream: bool,
     sent: Instant,
-    cost_nano_usd: Option<u64>,
+    /// Who answered.
+    pub target: Target,
+    /// What the answer cost, once that is known.
+    pub cost_nano_usd: Option<u64>,
 }
 
 /// A body that is there, or one that is still coming.
@@ -63,7 +66,7 @@ impl<L> Landed<L> {
     /// The same with another way to read what is coming.
     pub fn map<M>(self, change: impl FnOnce(L) -> M) -> Landed<M> {
         let Self { status, headers, load, key, is_stored, is_translated, .. } = self;
-        let Self { is_stream, sent, cost_nano_usd, .. } = self;
+        let Self { is_stream, sent, target, cost_nano_usd, .. } = self;
         let load = match load {
             Load::Whole(bytes) => Load::Whole(bytes),
             Load::Live(live) => Load::Live(change(live)),
@@ -77,6 +80,7 @@ impl<L> Landed<L> {
             is_translated,
             is_stream,
             sent,
+            target,
             cost_nano_usd,
         }
     }
@@ -174,6 +178,7 @@ impl Front {
             is_translated: question.is_some(),
             is_stream,
             sent: opened.sent,
+            target: opened.target.clone(),
             cost_nano_usd: None,
         };
         let is_live = match &question {
@@ -231,7 +236,9 @@ impl Front {
         if let Some(Ended::Cut(error)) = flow.ended() {
             return Err(error.clone());
         }
-        landed.cost_nano_usd = flow.cost_nano_usd();
+        landed.cost_nano_usd = flow.told().and_then(|(model, usage)| {
+            self.config.prices.cost_of(&landed.target, model, usage)
+        });
         let Some(question) = question else {
             landed.load = Load::Whole(join(pieces));
             return Ok(landed);

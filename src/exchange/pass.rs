@@ -5,6 +5,9 @@ use http::Method;
 use tokio::time::Instant;
 
 use crate::chat::DialectName;
+use crate::cost::Line;
+use crate::cost::Purpose;
+use crate::cost::Sums;
 use crate::error::Result;
 use crate::exchange::Front;
 use crate::exchange::Incoming;
@@ -47,8 +50,17 @@ impl Front {
     ) -> Result<Reply> {
         let timeouts = self.config.timeouts;
         let Incoming { headers, body, request_id, arrived, .. } = incoming;
+        let is_call = method == Method::POST;
         let opened =
             self.upstream.pass(provider, method, path_and_query, &headers, body, timeouts).await?;
+        if is_call {
+            // What is not understood has no known cost.
+            let sums = match opened.status.is_success() {
+                true => Sums::call(None, None),
+                false => Sums::failure(),
+            };
+            self.recorder.book(Line::of(&opened.target, Purpose::Live), &sums);
+        }
         Ok(passed(opened, &request_id, arrived))
     }
 

@@ -124,6 +124,9 @@ pub struct Asked {
     /// What the URL asked besides, without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
+    /// The trace that it is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 impl Exchange {

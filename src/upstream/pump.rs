@@ -17,8 +17,6 @@ use crate::chat::Usage;
 use crate::chat::fold::Fold;
 use crate::error::Error;
 use crate::error::Kind;
-use crate::experiment::Target;
-use crate::price;
 use crate::upstream::Opened;
 use crate::upstream::way::Way;
 use crate::wire::Decode;
@@ -89,8 +87,7 @@ pub struct Terms {
 /// What passes untouched is decoded when the next piece is asked for, so the application never
 /// waits for it; what is translated is decoded first.
 pub struct Flow {
-    target: Target,
-    usage: Option<Usage>,
+    told: Option<(Option<String>, Usage)>,
     body: reqwest::Body,
     sent: Instant,
     idle: std::time::Duration,
@@ -125,8 +122,7 @@ impl Flow {
         };
         let first = Instant::now() + first;
         Self {
-            target: opened.target,
-            usage: None,
+            told: None,
             body: opened.body,
             sent: opened.sent,
             idle,
@@ -195,9 +191,9 @@ impl Flow {
         self.ended.as_ref()
     }
 
-    /// What the answer cost, billionths of a dollar, once it has ended and if its price is known.
-    pub fn cost_nano_usd(&self) -> Option<u64> {
-        price::cost_nano_usd(&self.target, self.usage.as_ref()?)
+    /// The model that answered, by its own word, and its tokens, once it has ended and told them.
+    pub fn told(&self) -> Option<(Option<&str>, &Usage)> {
+        self.told.as_ref().map(|(model, usage)| (model.as_deref(), usage))
     }
 
     /// Whether the body outgrew what may be kept.
@@ -335,7 +331,7 @@ impl Flow {
 
     fn report(&mut self, ended: Ended, answer: Answer) {
         self.ended = Some(ended.clone());
-        self.usage = answer.usage;
+        self.told = answer.usage.map(|usage| (answer.model.clone(), usage));
         if let Some(on_end) = self.on_end.take() {
             let took_us = micros(self.sent.elapsed());
             on_end(Account { ended, answer, pieces: std::mem::take(&mut self.pieces), took_us });

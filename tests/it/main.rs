@@ -28,6 +28,7 @@ mod judge;
 mod key;
 mod labels;
 mod life;
+mod price;
 mod process;
 mod provider;
 mod proxy;

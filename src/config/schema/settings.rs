@@ -42,6 +42,7 @@ pub fn whole() -> Value {
         ("cache", "Whether and how long answers are kept.", cache(true)),
         ("limits", "Sizes that keep memory bounded.", limits()),
         ("shadow", "What copies of requests may take.", shadow()),
+        ("prices", "What models cost.", prices()),
         ("holdout", "Share of units that take part in no experiment.", kind::share()),
     ];
     let mut schema = section(fields, &[]);
@@ -193,6 +194,18 @@ fn limits() -> Value {
         ("socket_life", "How long a WebSocket may stay open.", kind::duration()),
         ("socket_idle", "How long a WebSocket may be silent.", kind::duration()),
         ("drain", "How long streams may go on after SIGTERM.", kind::duration_or_none()),
+    ];
+    section(fields, &[])
+}
+
+fn prices() -> Value {
+    let url = json!({"type": "string", "pattern": "^https?://[^@]+$"});
+    let alias = map(&kind::text());
+    let fields = vec![
+        ("file", "Your own prices, which win over all others.", kind::text()),
+        ("feed", "A table of prices that is fetched again and again.", url),
+        ("every", "How often the feed is fetched; 6h.", kind::duration()),
+        ("alias", "Names whose prices are another's.", alias),
     ];
     section(fields, &[])
 }
