@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use crate::bucket::Bucket;
+use crate::bucket::Size;
 use crate::chat::DialectName;
 use crate::cost::Line;
 use crate::cost::Purpose;
@@ -169,7 +170,7 @@ impl Shadow {
 
     fn wait(&self, rate: Option<f64>) -> Option<Duration> {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        bucket.take(rate, Instant::now())
+        bucket.take(1.0, Size::per_second(rate?)?, Instant::now())
     }
 
     /// The variant to ask, or the short stable word for why it is not asked.
