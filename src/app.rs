@@ -39,6 +39,7 @@ use crate::script::Print;
 use crate::script::Script;
 use crate::shadow::Shadow;
 use crate::store::Store;
+use crate::turnstile::Turnstile;
 use crate::vigil::Vigil;
 use crate::vital::Served;
 
@@ -128,7 +129,9 @@ impl App {
         let mut workers =
             vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
         let (vitals, served) = mpsc::channel(VITALS_QUEUE);
-        let front = front(&scene, &store, &recorder, (&board, &metrics), vitals);
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let turnstile = Arc::new(Turnstile::load(&store, now_ms)?);
+        let front = front(&scene, &store, &recorder, (&board, &metrics, turnstile), vitals);
         let stop = CancellationToken::new();
         let stop_admin = CancellationToken::new();
         let sockets = Sockets::new(stop.clone());
@@ -222,7 +225,7 @@ fn front(
     scene: &Scene,
     store: &Store,
     recorder: &Recorder,
-    (board, metrics): (&Arc<Board>, &Arc<Metrics>),
+    (board, metrics, turnstile): (&Arc<Board>, &Arc<Metrics>, Arc<Turnstile>),
     vitals: mpsc::Sender<Served>,
 ) -> Front {
     let cache = Cache::new(store.clone(), &scene.config.keeping());
@@ -235,6 +238,7 @@ fn front(
         recorder: recorder.clone(),
         board: board.clone(),
         vitals,
+        turnstile,
         metrics: metrics.clone(),
         config: scene.config.clone(),
     }

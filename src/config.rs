@@ -14,6 +14,7 @@ mod price;
 mod settings;
 mod audit;
 mod cache;
+mod caller;
 mod enrolment;
 mod variant;
 mod traffic;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::cacheable::Choices;
+use crate::caller::Patrons;
 use crate::experiment::Experiment;
 use crate::experiment::Share;
 use crate::experiment::Target;
@@ -46,6 +48,7 @@ pub use load::load;
 pub use problem::Problem;
 pub use provider::Provider;
 pub use provider::SigningKey;
+pub use value::checked_name as wrong_name;
 
 use load::Known;
 
@@ -76,6 +79,10 @@ pub struct Config {
     pub shadowing: Shadowing,
     /// What models cost.
     pub prices: Arc<Prices>,
+    /// Callers that are known by keys of ours.
+    pub patrons: Patrons,
+    /// Whether others are refused where there are such.
+    pub callers_required: bool,
     /// Where prices come from while the process runs.
     pub feed: Option<Feed>,
     /// Share of units that take part in no experiment.

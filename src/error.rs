@@ -7,6 +7,10 @@ use std::fmt;
 pub enum Kind {
     /// The request is malformed or asks for something that cannot be.
     BadRequest,
+    /// Nobody is known by the key, or there is none.
+    Unauthorized,
+    /// Whoever asks may not ask that.
+    Forbidden,
     /// The path takes another HTTP method.
     BadMethod,
     /// No route, provider or path of that name.
@@ -25,6 +29,11 @@ pub enum Kind {
     Broken,
     /// We are shutting down or too many requests are open.
     Overloaded,
+    /// A limit is used up; this much later there is room again.
+    Limited {
+        /// Milliseconds from now.
+        after_ms: u64,
+    },
     /// The configuration or an experiment is wrong.
     Config,
     /// The data directory cannot be used.
@@ -79,7 +88,8 @@ impl Error {
     pub fn blame(&self) -> Blame {
         match self.kind {
             Kind::BadRequest | Kind::BadMethod | Kind::NotFound => Blame::Client,
-            Kind::TooLarge | Kind::NotCached => Blame::Client,
+            Kind::Unauthorized | Kind::Forbidden => Blame::Client,
+            Kind::TooLarge | Kind::NotCached | Kind::Limited { .. } => Blame::Client,
             Kind::Connect | Kind::Timeout | Kind::Status(_) | Kind::Broken => Blame::Provider,
             Kind::Overloaded | Kind::Config | Kind::Store | Kind::Internal => Blame::Understudy,
         }
@@ -91,7 +101,10 @@ impl Error {
             Kind::BadRequest => 400,
             Kind::NotFound => 404,
             Kind::BadMethod => 405,
+            Kind::Unauthorized => 401,
+            Kind::Forbidden => 403,
             Kind::TooLarge => 413,
+            Kind::Limited { .. } => 429,
             Kind::Status(status) => status,
             Kind::Internal | Kind::Config | Kind::Store => 500,
             Kind::Connect | Kind::Broken => 502,
@@ -104,6 +117,7 @@ impl Error {
     pub fn may_retry(&self) -> bool {
         match self.kind {
             Kind::Connect | Kind::Timeout | Kind::Broken | Kind::Overloaded => true,
+            Kind::Limited { .. } => true,
             Kind::Status(status) => matches!(status, 408 | 409 | 429 | 500..=599),
             _ => false,
         }
@@ -114,6 +128,8 @@ impl Error {
         match self.kind {
             Kind::BadRequest => "bad_request",
             Kind::BadMethod => "bad_method",
+            Kind::Unauthorized => "unauthorized",
+            Kind::Forbidden => "forbidden",
             Kind::NotFound => "not_found",
             Kind::TooLarge => "too_large",
             Kind::NotCached => "not_cached",
@@ -122,6 +138,7 @@ impl Error {
             Kind::Status(_) => "provider_error",
             Kind::Broken => "provider_broken",
             Kind::Overloaded => "overloaded",
+            Kind::Limited { .. } => "limited",
             Kind::Config => "config",
             Kind::Store => "store",
             Kind::Internal => "internal",

@@ -11,6 +11,7 @@ pub mod landing;
 pub mod lookup;
 mod missed;
 pub mod pass;
+mod purse;
 mod sharing;
 pub mod thread;
 pub mod translate;
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 
 use crate::board::Board;
 use crate::cache::Cache;
+use crate::caller::Patron;
 use crate::config::Config;
 use crate::cost::Sums;
 use crate::error::Error;
@@ -58,6 +60,8 @@ use crate::recorder::Record;
 use crate::recorder::Recorder;
 use crate::scene::Scene;
 use crate::tally::AGAIN;
+use crate::turnstile::Reservation;
+use crate::turnstile::Turnstile;
 use crate::upstream::Opened;
 use crate::upstream::Upstream;
 use crate::upstream::body::Pump;
@@ -87,6 +91,8 @@ pub struct Front {
     pub board: Arc<Board>,
     /// Takes what live answers say of their variants.
     pub vitals: mpsc::Sender<Served>,
+    /// What known callers have open and spend.
+    pub turnstile: Arc<Turnstile>,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
@@ -107,6 +113,8 @@ pub struct Incoming {
     pub headers: HeaderMap,
     /// The body, whole.
     pub body: Bytes,
+    /// Who sent it, where callers have keys of ours.
+    pub patron: Option<Arc<Patron>>,
     /// When it arrived.
     pub arrived: Instant,
     /// The same on the clock of the wall, Unix milliseconds.
@@ -302,7 +310,7 @@ impl Front {
         opened: &Opened,
         headers: &HeaderMap,
         is_stream: bool,
-        pair: Option<PairEnding>,
+        (pair, reservation): (Option<PairEnding>, Option<Reservation>),
     ) -> Ending {
         let at = ask.targets.iter().position(|target| *target == opened.target).unwrap_or(0);
         Ending {
@@ -323,6 +331,7 @@ impl Front {
             trial: ask.trial.clone(),
             line: ask.incoming.line(&opened.target).assigned(ask.assigned.as_deref()),
             read: ask.read.clone(),
+            reservation,
             thread: ask.thread.clone(),
             pair,
             request_id: ask.incoming.request_id.clone(),

@@ -53,12 +53,7 @@ pub async fn follow(director: Arc<Director>, mut scenes: Scenes, metrics: Arc<Me
 }
 
 /// Fetches once, and gives how long to wait before the next time.
-async fn refresh(
-    director: &Director,
-    scene: &Scene,
-    feed: &Feed,
-    metrics: &Metrics,
-) -> Duration {
+async fn refresh(director: &Director, scene: &Scene, feed: &Feed, metrics: &Metrics) -> Duration {
     match fetch(scene, feed).await {
         Ok(table) => {
             tracing::info!(models = table.len(), "the feed's prices are in force");

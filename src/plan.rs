@@ -15,6 +15,7 @@ use crate::cacheable;
 use crate::cacheable::Question;
 use crate::cacheable::directive;
 use crate::cacheable::directive::Directives;
+use crate::caller::Patron;
 use crate::chat::DialectName;
 use crate::chat::request::Request;
 use crate::config::CacheMode;
@@ -64,6 +65,8 @@ pub struct Caller<'a> {
     pub query: Option<&'a str>,
     /// What is remembered of the response it goes on from.
     pub thread: Option<&'a Thread>,
+    /// Who it is, where callers have keys of ours.
+    pub patron: Option<&'a Patron>,
 }
 
 /// What will happen to a request.
@@ -183,11 +186,15 @@ pub fn plan_of<'c>(
     reading: &Reading,
 ) -> Result<Plan<'c>> {
     let (prompt, reach, whole) = (reading.digest, reading.reach, reading.request.clone());
-    let tenant = tenant(config, caller.headers);
+    let tenant = caller.patron.map_or_else(|| tenant(config, caller.headers), Patron::tenant);
     let (asked, timeouts) = resolve(config, dialect, &request.model, caller.provider, &prompt)?;
     let first = asked.first().ok_or_else(|| {
         Error::new(Kind::Config, format!("the route \"{}\" has no targets", request.model))
     })?;
+    if let Some(patron) = caller.patron.filter(|patron| !patron.may_ask(&request.model, &asked)) {
+        let what = format!("the caller \"{}\" may not ask \"{}\"", patron.name, request.model);
+        return Err(Error::new(Kind::Forbidden, what));
+    }
     let credential_for = credential_for(config, &request.model, caller.provider, first);
     let entrant = Entrant { config, dialect, request, caller, first, tenant: &tenant, reading };
     let Enrolment { enrolled, served, pinned, unit, conversation, outside } = entrant.enrol();

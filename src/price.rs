@@ -279,11 +279,8 @@ mod tests {
     #[test]
     fn what_is_written_to_the_providers_cache_costs_by_how_long_it_is_kept() {
         let plain = usage(Some(1000), None, Some(100));
-        let write = |hour| Usage {
-            cache_write_tokens: Some(400),
-            cache_write_1h_tokens: hour,
-            ..plain
-        };
+        let write =
+            |hour| Usage { cache_write_tokens: Some(400), cache_write_1h_tokens: hour, ..plain };
         let claude = "anthropic/claude-haiku-4-5";
         assert_eq!(cost(claude, &plain), Some(1_500_000));
         assert_eq!(cost(claude, &write(None)), Some(600_000 + 500_000 + 500_000));
@@ -310,7 +307,8 @@ mod tests {
     #[test]
     fn own_prices_win_over_a_feed_and_a_feed_over_what_is_built_in() {
         let table = |price: u32| {
-            let text = format!(r#"{{"models":[{{"model":"openai/gpt-4o","input":{price},"output":0}}]}}"#);
+            let text =
+                format!(r#"{{"models":[{{"model":"openai/gpt-4o","input":{price},"output":0}}]}}"#);
             read::table(&text).unwrap()
         };
         let one = usage(Some(1), None, Some(0));

@@ -95,6 +95,7 @@ impl Sieve {
             headers: &self.headers,
             query: asked.query.as_deref(),
             thread: None,
+            patron: None,
         };
         let plan = plan::plan(&self.config, dialect, &request, &caller);
         let plan = plan.map_err(|error| match error.kind {

@@ -44,7 +44,8 @@ pub fn read(
     keys
 }
 
-fn credential(
+/// The one key that a node says where to find.
+pub fn credential(
     reader: &mut Reader<'_>,
     node: &Node,
     path: &str,

@@ -25,6 +25,7 @@ use super::read::quote;
 use super::sentinel;
 use super::settings;
 use super::tree;
+use crate::caller::Patrons;
 use crate::experiment::Experiment;
 use crate::experiment::Share;
 use crate::price::Prices;
@@ -118,6 +119,8 @@ impl Default for Config {
             limits: Limits::default(),
             shadowing: Shadowing::default(),
             prices: Arc::new(Prices::built_in()),
+            patrons: Patrons::default(),
+            callers_required: true,
             feed: None,
             holdout: Share::NONE,
             experiments: Vec::new(),

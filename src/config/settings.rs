@@ -11,6 +11,7 @@ use super::Route;
 use super::Timeouts;
 use super::Weighted;
 use super::cache;
+use super::caller;
 use super::credential::Outside;
 use super::endpoint;
 use super::load::SENTINEL;
@@ -60,6 +61,7 @@ pub fn read(
             routes(s.reader, node, inherited, known, &mut config.routes);
         }
         known.routes.extend(config.routes.keys().cloned());
+        caller::read(s, outside, config, known);
     });
 }
 

@@ -28,16 +28,7 @@ use crate::stats::Verdict;
 pub fn taken(snapshot: &Snapshot, config: &str, prices: &Prices) -> Record {
     let Snapshot { experiment, report, tallies, again, broken } = snapshot;
     let (templates, again) = (templates(experiment), again.as_ref());
-    record::record(&Basis {
-        experiment,
-        report,
-        tallies,
-        again,
-        broken,
-        config,
-        prices,
-        templates,
-    })
+    record::record(&Basis { experiment, report, tallies, again, broken, config, prices, templates })
 }
 
 /// A hash of all that each judge is told besides the texts: with these and the criteria, whose

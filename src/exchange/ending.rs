@@ -33,6 +33,7 @@ use crate::store::exchange::Asked;
 use crate::store::exchange::Exchange;
 use crate::store::exchange::Head;
 use crate::tokens;
+use crate::turnstile::Reservation;
 use crate::upstream::pump::Account;
 use crate::upstream::pump::Ended;
 
@@ -75,6 +76,8 @@ pub struct Ending {
     pub line: Line,
     /// The request, if it could be read.
     pub read: Option<Arc<Request>>,
+    /// What is set aside for the call.
+    pub reservation: Option<Reservation>,
     /// What to remember of the response, if the conversation may go on from it.
     pub thread: Option<Thread>,
     /// The pair it is half of.
@@ -95,7 +98,7 @@ pub struct PairEnding {
 
 impl Ending {
     /// Takes the account of the answer; nobody waits for this.
-    pub fn end(self, account: Account) {
+    pub fn end(mut self, account: Account) {
         let metrics = &self.front.metrics;
         metrics.request_seconds.observe(self.arrived.elapsed().as_secs_f64());
         tracing::debug!(
@@ -113,7 +116,11 @@ impl Ending {
             Metrics::count(&metrics.broken, account.ended.as_str());
         }
         let is_good = account.ended == Ended::Whole && self.status == 200;
-        self.front.recorder.book(self.line.clone(), &self.sums(&account, is_good));
+        let sums = self.sums(&account, is_good);
+        self.front.recorder.book(self.line.clone(), &sums);
+        if let Some(reservation) = self.reservation.take() {
+            reservation.settle_now(&sums);
+        }
         if let Some(sample) = self.trial.as_ref().and_then(|trial| trial.sample(&self, &account)) {
             self.front.serve(sample);
         }
@@ -195,11 +202,7 @@ impl Ending {
             let calls = choice.tool_calls.iter().map(|call| tokens::of_text(&call.arguments));
             tokens::of_text(&choice.text) + tokens::of_text(&choice.reasoning) + calls.sum::<u64>()
         });
-        Usage {
-            input_tokens: Some(input),
-            output_tokens: Some(said.sum()),
-            ..Usage::default()
-        }
+        Usage { input_tokens: Some(input), output_tokens: Some(said.sum()), ..Usage::default() }
     }
 
     /// What the answer cost, billionths of a dollar, if its tokens and their price are known.

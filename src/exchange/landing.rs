@@ -24,6 +24,7 @@ use crate::experiment::Target;
 use crate::key::CacheKey;
 use crate::metrics::Metrics;
 use crate::metrics::ProviderLabel;
+use crate::turnstile::Reservation;
 use crate::upstream::Opened;
 use crate::upstream::pump::Ended;
 use crate::upstream::pump::Flow;
@@ -114,6 +115,7 @@ impl Front {
         pair: Option<PairEnding>,
         listing: Option<Listing>,
     ) -> Result<Landed<Begun>> {
+        let reservation = self.reserve(ask)?;
         let waiting = Waiting { metrics: &self.metrics, is_over: false };
         let is_own = |target: &Target| target.provider == ask.credential_for;
         // Most requests have one target, which may see the credential.
@@ -149,14 +151,14 @@ impl Front {
         self.metrics.upstream_seconds.get_or_create(&provider).observe(waited);
         let own = ask.incoming.arrived.elapsed().as_secs_f64() - waited;
         self.metrics.own_seconds.observe(own.max(0.0));
-        self.land(ask, opened, pair, listing).await
+        self.land(ask, opened, (pair, reservation), listing).await
     }
 
     async fn land(
         self: &Arc<Self>,
         ask: &Ask,
         mut opened: Opened,
-        pair: Option<PairEnding>,
+        of: (Option<PairEnding>, Option<Reservation>),
         listing: Option<Listing>,
     ) -> Result<Landed<Begun>> {
         let is_stream = opened.is_event_stream();
@@ -165,7 +167,7 @@ impl Front {
             false => Some(Question::new(&ask.incoming, &ask.request, ask.read.as_ref())?),
         };
         let mut headers = std::mem::take(&mut opened.headers);
-        let ending = self.ending(ask, &opened, &headers, is_stream, pair);
+        let ending = self.ending(ask, &opened, &headers, is_stream, of);
         header::add_target(&mut headers, &opened.target);
         header::add_losses(&mut headers, opened.dialect, &opened.losses);
         let (status, from) = (opened.status, opened.dialect);
@@ -236,9 +238,9 @@ impl Front {
         if let Some(Ended::Cut(error)) = flow.ended() {
             return Err(error.clone());
         }
-        landed.cost_nano_usd = flow.told().and_then(|(model, usage)| {
-            self.config.prices.cost_of(&landed.target, model, usage)
-        });
+        landed.cost_nano_usd = flow
+            .told()
+            .and_then(|(model, usage)| self.config.prices.cost_of(&landed.target, model, usage));
         let Some(question) = question else {
             landed.load = Load::Whole(join(pieces));
             return Ok(landed);

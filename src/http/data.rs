@@ -38,10 +38,13 @@ use crate::exchange::Front;
 use crate::exchange::Incoming;
 use crate::exchange::Reply;
 use crate::exchange::ReplyBody;
+use crate::experiment::Target;
 use crate::http::Serve;
 use crate::http::feedback;
 use crate::http::socket::Sockets;
 use crate::metrics::RequestLabels;
+use crate::plan;
+use crate::turnstile::Guest;
 use crate::upstream::body::Pump;
 use crate::wire::Dialect;
 use crate::wire::endpoint;
@@ -149,6 +152,26 @@ impl Edge {
         Ok(Slot::new(slot, self.front.metrics.open.clone()))
     }
 
+    /// Finds out who asks, where callers have keys of ours; none of these keys goes any further.
+    fn admit(&self, incoming: &mut Incoming, slot: &mut Slot) -> Result<()> {
+        let config = &self.front.config;
+        if config.patrons.is_empty() {
+            return Ok(());
+        }
+        let Some(patron) = config.patrons.find(&incoming.headers) else {
+            if !config.callers_required {
+                return Ok(());
+            }
+            let what = "no caller has this key: send one that understudy knows, where your SDK \
+                        sends its API key";
+            return Err(Error::new(Kind::Unauthorized, what));
+        };
+        slot.guest = Some(self.front.turnstile.enter(patron, arrived(incoming))?);
+        plan::CREDENTIAL_HEADERS.iter().for_each(|name| drop(incoming.headers.remove(*name)));
+        incoming.patron = Some(patron.clone());
+        Ok(())
+    }
+
     fn count(&self, dialect: DialectName, status: u16) {
         let labels = RequestLabels { dialect: dialect.as_str(), status };
         self.front.metrics.requests.get_or_create(&labels).inc();
@@ -162,8 +185,9 @@ impl Edge {
         request_id: String,
         arrived: Instant,
     ) -> Result<Response> {
-        let slot = self.slot()?;
+        let mut slot = self.slot()?;
         let mut incoming = incoming(parts, asked.dialect(), request_id, arrived);
+        self.admit(&mut incoming, &mut slot)?;
         let reply = match asked {
             Asked::Endpoint { endpoint: Endpoint::Models { dialect }, .. } => {
                 return Ok(self.models(dialect, &incoming));
@@ -240,7 +264,11 @@ impl Edge {
 
     /// The routes, as a list of models in the words of whoever asks.
     fn models(&self, dialect: DialectName, incoming: &Incoming) -> Response {
-        let routes: Vec<&String> = self.front.config.routes.keys().collect();
+        let routes = self.front.config.routes.iter().filter(|(name, route)| {
+            let targets: Vec<Target> = route.targets.iter().map(|t| t.target.clone()).collect();
+            incoming.patron.as_ref().is_none_or(|patron| patron.may_ask(name, &targets))
+        });
+        let routes: Vec<&String> = routes.map(|(name, _)| name).collect();
         let list = if dialect == DialectName::Gemini {
             let methods = ["generateContent", "streamGenerateContent", "countTokens"];
             let model = |name: &&String| {
@@ -287,9 +315,15 @@ fn incoming(parts: &Parts, dialect: DialectName, request_id: String, arrived: In
         provider: None,
         headers,
         body: Bytes::new(),
+        patron: None,
         arrived,
         arrived_ms: jiff::Timestamp::now().as_millisecond(),
     }
+}
+
+/// When a request arrived, on the clock that limits are counted by.
+fn arrived(incoming: &Incoming) -> std::time::Instant {
+    incoming.arrived.into_std()
 }
 
 fn with_query(path: &str, incoming: &Incoming) -> String {
@@ -338,13 +372,15 @@ struct Held {
 /// A place among the open requests, counted for as long as it is held.
 struct Slot {
     _permit: OwnedSemaphorePermit,
+    /// Its place among those of its caller.
+    guest: Option<Guest>,
     open: Gauge,
 }
 
 impl Slot {
     fn new(permit: OwnedSemaphorePermit, open: Gauge) -> Self {
         open.inc();
-        Self { _permit: permit, open }
+        Self { _permit: permit, guest: None, open }
     }
 }
 
@@ -378,8 +414,16 @@ fn error_response(dialect: &dyn Dialect, error: &Error, request_id: &str) -> Res
     *response.status_mut() =
         http::StatusCode::from_u16(error.status()).unwrap_or(http::StatusCode::BAD_GATEWAY);
     finish(&mut response, request_id);
-    if error.kind == Kind::Overloaded {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    match error.kind {
+        Kind::Overloaded => {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        Kind::Limited { after_ms } => {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after_ms.div_ceil(1000)));
+            headers.insert("retry-after-ms", HeaderValue::from(after_ms));
+        }
+        _ => {}
     }
     response
 }

@@ -112,7 +112,8 @@ impl Library {
 
 fn line(head: &Head) -> Option<Line> {
     let target = Target::parse(&head.target)?;
-    Some(Line::of(&target, Purpose::Live).assigned(head.assigned.as_deref()))
+    let line = Line::of(&target, Purpose::Live).assigned(head.assigned.as_deref());
+    Some(Line { caller: head.asked.caller.clone(), ..line })
 }
 
 fn sums(head: &Head) -> Sums {

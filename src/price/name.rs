@@ -45,9 +45,15 @@ mod tests {
             ("claude-haiku-4-5-20251001", &["claude-haiku-4-5-20251001", "claude-haiku-4-5"]),
             ("claude-sonnet-5@default", &["claude-sonnet-5@default", "claude-sonnet-5"]),
             ("models/gemini-2.5-pro", &["models/gemini-2.5-pro", "gemini-2.5-pro"]),
-            ("global.anthropic.claude-opus-5", &["global.anthropic.claude-opus-5", "anthropic.claude-opus-5"]),
+            (
+                "global.anthropic.claude-opus-5",
+                &["global.anthropic.claude-opus-5", "anthropic.claude-opus-5"],
+            ),
             ("us.anthropic.claude-opus-5", &["us.anthropic.claude-opus-5"]),
-            ("arn:aws:bedrock:eu-west-1:1:inference-profile/eu.m", &["arn:aws:bedrock:eu-west-1:1:inference-profile/eu.m", "eu.m"]),
+            (
+                "arn:aws:bedrock:eu-west-1:1:inference-profile/eu.m",
+                &["arn:aws:bedrock:eu-west-1:1:inference-profile/eu.m", "eu.m"],
+            ),
         ] {
             assert_eq!(spellings(model), names);
         }

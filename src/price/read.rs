@@ -217,7 +217,10 @@ mod tests {
             (r#"{"models":[]}"#, "no model in it has a price"),
             (r#"{"models":[{"model":"a/b","input":-1}]}"#, "row 0: \"input\" is no price"),
             (r#"{"models":[{"model":"b","input":1}]}"#, "row 0: \"model\" is no provider/model"),
-            (r#"{"data":[{"id":"x","pricing":{"prompt":"a lot"}}]}"#, "row 0: \"prompt\" is no price"),
+            (
+                r#"{"data":[{"id":"x","pricing":{"prompt":"a lot"}}]}"#,
+                "row 0: \"prompt\" is no price",
+            ),
         ] {
             assert_eq!(table(text).unwrap_err().detail, told);
         }

@@ -127,6 +127,9 @@ pub struct Asked {
     /// The trace that it is part of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// Who asked, where callers have keys of ours.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub caller: String,
 }
 
 impl Exchange {

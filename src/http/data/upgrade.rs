@@ -71,8 +71,9 @@ pub async fn open(
     arrived: Instant,
 ) -> Result<Response> {
     let head = parts.clone();
-    let slot = edge.slot()?;
+    let mut slot = edge.slot()?;
     let mut incoming = incoming(&head, DialectName::Responses, request_id, arrived);
+    edge.admit(&mut incoming, &mut slot)?;
     match edge.other(&head)? {
         Other::Bridge => bridge(edge, parts, incoming, slot).await,
         Other::Provider { provider, rest, or_bridge } => {

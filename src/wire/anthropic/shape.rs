@@ -206,7 +206,10 @@ impl From<WireUsage> for Usage {
             total_tokens: input.zip(output).map(|(input, output)| input.saturating_add(output)),
             cached_input_tokens: read,
             cache_write_tokens: write,
-            cache_write_1h_tokens: wire.cache_creation.0.and_then(|c| c.ephemeral_1h_input_tokens.0),
+            cache_write_1h_tokens: wire
+                .cache_creation
+                .0
+                .and_then(|c| c.ephemeral_1h_input_tokens.0),
             reasoning_tokens: wire.output_tokens_details.0.and_then(|said| said.thinking_tokens.0),
         }
     }
