@@ -133,6 +133,11 @@ impl Budget {
         self.month.1 = self.month.1.plus(cost);
     }
 
+    /// Gives back what was set aside for a call that was not made.
+    pub fn release(&mut self, reserved: Amount) {
+        self.reserved = self.reserved.minus(reserved);
+    }
+
     /// What is spent on the day and in the month of the last call, and what is set aside.
     pub fn spent(&self) -> [Amount; 3] {
         [self.day.1, self.month.1, self.reserved]

@@ -393,9 +393,7 @@ impl Answer {
 impl Choice {
     /// Text, else refusal, else transcript.
     pub fn said(&self) -> &str {
-        [&self.text, &self.refusal, &self.transcript]
-            .into_iter()
-            .find(|text| !text.is_empty())
-            .map_or("", String::as_str)
+        let all = [&self.text, &self.refusal, &self.transcript];
+        all.into_iter().find(|text| !text.is_empty()).map_or("", String::as_str)
     }
 }

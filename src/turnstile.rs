@@ -154,7 +154,7 @@ impl Turnstile {
 impl Reservation {
     /// Replaces what was set aside by what the call did cost.
     pub fn settle(mut self, cost: Amount, now: Instant, now_ms: i64) {
-        self.end(cost, now, now_ms);
+        self.end(cost.tokens, now, |budget, most| budget.settle(now_ms, most, cost));
     }
 
     /// The same at this moment, with what the call comes to in the books.
@@ -163,13 +163,13 @@ impl Reservation {
         self.settle(amount(sums), Instant::now(), now_ms);
     }
 
-    fn end(&mut self, cost: Amount, now: Instant, now_ms: i64) {
+    fn end(&mut self, tokens: u64, now: Instant, change: impl FnOnce(&mut Budget, Amount)) {
         let most = std::mem::take(&mut self.most);
         let mut accounts = self.turnstile.accounts();
         let state = account(&mut accounts, &self.patron.name);
-        state.budget.settle(now_ms, most, cost);
+        change(&mut state.budget, most);
         if let Some(size) = self.patron.limits.tokens_per_minute.map(Size::per_minute) {
-            state.tokens.settle(most.tokens as f64, cost.tokens as f64, size, now);
+            state.tokens.settle(most.tokens as f64, tokens as f64, size, now);
         }
     }
 }
@@ -177,8 +177,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.most != Amount::default() {
-            let now_ms = jiff::Timestamp::now().as_millisecond();
-            self.end(Amount::default(), Instant::now(), now_ms);
+            self.end(0, Instant::now(), Budget::release);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The data plane: what applications' SDKs call.
 
+mod entry;
 mod upgrade;
 
 use std::pin::Pin;
@@ -20,9 +21,7 @@ use http_body_util::BodyExt;
 use http_body_util::LengthLimitError;
 use http_body_util::Limited;
 use hyper::service::service_fn;
-use prometheus_client::metrics::gauge::Gauge;
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -40,11 +39,10 @@ use crate::exchange::Reply;
 use crate::exchange::ReplyBody;
 use crate::experiment::Target;
 use crate::http::Serve;
+use crate::http::data::entry::Slot;
 use crate::http::feedback;
 use crate::http::socket::Sockets;
 use crate::metrics::RequestLabels;
-use crate::plan;
-use crate::turnstile::Guest;
 use crate::upstream::body::Pump;
 use crate::wire::Dialect;
 use crate::wire::endpoint;
@@ -142,36 +140,6 @@ async fn handle(edge: &Edge, request: Request<hyper::body::Incoming>) -> Respons
 }
 
 impl Edge {
-    /// A place among the open requests, if one is left.
-    fn slot(&self) -> Result<Slot> {
-        let Ok(slot) = self.door.slots.clone().try_acquire_owned() else {
-            let most = self.front.config.limits.max_concurrency;
-            let what = format!("{most} requests are open already, the most that is allowed");
-            return Err(Error::new(Kind::Overloaded, what));
-        };
-        Ok(Slot::new(slot, self.front.metrics.open.clone()))
-    }
-
-    /// Finds out who asks, where callers have keys of ours; none of these keys goes any further.
-    fn admit(&self, incoming: &mut Incoming, slot: &mut Slot) -> Result<()> {
-        let config = &self.front.config;
-        if config.patrons.is_empty() {
-            return Ok(());
-        }
-        let Some(patron) = config.patrons.find(&incoming.headers) else {
-            if !config.callers_required {
-                return Ok(());
-            }
-            let what = "no caller has this key: send one that understudy knows, where your SDK \
-                        sends its API key";
-            return Err(Error::new(Kind::Unauthorized, what));
-        };
-        slot.guest = Some(self.front.turnstile.enter(patron, arrived(incoming))?);
-        plan::CREDENTIAL_HEADERS.iter().for_each(|name| drop(incoming.headers.remove(*name)));
-        incoming.patron = Some(patron.clone());
-        Ok(())
-    }
-
     fn count(&self, dialect: DialectName, status: u16) {
         let labels = RequestLabels { dialect: dialect.as_str(), status };
         self.front.metrics.requests.get_or_create(&labels).inc();
@@ -321,11 +289,6 @@ fn incoming(parts: &Parts, dialect: DialectName, request_id: String, arrived: In
     }
 }
 
-/// When a request arrived, on the clock that limits are counted by.
-fn arrived(incoming: &Incoming) -> std::time::Instant {
-    incoming.arrived.into_std()
-}
-
 fn with_query(path: &str, incoming: &Incoming) -> String {
     incoming.query.as_ref().map_or(path.to_owned(), |query| format!("{path}?{query}"))
 }
@@ -367,27 +330,6 @@ fn respond(reply: Reply, slot: Slot) -> Response {
 struct Held {
     pump: Box<Pump>,
     _slot: Slot,
-}
-
-/// A place among the open requests, counted for as long as it is held.
-struct Slot {
-    _permit: OwnedSemaphorePermit,
-    /// Its place among those of its caller.
-    guest: Option<Guest>,
-    open: Gauge,
-}
-
-impl Slot {
-    fn new(permit: OwnedSemaphorePermit, open: Gauge) -> Self {
-        open.inc();
-        Self { _permit: permit, guest: None, open }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.open.dec();
-    }
 }
 
 impl http_body::Body for Held {

@@ -100,7 +100,10 @@ async fn callers_share_no_answers_and_each_has_its_own_books() {
     alpha.always(Answer::saying("yes"));
     ask(&sidecar, ONE, "alpha/m", "a").await;
     assert_eq!(ask(&sidecar, ONE, "alpha/m", "a").await.cache(), "understudy; hit");
-    assert_eq!(ask(&sidecar, "us-two", "alpha/m", "a").await.cache(), "understudy; fwd=uri-miss");
+    assert_eq!(
+        ask(&sidecar, "us-two", "alpha/m", "a").await.cache(),
+        "understudy; fwd=miss; stored"
+    );
     assert_eq!(alpha.count(), 2);
     let costs = sidecar.client.get(format!("{}/api/v1/costs?by=caller,team", sidecar.admin));
     let costs = whole(costs).await.json();

@@ -10,6 +10,7 @@ use understudy::price::read;
 use crate::harness::provider::Answer;
 use crate::harness::provider::Provider;
 use crate::harness::provider::Step;
+use crate::harness::provider::completion;
 use crate::harness::provider::delta;
 use crate::harness::sidecar::Sidecar;
 use crate::harness::sidecar::as_far_as_it_goes;
@@ -52,7 +53,8 @@ async fn calls_hits_failures_and_cut_streams_are_booked_as_what_they_are() {
     alpha.expect(Answer::stream(vec![delta("some of the answer"), Step::Cut]));
     let cut = as_far_as_it_goes(sidecar.chat(asking("alpha/m", "three", true))).await;
     assert!(cut.0.text().contains("some of the answer"));
-    alpha.expect(Answer::saying("no price"));
+    let unknown = completion("no price").replace(r#""model":"m""#, r#""model":"x""#);
+    alpha.expect(Answer::json(unknown));
     assert_eq!(sidecar.ask(asking("alpha/unknown", "four", false)).await.status, 200);
     let costs = booked(&sidecar, "by=model").await;
     let row = |model: &str| {
