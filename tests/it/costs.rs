@@ -1,12 +1,20 @@
 //! The books over the whole proxy: what calls cost, whoever asks and however they end.
 
+use std::fs;
+use std::time::Duration;
+use std::time::Instant;
+
 use serde_json::Value;
 use serde_json::json;
+use tempfile::TempDir;
 use understudy::config::Feed;
 use understudy::experiment::Share;
 use understudy::price::Prices;
 use understudy::price::read;
 
+use crate::harness::PATIENCE;
+use crate::harness::client;
+use crate::harness::process::Process;
 use crate::harness::provider::Answer;
 use crate::harness::provider::Provider;
 use crate::harness::provider::Step;
@@ -19,6 +27,7 @@ use crate::harness::sidecar::config;
 use crate::harness::sidecar::experiment;
 use crate::harness::sidecar::whole;
 use crate::harness::until;
+use crate::process;
 
 /// A dollar per million tokens in, two out: 3,000 nanodollars for an answer of the harness.
 const TABLE: &str = r#"{"models": [
@@ -135,10 +144,8 @@ async fn a_feed_is_in_force_without_a_restart_and_a_broken_one_changes_nothing()
     let feed = Provider::start().await;
     feed.expect(Answer::json(TABLE));
     let mut config = config(&[("alpha", &alpha)]);
-    config.feed = Some(Feed {
-        url: format!("{}/prices", feed.base_url()),
-        every: std::time::Duration::from_secs(3600),
-    });
+    config.feed =
+        Some(Feed { url: format!("{}/prices", feed.base_url()), every: Duration::from_secs(3600) });
     let sidecar = Sidecar::start(config.clone()).await;
     let fetched = |sidecar: &Sidecar, what| {
         sidecar.metrics.price_feeds.get_or_create(&understudy::metrics::Word { what }).get()
@@ -157,4 +164,60 @@ async fn a_feed_is_in_force_without_a_restart_and_a_broken_one_changes_nothing()
     until("the broken feed", || fetched(&sidecar, "broken") == 1).await;
     assert_eq!(paid(&sidecar).await, "", "an unknown price is no price");
     sidecar.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_books_and_budgets_outlive_kill_9_and_a_price_file_is_followed() {
+    let alpha = Provider::start().await;
+    alpha.always(Answer::saying("yes"));
+    let dir = TempDir::new().unwrap();
+    let hash = |key: &str| blake3::hash(key.as_bytes()).to_hex().to_string();
+    let config = json!({
+        "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "data_dir": "data",
+        "providers": {"alpha": {"base_url": alpha.base_url(), "api_keys": [{"value": "k"}]}},
+        "prices": {"file": "prices.json"},
+        "callers": {
+            "one": {"key_blake3": hash("us-one"), "budget": {"usd_per_month": 0.000_006}},
+            "two": {"key_blake3": hash("us-two"), "metadata": {"team": "b"}},
+        },
+    });
+    fs::write(dir.path().join("understudy.yaml"), config.to_string()).unwrap();
+    fs::write(dir.path().join("prices.json"), TABLE).unwrap();
+    let mut process = Process::start(dir.path(), &["serve"], &[]);
+    let client = client().build().unwrap();
+    let ask = async |data: &str, key: &str, text: &str| {
+        let request = client.post(format!("http://{data}/v1/chat/completions"));
+        let request = request.header("x-api-key", key).body(asking("alpha/m", text, false));
+        whole(request).await
+    };
+    let data = process.address("listen");
+    assert_eq!(ask(&data, "us-one", "a").await.status, 200);
+    assert_eq!(ask(&data, "us-one", "b").await.status, 200);
+    assert_eq!(ask(&data, "us-two", "a").await.status, 200);
+    let admin = process.address("admin");
+    let costs = client.get(format!("http://{admin}/api/v1/costs?by=caller,team"));
+    let costs = whole(costs).await.json();
+    process.kill();
+    let offline = process::json(dir.path(), ["costs", "--by", "caller,team", "--json"]);
+    assert_eq!(offline, costs, "the same without the process");
+    let rows = costs["rows"].as_array().unwrap().iter();
+    let rows = rows.map(|row| (row["of"]["caller"].clone(), count(row, "cost_nano_usd")));
+    assert_eq!(rows.collect::<Vec<_>>(), [(json!("one"), 6000), (json!("two"), 3000)]);
+    let mut process = Process::start(dir.path(), &["serve"], &[]);
+    let data = process.address("listen");
+    let refused = ask(&data, "us-one", "c").await;
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    assert!(refused.text().contains("usd_per_month"), "{}", refused.text());
+    fs::write(dir.path().join("prices.json"), TABLE.replace(": 1,", ": 5,")).unwrap();
+    let began = Instant::now();
+    for number in 0.. {
+        let reply = ask(&data, "us-two", &number.to_string()).await;
+        match reply.header("x-understudy-cost-usd") {
+            "0.000007000" => break,
+            former => assert_eq!(former, "0.000003000"),
+        }
+        assert!(began.elapsed() < PATIENCE, "the file is not read again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    process.kill();
 }
