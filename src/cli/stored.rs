@@ -265,7 +265,7 @@ impl Source {
     pub async fn costs(&self, given: &[(String, String)]) -> Result<Costs> {
         let parsed = given.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let parsed = Wanted::parse(parsed, jiff::Timestamp::now().as_millisecond());
-        let wanted = parsed.map_err(flagged)?;
+        let wanted = parsed.map_err(|error| flagged(&error))?;
         match self {
             Self::Running(admin) => {
                 let path = &["api", "v1", "costs"];
@@ -345,12 +345,12 @@ pub fn exchange(detail: Detail) -> Result<Exchange> {
 fn filter(which: &Which) -> Result<Filter> {
     let given = which.parameters();
     let given = given.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    Filter::parse(given, jiff::Timestamp::now().as_millisecond()).map_err(flagged)
+    Filter::parse(given, jiff::Timestamp::now().as_millisecond()).map_err(|error| flagged(&error))
 }
 
 /// Here parameters are flags.
-fn flagged(error: Error) -> Error {
-    Error { detail: error.detail.replacen('`', "`--", 1), ..error }
+fn flagged(error: &Error) -> Error {
+    Error { kind: error.kind, detail: error.detail.replacen('`', "`--", 1) }
 }
 
 fn question(method: Method) -> Question<'static> {

@@ -33,6 +33,9 @@ const DOLLAR: f64 = 1e12;
 /// The price of a token, or of a call, beyond which a table is broken: a dollar, a thousand.
 const MOST: (f64, f64) = (1e12, 1e15);
 
+/// Reads a row; nothing comes of one without a fixed price.
+type ReadRow = fn(&Value) -> Result<Option<(Target, Model)>>;
+
 /// A table in either form.
 ///
 /// # Errors
@@ -42,12 +45,11 @@ pub fn table(text: &str) -> Result<Table> {
         broken(format!("no JSON at line {}, column {}", error.line(), error.column()))
     })?;
     let list = |key: &str| root.get(key).and_then(Value::as_array);
-    let (rows, read): (_, fn(&Value) -> Result<Option<(Target, Model)>>) =
-        match (list("models"), list("data")) {
-            (Some(rows), _) => (rows, own),
-            (None, Some(rows)) => (rows, openrouter),
-            (None, None) => return Err(broken("neither \"models\" nor \"data\" is a list")),
-        };
+    let (rows, read): (_, ReadRow) = match (list("models"), list("data")) {
+        (Some(rows), _) => (rows, own),
+        (None, Some(rows)) => (rows, openrouter),
+        (None, None) => return Err(broken("neither \"models\" nor \"data\" is a list")),
+    };
     if rows.len() > MOST_MODELS {
         return Err(broken(format!("more than {MOST_MODELS} models")));
     }
