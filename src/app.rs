@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::exchange::Front;
+use crate::feed;
 use crate::guardian::Guardian;
 use crate::http;
 use crate::http::admin::Admin;
@@ -41,6 +42,7 @@ use crate::script::Script;
 use crate::shadow::Shadow;
 use crate::store::Store;
 use crate::store::cipher::Keys;
+use crate::turnstile::Turnstile;
 use crate::vigil::Vigil;
 use crate::vital::Served;
 
@@ -132,7 +134,9 @@ impl App {
         let mut workers =
             vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
         let (vitals, served) = mpsc::channel(VITALS_QUEUE);
-        let front = front(&scene, &store, &recorder, (&board, &metrics), vitals);
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let turnstile = Arc::new(Turnstile::load(&store, now_ms)?);
+        let front = front(&scene, &store, &recorder, (&board, &metrics, turnstile), vitals);
         let stop = CancellationToken::new();
         let stop_admin = CancellationToken::new();
         let sockets = Sockets::new(stop.clone());
@@ -227,7 +231,7 @@ fn front(
     scene: &Scene,
     store: &Store,
     recorder: &Recorder,
-    (board, metrics): (&Arc<Board>, &Arc<Metrics>),
+    (board, metrics, turnstile): (&Arc<Board>, &Arc<Metrics>, Arc<Turnstile>),
     vitals: mpsc::Sender<Served>,
 ) -> Front {
     let cache = Cache::new(store.clone(), &scene.config.keeping());
@@ -240,6 +244,7 @@ fn front(
         recorder: recorder.clone(),
         board: board.clone(),
         vitals,
+        turnstile,
         metrics: metrics.clone(),
         config: scene.config.clone(),
     }
@@ -339,15 +344,17 @@ fn watch(
     vigil: &Arc<Vigil>,
     board: &Arc<Board>,
     served: mpsc::Receiver<Served>,
-) -> [JoinHandle<()>; 4] {
+) -> [JoinHandle<()>; 5] {
     let director = vigil.director.clone();
     let (board, metrics) = (board.clone(), vigil.metrics.clone());
+    let prices = feed::follow(director.clone(), vigil.scenes.clone(), metrics.clone());
     let guardian = Guardian { board, director: director.clone(), metrics };
     [
         tokio::spawn(director.clone().follow_files()),
         tokio::spawn(director.follow_scores()),
         tokio::spawn(guardian.run(served)),
         tokio::spawn(vigil.clone().run()),
+        tokio::spawn(prices),
     ]
 }
 

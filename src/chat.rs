@@ -239,6 +239,9 @@ pub struct Usage {
     pub cached_input_tokens: Option<u64>,
     /// Prompt tokens written to the provider's cache.
     pub cache_write_tokens: Option<u64>,
+    /// Those of them that are to be kept for an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_1h_tokens: Option<u64>,
     /// Answer tokens spent on reasoning.
     pub reasoning_tokens: Option<u64>,
 }
@@ -390,9 +393,7 @@ impl Answer {
 impl Choice {
     /// Text, else refusal, else transcript.
     pub fn said(&self) -> &str {
-        [&self.text, &self.refusal, &self.transcript]
-            .into_iter()
-            .find(|text| !text.is_empty())
-            .map_or("", String::as_str)
+        let all = [&self.text, &self.refusal, &self.transcript];
+        all.into_iter().find(|text| !text.is_empty()).map_or("", String::as_str)
     }
 }

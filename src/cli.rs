@@ -2,7 +2,9 @@
 
 mod backtest;
 mod cache;
+mod callers;
 mod check;
+mod costs;
 mod demo;
 mod experiment;
 mod explain;
@@ -56,6 +58,11 @@ enum Command {
     /// List, show, count, move and forget stored exchanges
     #[command(subcommand)]
     Cache(cache::Command),
+    /// Make keys by which callers are known
+    #[command(subcommand)]
+    Callers(callers::Command),
+    /// Say what calls cost: by caller, model, experiment, day, and whatever callers are labelled with
+    Costs(costs::Args),
     /// List experiments and read their reports
     #[command(subcommand)]
     Experiment(experiment::Command),
@@ -87,6 +94,8 @@ impl Cli {
                 Command::Check(args) => Ok(check::run(&args)),
                 Command::Explain(args) => explain::run(&args),
                 Command::Cache(command) => cache::run(command).await,
+                Command::Callers(command) => callers::run(command),
+                Command::Costs(args) => costs::run(args).await,
                 Command::Experiment(command) => experiment::run(command).await,
                 Command::Backtest(args) => Ok(backtest::run(args).await),
                 Command::Providers(args) => providers::run(&args),

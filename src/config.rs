@@ -10,11 +10,13 @@ mod provider;
 mod quirk;
 mod place;
 mod endpoint;
+mod price;
 mod settings;
 mod route;
 mod audit;
 mod cache;
 mod persistence;
+mod caller;
 mod enrolment;
 mod variant;
 mod traffic;
@@ -30,18 +32,21 @@ pub mod schema;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
 use secrecy::SecretString;
 
 use crate::cacheable::Choices;
+use crate::caller::Patrons;
 use crate::choice::Policy;
 use crate::experiment::Experiment;
 use crate::experiment::Match;
 use crate::experiment::Share;
 use crate::experiment::Target;
 use crate::health::breaker;
+use crate::price::Prices;
 use crate::retry::Hedge;
 use crate::retry::Retry;
 use crate::sentinel::Sentinel;
@@ -51,6 +56,7 @@ pub use load::load;
 pub use problem::Problem;
 pub use provider::Provider;
 pub use provider::SigningKey;
+pub use value::checked_name as wrong_name;
 
 use load::Known;
 
@@ -89,6 +95,14 @@ pub struct Config {
     pub limits: Limits,
     /// What copies of requests may take.
     pub shadowing: Shadowing,
+    /// What models cost.
+    pub prices: Arc<Prices>,
+    /// Callers that are known by keys of ours.
+    pub patrons: Patrons,
+    /// Whether others are refused where there are such.
+    pub callers_required: bool,
+    /// Where prices come from while the process runs.
+    pub feed: Option<Feed>,
     /// Share of units that take part in no experiment.
     pub holdout: Share,
     /// In the order of the files.
@@ -291,6 +305,15 @@ impl Default for Limits {
             drain: Duration::from_secs(25),
         }
     }
+}
+
+/// A table of prices that is fetched again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// Where it is.
+    pub url: String,
+    /// How often it is fetched.
+    pub every: Duration,
 }
 
 /// What copies of requests may take, whatever the experiment.

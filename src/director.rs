@@ -33,6 +33,8 @@ use crate::experiment::life::Event;
 use crate::experiment::life::Life;
 use crate::metrics::ConfigLabel;
 use crate::metrics::Metrics;
+use crate::price::Prices;
+use crate::price::Table;
 use crate::report::Report;
 use crate::scene::Scene;
 use crate::script::Print;
@@ -295,13 +297,23 @@ impl Director {
         self.show(Scene { config: Arc::new(config), upstream });
     }
 
+    /// Puts the prices of a feed in force, for every request that begins after this.
+    pub fn reprice(&self, fed: Arc<Table>) {
+        let _nothing_else_changes = lock(&self.lives);
+        let scene = self.stage.borrow().clone();
+        let prices = Arc::new(Prices::clone(&scene.config.prices).with_fed(fed));
+        let config = Arc::new(Config { prices, ..Config::clone(&scene.config) });
+        self.show(Scene { config, upstream: scene.upstream.clone() });
+    }
+
     fn show(&self, scene: Scene) {
         let scene = Arc::new(scene);
         self.stage.send_replace(scene.clone());
         self.fronts.send_modify(|front| *front = Arc::new(front.in_scene(&scene)));
     }
 
-    fn config(&self) -> Arc<Config> {
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
         self.stage.borrow().config.clone()
     }
 }

@@ -23,6 +23,7 @@ use crate::page::Dossier;
 use crate::page::Line;
 use crate::page::Spread;
 use crate::pair::Scored;
+use crate::price::Prices;
 use crate::record;
 use crate::record::Check;
 use crate::record::Tallies;
@@ -105,9 +106,14 @@ fn scores(store: &Store, experiment: &Experiment) -> Result<BTreeMap<String, Vec
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn plan(store: Option<&Store>, experiment: &Experiment, told: &Told) -> Result<Plan> {
+pub fn plan(
+    store: Option<&Store>,
+    experiment: &Experiment,
+    prices: &Prices,
+    told: &Told,
+) -> Result<Plan> {
     let traffic = match store {
-        Some(store) => survey::traffic(store, experiment)?,
+        Some(store) => survey::traffic(store, experiment, prices)?,
         None => survey::untouched(experiment),
     };
     Ok(forecast::plan(experiment, traffic.with(told)))

@@ -8,6 +8,10 @@ use std::time::Duration;
 pub enum Kind {
     /// The request is malformed or asks for something that cannot be.
     BadRequest,
+    /// Nobody is known by the key, or there is none.
+    Unauthorized,
+    /// Whoever asks may not ask that.
+    Forbidden,
     /// The path takes another HTTP method.
     BadMethod,
     /// No route, provider or path of that name.
@@ -89,6 +93,7 @@ impl Error {
     pub fn blame(&self) -> Blame {
         match self.kind {
             Kind::BadRequest | Kind::BadMethod | Kind::NotFound => Blame::Client,
+            Kind::Unauthorized | Kind::Forbidden => Blame::Client,
             Kind::TooLarge | Kind::NotCached | Kind::Limited => Blame::Client,
             Kind::Connect | Kind::Timeout | Kind::Status(_) | Kind::Broken => Blame::Provider,
             Kind::Overloaded | Kind::Config | Kind::Store | Kind::Internal => Blame::Understudy,
@@ -101,6 +106,8 @@ impl Error {
             Kind::BadRequest => 400,
             Kind::NotFound => 404,
             Kind::BadMethod => 405,
+            Kind::Unauthorized => 401,
+            Kind::Forbidden => 403,
             Kind::TooLarge => 413,
             Kind::Limited => 429,
             Kind::Status(status) => status,
@@ -126,6 +133,8 @@ impl Error {
         match self.kind {
             Kind::BadRequest => "bad_request",
             Kind::BadMethod => "bad_method",
+            Kind::Unauthorized => "unauthorized",
+            Kind::Forbidden => "forbidden",
             Kind::NotFound => "not_found",
             Kind::TooLarge => "too_large",
             Kind::NotCached => "not_cached",

@@ -12,6 +12,7 @@ pub mod lookup;
 mod missed;
 mod pace;
 pub mod pass;
+mod purse;
 mod sharing;
 pub mod thread;
 pub mod translate;
@@ -27,7 +28,9 @@ use tokio::time::Instant;
 
 use crate::board::Board;
 use crate::cache::Cache;
+use crate::caller::Patron;
 use crate::config::Config;
+use crate::cost::Sums;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -41,6 +44,7 @@ use crate::exchange::lookup::Known;
 use crate::exchange::thread::Threads;
 use crate::exchange::trial::Trial;
 use crate::experiment;
+use crate::experiment::Target;
 use crate::exposure::Origin;
 use crate::exposure::unit_number;
 use crate::key::CacheKey;
@@ -57,6 +61,8 @@ use crate::recorder::Record;
 use crate::recorder::Recorder;
 use crate::scene::Scene;
 use crate::tally::AGAIN;
+use crate::turnstile::Reservation;
+use crate::turnstile::Turnstile;
 use crate::upstream::Opened;
 use crate::upstream::Upstream;
 use crate::upstream::body::Pump;
@@ -86,6 +92,8 @@ pub struct Front {
     pub board: Arc<Board>,
     /// Takes what live answers say of their variants.
     pub vitals: mpsc::Sender<Served>,
+    /// What known callers have open and spend.
+    pub turnstile: Arc<Turnstile>,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
@@ -106,6 +114,8 @@ pub struct Incoming {
     pub headers: HeaderMap,
     /// The body, whole.
     pub body: Bytes,
+    /// Who sent it, where callers have keys of ours.
+    pub patron: Option<Arc<Patron>>,
     /// When it arrived.
     pub arrived: Instant,
     /// The same on the clock of the wall, Unix milliseconds.
@@ -201,12 +211,21 @@ impl Front {
         hit: &Hit,
     ) -> Result<Reply> {
         Metrics::count(&self.metrics.cache, hit.outcome);
+        self.book_hit(plan, incoming, hit);
         self.expose(plan, incoming, Origin::Cached, Some(&hit.exchange.head.target));
         // What is stored is no sample, so if this prompt makes a pair, all are asked out of sight.
         self.promise_pair(plan, request, incoming, false);
         let headers = header::of_hit(plan, incoming, hit);
         self.metrics.request_seconds.observe(incoming.arrived.elapsed().as_secs_f64());
         hit::reply(&hit.exchange, request, plan.request.as_ref(), incoming, headers)
+    }
+
+    /// Notes what the one who asked did not have to pay.
+    fn book_hit(&self, plan: &Plan<'_>, incoming: &Incoming, hit: &Hit) {
+        let head = &hit.exchange.head;
+        let Some(target) = Target::parse(&head.target) else { return };
+        let line = incoming.line(&target).assigned(plan.assigned().as_deref());
+        self.recorder.book(line, &Sums::hit(head.cost_nano_usd));
     }
 
     /// Tells the recorder that this request is to make a pair; false when it could not take it.
@@ -299,7 +318,7 @@ impl Front {
         opened: &Opened,
         headers: &HeaderMap,
         is_stream: bool,
-        pair: Option<PairEnding>,
+        (pair, reservation): (Option<PairEnding>, Option<Reservation>),
     ) -> Ending {
         let at = ask.targets.iter().position(|target| *target == opened.target).unwrap_or(0);
         Ending {
@@ -318,6 +337,9 @@ impl Front {
             request: ask.request.body.clone(),
             assigned: ask.assigned.clone(),
             trial: ask.trial.clone(),
+            line: ask.incoming.line(&opened.target).assigned(ask.assigned.as_deref()),
+            read: ask.read.clone(),
+            reservation,
             thread: ask.thread.clone(),
             pair,
             request_id: ask.incoming.request_id.clone(),

@@ -25,6 +25,8 @@ use tokio::task::JoinSet;
 
 use crate::board::Board;
 use crate::compare::Finding;
+use crate::cost::Line;
+use crate::cost::Purpose;
 use crate::experiment;
 use crate::experiment::Experiment;
 use crate::experiment::Judges;
@@ -126,9 +128,10 @@ impl Judge {
             return Ended::Again;
         };
         let (store, name) = (self.store.clone(), candidate.to_owned());
+        let prices = scene.config.prices.clone();
         let read = tokio::task::spawn_blocking(move || {
             let pair = Pair::read(&store, id, &name)?;
-            let facts = facts::of(&pair);
+            let facts = facts::of(&pair, &prices);
             Some((pair, facts))
         });
         let Some((pair, facts)) = read.await.ok().flatten() else {
@@ -175,6 +178,14 @@ impl Judge {
         let mut said: Vec<(usize, Said)> = hearings.join_all().await;
         said.sort_by_key(|(at, _)| *at);
         let said: Vec<Said> = said.into_iter().map(|(_, said)| said).collect();
+        for (judge, said) in judges.iter().zip(&said) {
+            let line = Line {
+                experiment: experiment.name.clone(),
+                variant: pair.candidate.variant.clone(),
+                ..Line::of(&judge.target, Purpose::Judge)
+            };
+            self.recorder.book(line, &said.sums);
+        }
         panel::conclude(judges, &said, needed, facts)
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::experiment::Variant;
-use crate::price;
+use crate::price::Prices;
 
 /// Tokens that an answer may have where the request sets no limit.
 const UNSTATED_OUTPUT_TOKENS: u64 = 4096;
@@ -139,7 +139,7 @@ impl Ledger {
 ///
 /// No tokenizer makes more tokens than bytes, so the body's length bounds the input. The output is
 /// bounded by what the request allows.
-pub fn most_nano_usd(variant: &Variant, body: &[u8]) -> Option<u64> {
+pub fn most_nano_usd(prices: &Prices, variant: &Variant, body: &[u8]) -> Option<u64> {
     let mut request: Value = serde_json::from_slice(body).unwrap_or_default();
     let bytes = (body.len() + variant.changes().len()) as u64;
     if let Some(fields) = request.as_object_mut() {
@@ -151,7 +151,7 @@ pub fn most_nano_usd(variant: &Variant, body: &[u8]) -> Option<u64> {
         output_tokens: Some(output),
         ..Default::default()
     };
-    price::cost_nano_usd(&variant.target, &usage)
+    prices.cost_nano_usd(&variant.target, &usage)
 }
 
 /// The most tokens that the answers to a request may have together, as far as it says.
@@ -181,6 +181,7 @@ mod tests {
     use super::most_nano_usd;
     use crate::experiment::Target;
     use crate::experiment::Variant;
+    use crate::price::Prices;
 
     const CENT: u64 = 10_000_000;
 
@@ -232,11 +233,12 @@ mod tests {
             system: None,
             tools: None,
         };
-        let most = |body: &str| most_nano_usd(&variant("gpt-4o-mini"), body.as_bytes());
+        let prices = Prices::built_in();
+        let most = |body: &str| most_nano_usd(&prices, &variant("gpt-4o-mini"), body.as_bytes());
         let (one, two) = (r#"{"max_tokens":1000}"#, r#"{"max_tokens":1000,"n":2}"#);
         assert_eq!(most(one), Some(1000 * 600 + one.len() as u64 * 150));
         assert_eq!(most(two), Some(2000 * 600 + two.len() as u64 * 150));
         assert_eq!(most("{}"), Some(4096 * 600 + 2 * 150));
-        assert_eq!(most_nano_usd(&variant("unknown"), b"{}"), None);
+        assert_eq!(most_nano_usd(&prices, &variant("unknown"), b"{}"), None);
     }
 }

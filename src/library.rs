@@ -3,6 +3,7 @@
 //! Everything streams over [`Store::scan`] on a blocking thread, a few at a time, so that no
 //! question about the past holds up an application's answer.
 
+pub mod costs;
 pub mod line;
 mod named;
 pub mod near;

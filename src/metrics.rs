@@ -152,6 +152,8 @@ pub struct Metrics {
     pub config_info: Family<ConfigLabel, Gauge>,
     /// Files read again: good, broken.
     pub config_reloads: Family<Word, Counter>,
+    /// Price feeds fetched: good, broken.
+    pub price_feeds: Family<Word, Counter>,
     /// Runs of sentinels that have ended.
     pub sentinel_runs: Family<SentinelRun, Counter>,
     /// 1 for a sentinel that has alarmed since its answers were pinned.
@@ -190,6 +192,7 @@ impl Metrics {
             damaged: Family::default(),
             config_info: Family::default(),
             config_reloads: Family::default(),
+            price_feeds: Family::default(),
             sentinel_runs: Family::default(),
             sentinel_drifted: Family::default(),
             registry: Registry::with_prefix("understudy"),
@@ -238,6 +241,7 @@ impl Metrics {
         r.register("dropped_generations", "Parts of the store dropped for age or room", dropped);
         r.register("config_info", "The files in force", self.config_info.clone());
         r.register("config_reloads", "Files read again", self.config_reloads.clone());
+        r.register("price_feeds", "Price feeds fetched", self.price_feeds.clone());
         r.register("sentinel_runs", "Runs of sentinels", self.sentinel_runs.clone());
         let drifted = self.sentinel_drifted.clone();
         r.register("sentinel_drifted", "Sentinels that have alarmed", drifted);

@@ -15,6 +15,7 @@ use crate::cacheable;
 use crate::cacheable::Question;
 use crate::cacheable::directive;
 use crate::cacheable::directive::Directives;
+use crate::caller::Patron;
 use crate::chat::DialectName;
 use crate::chat::request::Request;
 use crate::choice::Paces;
@@ -69,6 +70,8 @@ pub struct Caller<'a> {
     pub thread: Option<&'a Thread>,
     /// How fast targets have been of late, where that is known.
     pub paces: Option<&'a Paces>,
+    /// Who it is, where callers have keys of ours.
+    pub patron: Option<&'a Patron>,
 }
 
 /// What will happen to a request.
@@ -190,12 +193,16 @@ pub fn plan_of<'c>(
     reading: &Reading,
 ) -> Result<Plan<'c>> {
     let (prompt, reach, whole) = (reading.digest, reading.reach, reading.request.clone());
-    let tenant = tenant(config, caller.headers);
+    let tenant = caller.patron.map_or_else(|| tenant(config, caller.headers), Patron::tenant);
     let sought = Sought { config, dialect, request, caller, tenant: &tenant, reading };
     let Chosen { targets: asked, timeouts, route } = sought.resolve()?;
     let first = asked.first().ok_or_else(|| {
         Error::new(Kind::Config, format!("the route \"{}\" has no targets", request.model))
     })?;
+    if let Some(patron) = caller.patron.filter(|patron| !patron.may_ask(&request.model, &asked)) {
+        let what = format!("the caller \"{}\" may not ask \"{}\"", patron.name, request.model);
+        return Err(Error::new(Kind::Forbidden, what));
+    }
     let credential_for = credential_for(config, &request.model, caller.provider, first);
     let entrant = Entrant { config, dialect, request, caller, first, tenant: &tenant, reading };
     let Enrolment { enrolled, served, pinned, unit, conversation, outside } = entrant.enrol();

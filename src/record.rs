@@ -11,7 +11,7 @@ use crate::experiment::definition;
 use crate::experiment::life::Ruling;
 use crate::experiment::record::Counts;
 use crate::experiment::record::Record;
-use crate::price;
+use crate::price::Prices;
 use crate::report;
 use crate::report::CandidateView;
 use crate::report::Counted;
@@ -42,6 +42,8 @@ pub struct Basis<'a> {
     pub broken: &'a [String],
     /// A hash of the files in force; empty where they are not known.
     pub config: &'a str,
+    /// What models cost then.
+    pub prices: &'a Prices,
     /// A hash of each text that the judge is asked with.
     pub templates: BTreeMap<String, String>,
 }
@@ -59,7 +61,7 @@ pub struct Check {
 
 /// The record of a verdict.
 pub fn record(basis: &Basis<'_>) -> Record {
-    let Basis { experiment, report, tallies, again, broken, config, templates } = basis;
+    let Basis { experiment, report, tallies, again, broken, config, prices, templates } = basis;
     let targets = experiment.variants().map(|variant| &variant.target);
     let judges = experiment.evaluate.judges().iter().map(|judge| &judge.target);
     let own = tallies.iter().map(|(name, tally)| (name.as_str(), tally));
@@ -71,7 +73,7 @@ pub fn record(basis: &Basis<'_>) -> Record {
         summary: report.summary.clone(),
         config: (*config).to_owned(),
         parts: definition::parts(experiment),
-        prices: targets.chain(judges).filter_map(price_of).collect(),
+        prices: targets.chain(judges).filter_map(|target| price_of(prices, target)).collect(),
         templates: templates.clone(),
         rulings: rulings(report),
         counts: all.map(|(name, tally)| (name.to_owned(), counts(tally))).collect(),
@@ -106,8 +108,8 @@ fn counts(tally: &Tally) -> Counts {
     Counts { digest, tally: (text.len() <= LONGEST).then_some(text) }
 }
 
-fn price_of(target: &Target) -> Option<(String, String)> {
-    let [input, output, cached] = price::of(target)?;
+fn price_of(prices: &Prices, target: &Target) -> Option<(String, String)> {
+    let [input, output, cached] = prices.of(target)?;
     Some((target.to_string(), format!("{input} {output} {cached}")))
 }
 

@@ -21,6 +21,8 @@ use tokio::sync::oneshot;
 
 use crate::board::Board;
 use crate::config::CachePolicy;
+use crate::cost::Line;
+use crate::cost::Sums;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -41,6 +43,7 @@ use crate::scene::Scenes;
 use crate::store::Store;
 use crate::store::exchange::Exchange;
 use crate::store::journal::Journal;
+use crate::till::Till;
 
 /// The most that waiting records may hold, bytes.
 const MAX_WAITING_BYTES: usize = 64 << 20;
@@ -98,6 +101,8 @@ pub enum Record {
     },
     /// A unit met a variant.
     Exposure(Box<Exposure>),
+    /// Calls cost something, which is in the till.
+    Costs,
     /// Somebody said something of an answer.
     Feedback {
         /// What.
@@ -169,6 +174,7 @@ pub struct Recorder {
     /// Past the journal, for what it has no part in.
     answers: mpsc::Sender<Numbered>,
     waiting_bytes: Arc<AtomicUsize>,
+    till: Arc<Till>,
     metrics: Arc<Metrics>,
 }
 
@@ -189,6 +195,15 @@ impl Recorder {
             Metrics::count(&self.metrics.dropped, "queue_full");
         }
         sent
+    }
+
+    /// Notes what a call comes to, without waiting and without losing it to a full queue.
+    pub fn book(&self, line: Line, sums: &Sums) {
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        // A queue without room wakes the recorder all the same.
+        if self.till.add(now_ms, line, sums) && self.answers.try_send((0, Record::Costs)).is_ok() {
+            self.metrics.recorder_queue.inc();
+        }
     }
 
     /// Hands over what must not be lost: waits for room. For work out of the application's sight.
@@ -297,14 +312,16 @@ pub fn recorder(parts: Parts) -> Result<(Recorder, Writer)> {
     let (records, handed_over) = mpsc::channel(parts.queue);
     let (onward, numbered) = mpsc::channel(parts.queue);
     let waiting_bytes = Arc::new(AtomicUsize::new(0));
+    let till = Arc::new(Till::default());
     let handle = Recorder {
         records,
         answers: onward.clone(),
         waiting_bytes: waiting_bytes.clone(),
+        till: till.clone(),
         metrics: parts.metrics.clone(),
     };
     let (mut journal, left) = Journal::open(&parts.data_dir, &parts.store)?;
-    let mut writer = Writer::new(parts, numbered, waiting_bytes, &journal)?;
+    let mut writer = Writer::new(parts, numbered, (waiting_bytes, till), &journal)?;
     writer.resume(left)?;
     journal.clear()?;
     ahead::start(journal, handed_over, onward)?;

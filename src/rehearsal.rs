@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::pair::Half;
 use crate::pair::Intent;
 use crate::pair::PairId;
+use crate::price::Prices;
 use crate::recorder;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
@@ -56,6 +57,8 @@ pub struct Rehearsal {
     pub metrics: Arc<Metrics>,
     /// Its pairs.
     pub store: Store,
+    /// What models cost.
+    pub prices: Arc<Prices>,
     recorder: Recorder,
     /// They end when they are let go.
     workers: JoinSet<()>,
@@ -129,7 +132,19 @@ impl Rehearsal {
         workers.spawn(Arc::new(shadow).run(shadow_jobs));
         workers.spawn(judge.run(judge_jobs));
         let experiment = Arc::new(experiment.clone());
-        Ok(Self { experiment, board, metrics, store, recorder, workers, writer, known, places })
+        let prices = config.prices.clone();
+        Ok(Self {
+            experiment,
+            board,
+            metrics,
+            store,
+            prices,
+            recorder,
+            workers,
+            writer,
+            known,
+            places,
+        })
     }
 
     /// Whether a pair was made or begun before.

@@ -18,15 +18,18 @@ use tokio::sync::oneshot;
 use crate::bucket::Bucket;
 use crate::bucket::Size;
 use crate::chat::DialectName;
+use crate::cost::Line;
+use crate::cost::Purpose;
+use crate::cost::Sums;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::experiment;
 use crate::experiment::Experiment;
 use crate::experiment::Target;
 use crate::experiment::Variant;
 use crate::pair::Half;
 use crate::pair::Origin;
-use crate::price;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
 use crate::recorder::ShadowJob;
@@ -201,8 +204,15 @@ impl Shadow {
         };
         match self.answer(&scene, job, variant).await {
             Ok((account, sent_to)) => {
-                let usage = account.answer.usage;
-                let cost = usage.and_then(|usage| price::cost_nano_usd(&variant.target, &usage));
+                let (usage, model) = (account.answer.usage, account.answer.model.as_deref());
+                let prices = &scene.config.prices;
+                let cost = usage.and_then(|u| prices.cost_of(&variant.target, model, &u));
+                let line = Line {
+                    experiment: experiment::name_of(&job.head.experiment).to_owned(),
+                    variant: job.variant.clone(),
+                    ..Line::of(&variant.target, Purpose::Shadow)
+                };
+                self.recorder.book(line, &Sums::call(usage.as_ref(), cost));
                 let is_cut = matches!(account.ended, Ended::Cut(_));
                 if is_cut {
                     self.failed(&variant.target, &HeaderMap::new());

@@ -6,6 +6,7 @@
 
 mod base;
 pub mod cipher;
+pub mod cost;
 mod disk;
 pub mod exchange;
 mod generation;

@@ -53,6 +53,11 @@ pub fn with_answer(request: &Request) -> u64 {
     estimate(request).saturating_add(request.sampling.max_tokens.unwrap_or(0))
 }
 
+/// An estimate of the tokens of plain text.
+pub fn of_text(text: &str) -> u64 {
+    estimated(text)
+}
+
 /// About four bytes of ASCII make a token, and about one and a half other characters.
 fn estimated(text: &str) -> u64 {
     let ascii = text.bytes().filter(u8::is_ascii).count();

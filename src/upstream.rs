@@ -4,6 +4,7 @@ pub mod begun;
 pub mod body;
 pub mod commit;
 pub mod errand;
+mod fetch;
 pub mod gate;
 pub mod local;
 mod opened;

@@ -198,7 +198,7 @@ impl Vigil {
     ) -> Result<(Rehearsal, Vec<Ask>, Terms)> {
         let experiment = sentinel.as_experiment(state.count + 1);
         if sentinel.daily_usd.is_some() {
-            cost::check_prices(&experiment)?;
+            cost::check_prices(&experiment, &config.prices)?;
         }
         let (config, store) = (config.clone(), self.store.clone());
         let (of, kept, is_pinned) = (sentinel.clone(), post.clone(), state.pinned.is_some());

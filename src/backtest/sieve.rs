@@ -96,6 +96,7 @@ impl Sieve {
             query: asked.query.as_deref(),
             thread: None,
             paces: None,
+            patron: None,
         };
         let plan = plan::plan(&self.config, dialect, &request, &caller);
         let plan = plan.map_err(|error| match error.kind {

@@ -131,7 +131,7 @@ async fn perform(args: &Args) -> Result<ExitCode> {
         return Err(Error::new(Kind::BadRequest, what));
     }
     if args.max_usd.is_some() {
-        cost::check_prices(&experiment)?;
+        cost::check_prices(&experiment, &config.prices)?;
     }
     let setup = Setup::open(args, &config, &experiment).await?;
     let most = experiment.decide.max_pairs;

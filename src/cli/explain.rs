@@ -66,6 +66,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         query: query.as_deref(),
         thread: None,
         paces: None,
+        patron: config.patrons.find(&headers).map(|patron| &**patron),
     };
     let plan = plan::plan(&config, dialect, &request, &caller)?;
     let account = Account::of(&config, &endpoint, &request, &caller, &plan);

@@ -13,12 +13,14 @@ use tokio::sync::mpsc;
 use crate::cli::files::Files;
 use crate::cli::remark;
 use crate::config::Config;
+use crate::cost::view::Costs;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::library::Imported;
 use crate::library::Library;
 use crate::library::Stats;
+use crate::library::costs::Wanted;
 use crate::library::line::Line;
 use crate::library::query::Filter;
 use crate::library::view::Detail;
@@ -259,6 +261,24 @@ impl Source {
         }
     }
 
+    /// What calls cost.
+    ///
+    /// # Errors
+    /// A parameter is wrong, or the source cannot be read.
+    pub async fn costs(&self, given: &[(String, String)]) -> Result<Costs> {
+        let parsed = given.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let parsed = Wanted::parse(parsed, jiff::Timestamp::now().as_millisecond());
+        let wanted = parsed.map_err(|error| flagged(&error))?;
+        match self {
+            Self::Running(admin) => {
+                let path = &["api", "v1", "costs"];
+                answered(admin, Question { path, query: given, ..question(Method::GET) }).await
+            }
+            Self::Stored(library, _) => library.costs(wanted).await,
+            Self::Nothing(_) => Ok(Costs::default()),
+        }
+    }
+
     /// What is meant as lines of JSON.
     ///
     /// # Errors
@@ -328,9 +348,12 @@ pub fn exchange(detail: Detail) -> Result<Exchange> {
 fn filter(which: &Which) -> Result<Filter> {
     let given = which.parameters();
     let given = given.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let read = Filter::parse(given, jiff::Timestamp::now().as_millisecond());
-    // Here parameters are flags.
-    read.map_err(|error| Error { detail: error.detail.replacen('`', "`--", 1), ..error })
+    Filter::parse(given, jiff::Timestamp::now().as_millisecond()).map_err(|error| flagged(&error))
+}
+
+/// Here parameters are flags.
+fn flagged(error: &Error) -> Error {
+    Error::new(error.kind, error.detail.replacen('`', "`--", 1))
 }
 
 fn question(method: Method) -> Question<'static> {

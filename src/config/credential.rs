@@ -63,7 +63,8 @@ pub fn needed(
     credential(reader, node, path, outside)
 }
 
-fn credential(
+/// The one key that a node says where to find.
+pub fn credential(
     reader: &mut Reader<'_>,
     node: &Node,
     path: &str,

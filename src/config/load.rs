@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Admission;
 use super::CachePolicy;
@@ -26,9 +27,11 @@ use super::read::quote;
 use super::sentinel;
 use super::settings;
 use super::tree;
+use crate::caller::Patrons;
 use crate::experiment::Experiment;
 use crate::experiment::Share;
 use crate::health::breaker;
+use crate::price::Prices;
 use crate::provider;
 use crate::retry::Retry;
 
@@ -129,6 +132,10 @@ impl Default for Config {
             vary: Vec::new(),
             limits: Limits::default(),
             shadowing: Shadowing::default(),
+            prices: Arc::new(Prices::built_in()),
+            patrons: Patrons::default(),
+            callers_required: true,
+            feed: None,
             holdout: Share::NONE,
             experiments: Vec::new(),
             sentinels: Vec::new(),

@@ -11,11 +11,13 @@ use super::Config;
 use super::Known;
 use super::Timeouts;
 use super::cache;
+use super::caller;
 use super::credential;
 use super::credential::Outside;
 use super::endpoint;
 use super::load::SENTINEL;
 use super::persistence;
+use super::price;
 use super::read::Reader;
 use super::read::Section;
 use super::read::Wrong;
@@ -59,12 +61,14 @@ pub fn read(
         persistence::breaker(s, &mut config.breaker);
         cache::read(s, config);
         limits(s, config);
+        price::read(s, outside, config, known);
         s.set("holdout", &mut config.holdout, holdout);
         if let Some(node) = s.find("routes") {
             let inherited = (config.timeouts, config.retry, config.cache);
             route::read(s.reader, node, inherited, known, &mut config.routes);
         }
         known.routes.extend(config.routes.keys().cloned());
+        caller::read(s, outside, config, known);
     });
 }
 

@@ -19,15 +19,16 @@ use crate::judge::prompt::Order;
 use crate::judge::prompt::Question;
 use crate::judge::prompt::Way;
 use crate::judge::shown::Material;
+use crate::price::Prices;
 use crate::record;
 use crate::record::Basis;
 use crate::stats::Verdict;
 
 /// What an experiment rested on as things stood.
-pub fn taken(snapshot: &Snapshot, config: &str) -> Record {
+pub fn taken(snapshot: &Snapshot, config: &str, prices: &Prices) -> Record {
     let Snapshot { experiment, report, tallies, again, broken } = snapshot;
     let (templates, again) = (templates(experiment), again.as_ref());
-    record::record(&Basis { experiment, report, tallies, again, broken, config, templates })
+    record::record(&Basis { experiment, report, tallies, again, broken, config, prices, templates })
 }
 
 /// A hash of all that each judge is told besides the texts: with these and the criteria, whose
@@ -113,6 +114,7 @@ impl Director {
     }
 
     fn recorded(&self, snapshot: &Snapshot) -> Event {
-        Event::Recorded { record: Box::new(taken(snapshot, &self.files().hash)) }
+        let (files, config) = (self.files(), self.config());
+        Event::Recorded { record: Box::new(taken(snapshot, &files.hash, &config.prices)) }
     }
 }

@@ -17,6 +17,7 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::metrics::ConfigLabel;
 use crate::metrics::Metrics;
+use crate::price::Prices;
 use crate::scene::Scene;
 use crate::script::Print;
 use crate::script::Trouble;
@@ -104,6 +105,10 @@ impl Director {
         // This may read many scores, so nobody waits for it.
         self.board.follow(&config.experiments, &self.store)?;
         let mut lives = lock(&self.lives);
+        // A feed that is no longer followed says nothing.
+        let fed = config.feed.is_some().then(|| self.config().prices.fed());
+        let prices = Prices::clone(&config.prices).with_fed(fed.unwrap_or_default());
+        config.prices = Arc::new(prices);
         book::settle(&mut lives, &drafts)?;
         stand(&mut config.experiments, &lives);
         self.show(Scene { config: Arc::new(config), upstream });

@@ -15,7 +15,7 @@ use crate::experiment::assign::Body;
 use crate::forecast::traffic::Known;
 use crate::forecast::traffic::Traffic;
 use crate::key::CacheKey;
-use crate::price;
+use crate::price::Prices;
 use crate::store::Store;
 use crate::store::exchange::Exchange;
 use crate::tally::Tally;
@@ -74,9 +74,9 @@ pub fn untouched(experiment: &Experiment) -> Traffic {
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn traffic(store: &Store, experiment: &Experiment) -> Result<Traffic> {
+pub fn traffic(store: &Store, experiment: &Experiment, prices: &Prices) -> Result<Traffic> {
     let mut traffic = untouched(experiment);
-    let seen = look(store, experiment);
+    let seen = look(store, experiment, prices);
     let repeats = seen.prompts.len() as f64 / seen.requests.max(1) as f64;
     if seen.requests > 0 {
         traffic.pairs_per_sampled = Known::measured(repeats, seen.requests);
@@ -117,14 +117,14 @@ fn tallies(store: &Store, experiment: &Experiment) -> Result<Vec<Tally>> {
     Ok(tallies)
 }
 
-fn look(store: &Store, experiment: &Experiment) -> Seen {
+fn look(store: &Store, experiment: &Experiment, prices: &Prices) -> Seen {
     let mut seen = Seen::default();
     // What is not stored cannot be asked for.
     let matches = Match { headers: Vec::new(), tenants: Vec::new(), ..experiment.matches.clone() };
     let mut left = MOST;
     store.scan(None, &mut |exchange| {
         if takes_part(experiment, &matches, &exchange) {
-            seen.add(experiment, &exchange);
+            seen.add(experiment, &exchange, prices);
         }
         left -= 1;
         left > 0
@@ -149,7 +149,7 @@ fn takes_part(experiment: &Experiment, matches: &Match, exchange: &Exchange) -> 
 }
 
 impl Seen {
-    fn add(&mut self, experiment: &Experiment, exchange: &Exchange) {
+    fn add(&mut self, experiment: &Experiment, exchange: &Exchange, prices: &Prices) {
         let head = &exchange.head;
         self.requests += 1;
         self.prompts.insert(head.key);
@@ -159,17 +159,17 @@ impl Seen {
         let Some(usage) = &head.usage else { return };
         let control = &experiment.control.target;
         let paid = head.cost_nano_usd.filter(|_| head.target == control.to_string());
-        self.control.add(paid.or_else(|| price::cost_nano_usd(control, usage)));
+        self.control.add(paid.or_else(|| prices.cost_nano_usd(control, usage)));
         let plain = Usage { cache_write_tokens: None, cached_input_tokens: None, ..*usage };
         for candidate in &experiment.candidates {
-            self.candidate.add(price::cost_nano_usd(&candidate.variant.target, &plain));
+            self.candidate.add(prices.cost_nano_usd(&candidate.variant.target, &plain));
         }
-        self.judge.add(judged(experiment, usage));
+        self.judge.add(judged(experiment, usage, prices));
     }
 }
 
 /// What judging a pair of answers like this one would cost, all judges and orders together.
-fn judged(experiment: &Experiment, usage: &Usage) -> Option<u64> {
+fn judged(experiment: &Experiment, usage: &Usage, prices: &Prices) -> Option<u64> {
     let (input, output) = (usage.input_tokens?, usage.output_tokens?);
     let mut sum = 0.0;
     for judge in experiment.evaluate.judges() {
@@ -179,7 +179,7 @@ fn judged(experiment: &Experiment, usage: &Usage) -> Option<u64> {
             ..Usage::default()
         };
         let calls = 1.0 + judge.both_orders.fraction() + judge.repeat.fraction();
-        sum += price::cost_nano_usd(&judge.target, &asked)? as f64 * calls;
+        sum += prices.cost_nano_usd(&judge.target, &asked)? as f64 * calls;
     }
     Some((sum * experiment.evaluate.sample.fraction()).round() as u64)
 }

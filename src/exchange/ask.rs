@@ -8,6 +8,9 @@ use crate::chat::DialectName;
 use crate::chat::request::Request;
 use crate::config::Config;
 use crate::config::Timeouts;
+use crate::cost;
+use crate::cost::Line;
+use crate::cost::Purpose;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -78,8 +81,9 @@ impl Ask {
             Error::new(Kind::NotFound, what)
         })?;
         let variant = self.variant.as_ref().filter(|variant| variant.target == *target);
-        // What an experiment compares includes the cost, whether or not the application asks.
-        let wants_usage = self.variant.is_some();
+        // What an experiment compares includes the cost, and so does what a caller may spend,
+        // whether or not the application asks.
+        let wants_usage = self.variant.is_some() || self.incoming.patron.is_some();
         let (from, model) = (self.incoming.dialect, target.model.as_str());
         let mut outgoing =
             Outgoing::write(&self.request, from, provider, model, variant, wants_usage)?;
@@ -120,13 +124,32 @@ impl Incoming {
             in_path: self.in_path.is_some(),
             provider: self.provider.clone(),
             query: self.query.clone(),
+            trace: self.trace(),
+            caller: self.patron.as_ref().map(|patron| patron.name.clone()).unwrap_or_default(),
         }
     }
 
     /// Who sent it, as far as it matters.
     pub fn caller(&self) -> Caller<'_> {
         let (provider, query) = (self.provider.as_deref(), self.query.as_deref());
-        Caller { provider, headers: &self.headers, query, thread: None, paces: None }
+        let patron = self.patron.as_deref();
+        Caller { provider, headers: &self.headers, query, thread: None, paces: None, patron }
+    }
+
+    /// The trace that it is part of.
+    fn trace(&self) -> Option<String> {
+        cost::trace_of(self.headers.get("traceparent")?.to_str().ok()?)
+    }
+
+    /// In whose name a call to a target is booked.
+    pub fn line(&self, target: &Target) -> Line {
+        let line = Line::of(target, Purpose::Live);
+        match &self.patron {
+            None => line,
+            Some(patron) => {
+                Line { caller: patron.name.clone(), labels: patron.labels.clone(), ..line }
+            }
+        }
     }
 
     /// Whether a stream is to come as a JSON array, which Google's REST API sends by default.

@@ -39,7 +39,8 @@ impl Front {
             if plan.credential_for != target.provider {
                 incoming.headers = head::without_credential(&incoming.headers);
             }
-            return self.pass(&target.provider.clone(), http::Method::POST, &path, incoming).await;
+            let (provider, method) = (target.provider.clone(), http::Method::POST);
+            return self.hand_on(&provider, method, &path, incoming).await;
         }
         let counted = tokens::count(&dialect.read_count(&request)?, &target.model);
         let body = dialect.write_count(counted.tokens);

@@ -9,8 +9,13 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::cacheable::repeat;
+use crate::chat::Answer;
 use crate::chat::DialectName;
 use crate::chat::Frame;
+use crate::chat::Usage;
+use crate::chat::request::Request;
+use crate::cost::Line;
+use crate::cost::Sums;
 use crate::exchange::Front;
 use crate::exchange::trial::Trial;
 use crate::experiment::Target;
@@ -23,13 +28,17 @@ use crate::pair::PairId;
 use crate::plan::CacheRules;
 use crate::plan::Plan;
 use crate::plan::Thread;
-use crate::price;
 use crate::recorder::Record;
 use crate::store::exchange::Asked;
 use crate::store::exchange::Exchange;
 use crate::store::exchange::Head;
+use crate::tokens;
+use crate::turnstile::Reservation;
 use crate::upstream::pump::Account;
 use crate::upstream::pump::Ended;
+
+/// Bytes that make a token, about, of a request that could not be read.
+const BYTES_PER_TOKEN: u64 = 4;
 
 /// Everything that is known of an exchange before its answer ends.
 pub struct Ending {
@@ -63,6 +72,12 @@ pub struct Ending {
     pub assigned: Option<String>,
     /// The trial it is a sample of.
     pub trial: Option<Trial>,
+    /// In whose name the call is booked.
+    pub line: Line,
+    /// The request, if it could be read.
+    pub read: Option<Arc<Request>>,
+    /// What is set aside for the call.
+    pub reservation: Option<Reservation>,
     /// What to remember of the response, if the conversation may go on from it.
     pub thread: Option<Thread>,
     /// The pair it is half of.
@@ -83,7 +98,7 @@ pub struct PairEnding {
 
 impl Ending {
     /// Takes the account of the answer; nobody waits for this.
-    pub fn end(self, account: Account) {
+    pub fn end(mut self, account: Account) {
         let metrics = &self.front.metrics;
         metrics.request_seconds.observe(self.arrived.elapsed().as_secs_f64());
         tracing::debug!(
@@ -101,6 +116,11 @@ impl Ending {
             Metrics::count(&metrics.broken, account.ended.as_str());
         }
         let is_good = account.ended == Ended::Whole && self.status == 200;
+        let sums = self.sums(&account, is_good);
+        self.front.recorder.book(self.line.clone(), &sums);
+        if let Some(reservation) = self.reservation.take() {
+            reservation.settle_now(&sums);
+        }
         if let Some(sample) = self.trial.as_ref().and_then(|trial| trial.sample(&self, &account)) {
             self.front.serve(sample);
         }
@@ -152,6 +172,45 @@ impl Ending {
         }
     }
 
+    /// What the call comes to in the books.
+    ///
+    /// Where an answer was given whose tokens were not told, as when it was cut, they are estimated
+    /// from the words of the request and from those that came.
+    fn sums(&self, account: &Account, is_good: bool) -> Sums {
+        if self.status >= 400 {
+            return Sums::failure();
+        }
+        let answer = &account.answer;
+        let is_lost = account.ended == Ended::TooLarge;
+        let estimate = (answer.usage.is_none() && !is_lost).then(|| self.estimated(answer));
+        let usage = answer.usage.or(estimate);
+        let cost = usage.and_then(|usage| {
+            let prices = &self.front.config.prices;
+            prices.cost_of(&self.target, answer.model.as_deref(), &usage)
+        });
+        let estimated = u64::from(estimate.is_some() && cost.is_some());
+        let failed = u64::from(!is_good && !is_lost);
+        Sums { failed, estimated, ..Sums::call(usage.as_ref(), cost) }
+    }
+
+    fn estimated(&self, answer: &Answer) -> Usage {
+        let input = match &self.read {
+            Some(request) => tokens::estimate(request),
+            None => self.request.len() as u64 / BYTES_PER_TOKEN,
+        };
+        let said = answer.choices.iter().map(|choice| {
+            let calls = choice.tool_calls.iter().map(|call| tokens::of_text(&call.arguments));
+            tokens::of_text(&choice.text) + tokens::of_text(&choice.reasoning) + calls.sum::<u64>()
+        });
+        Usage { input_tokens: Some(input), output_tokens: Some(said.sum()), ..Usage::default() }
+    }
+
+    /// What the answer cost, billionths of a dollar, if its tokens and their price are known.
+    fn cost_nano_usd(&self, answer: &Answer) -> Option<u64> {
+        let prices = &self.front.config.prices;
+        prices.cost_of(&self.target, answer.model.as_deref(), answer.usage.as_ref()?)
+    }
+
     fn store(self, account: Account, is_good: bool) {
         let answered_ms = jiff::Timestamp::now().as_millisecond();
         let served_for = self.served_for(&account, is_good);
@@ -160,12 +219,13 @@ impl Ending {
         });
         let samples = self.cache.samples;
         let usage = account.answer.usage;
+        let cost_nano_usd = self.cost_nano_usd(&account.answer);
         let head = Head {
             id: ExchangeId(Uuid::now_v7().into_bytes()),
             request_id: self.request_id,
             key: self.key,
             asked: self.asked,
-            cost_nano_usd: usage.and_then(|usage| price::cost_nano_usd(&self.target, &usage)),
+            cost_nano_usd,
             target: self.target.to_string(),
             dialect: self.dialect.as_str().to_owned(),
             assigned: self.assigned,

@@ -24,6 +24,7 @@ use crate::experiment::Target;
 use crate::key::CacheKey;
 use crate::metrics::Metrics;
 use crate::metrics::ProviderLabel;
+use crate::turnstile::Reservation;
 use crate::upstream::Opened;
 use crate::upstream::commit::Window;
 use crate::upstream::errand::Errand;
@@ -47,7 +48,10 @@ pub struct Landed<L> {
     /// Whether it is a stream of server-sent events.
     pub is_stream: bool,
     sent: Instant,
-    cost_nano_usd: Option<u64>,
+    /// Who answered.
+    pub target: Target,
+    /// What the answer cost, once that is known.
+    pub cost_nano_usd: Option<u64>,
 }
 
 /// A body that is there, or one that is still coming.
@@ -65,7 +69,7 @@ impl<L> Landed<L> {
     /// The same with another way to read what is coming.
     pub fn map<M>(self, change: impl FnOnce(L) -> M) -> Landed<M> {
         let Self { status, headers, load, key, is_stored, is_translated, .. } = self;
-        let Self { is_stream, sent, cost_nano_usd, .. } = self;
+        let Self { is_stream, sent, target, cost_nano_usd, .. } = self;
         let load = match load {
             Load::Whole(bytes) => Load::Whole(bytes),
             Load::Live(live) => Load::Live(change(live)),
@@ -79,6 +83,7 @@ impl<L> Landed<L> {
             is_translated,
             is_stream,
             sent,
+            target,
             cost_nano_usd,
         }
     }
@@ -112,6 +117,7 @@ impl Front {
         pair: Option<PairEnding>,
         listing: Option<Listing>,
     ) -> Result<Landed<Begun>> {
+        let reservation = self.reserve(ask)?;
         let waiting = Waiting { metrics: &self.metrics, is_over: false };
         let is_own = |target: &Target| target.provider == ask.credential_for;
         // Most requests have one target, which may see the credential.
@@ -159,14 +165,14 @@ impl Front {
         self.metrics.upstream_seconds.get_or_create(&provider).observe(waited);
         let own = ask.incoming.arrived.elapsed().as_secs_f64() - waited;
         self.metrics.own_seconds.observe(own.max(0.0));
-        self.land(ask, opened, pair, listing).await
+        self.land(ask, opened, (pair, reservation), listing).await
     }
 
     async fn land(
         self: &Arc<Self>,
         ask: &Ask,
         mut opened: Opened,
-        pair: Option<PairEnding>,
+        of: (Option<PairEnding>, Option<Reservation>),
         listing: Option<Listing>,
     ) -> Result<Landed<Begun>> {
         let is_stream = opened.is_event_stream();
@@ -175,7 +181,7 @@ impl Front {
             false => Some(Question::new(&ask.incoming, &ask.request, ask.read.as_ref())?),
         };
         let mut headers = std::mem::take(&mut opened.headers);
-        let ending = self.ending(ask, &opened, &headers, is_stream, pair);
+        let ending = self.ending(ask, &opened, &headers, is_stream, of);
         header::add_target(&mut headers, &opened.target);
         header::add_losses(&mut headers, opened.dialect, &opened.losses);
         let (status, from) = (opened.status, opened.dialect);
@@ -188,6 +194,7 @@ impl Front {
             is_translated: question.is_some(),
             is_stream,
             sent: opened.sent,
+            target: opened.target.clone(),
             cost_nano_usd: None,
         };
         let is_live = match &question {
@@ -245,7 +252,9 @@ impl Front {
         if let Some(Ended::Cut(error)) = flow.ended() {
             return Err(error.clone());
         }
-        landed.cost_nano_usd = flow.cost_nano_usd();
+        landed.cost_nano_usd = flow
+            .told()
+            .and_then(|(model, usage)| self.config.prices.cost_of(&landed.target, model, usage));
         let Some(question) = question else {
             landed.load = Load::Whole(join(pieces));
             return Ok(landed);

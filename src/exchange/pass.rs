@@ -5,12 +5,16 @@ use http::Method;
 use tokio::time::Instant;
 
 use crate::chat::DialectName;
+use crate::cost::Sums;
+use crate::error::Error;
+use crate::error::Kind;
 use crate::error::Result;
 use crate::exchange::Front;
 use crate::exchange::Incoming;
 use crate::exchange::Reply;
 use crate::exchange::ReplyBody;
 use crate::exchange::header;
+use crate::experiment::Target;
 use crate::plan;
 use crate::upstream::Opened;
 use crate::upstream::body::Pump;
@@ -37,8 +41,34 @@ impl Front {
     /// Passes a request for another endpoint of a provider through untouched.
     ///
     /// # Errors
-    /// The provider is unknown or out of reach.
+    /// The provider is unknown or out of reach, or not for this caller.
     pub async fn pass(
+        &self,
+        provider: &str,
+        method: Method,
+        path_and_query: &str,
+        incoming: Incoming,
+    ) -> Result<Reply> {
+        may_pass(&incoming, provider, &method)?;
+        let is_call = method == Method::POST;
+        let line = incoming.line(&Target { provider: provider.to_owned(), model: String::new() });
+        let reply = self.hand_on(provider, method, path_and_query, incoming).await?;
+        if is_call {
+            // What is not understood has no known cost.
+            let sums = match reply.status.is_success() {
+                true => Sums::call(None, None),
+                false => Sums::failure(),
+            };
+            self.recorder.book(line, &sums);
+        }
+        Ok(reply)
+    }
+
+    /// The same for what costs nothing.
+    ///
+    /// # Errors
+    /// The provider is unknown or out of reach.
+    pub(super) async fn hand_on(
         &self,
         provider: &str,
         method: Method,
@@ -62,6 +92,7 @@ impl Front {
         path_and_query: &str,
         incoming: &Incoming,
     ) -> Result<Switch> {
+        may_pass(incoming, provider, &Method::POST)?;
         let timeouts = self.config.timeouts;
         let sent = Instant::now();
         let Incoming { headers, request_id, arrived, .. } = incoming;
@@ -85,6 +116,20 @@ impl Front {
         let provider = plan.targets.first().and_then(|t| self.config.providers.get(&t.provider));
         Ok(provider.is_some_and(|provider| provider.dialects.contains(&dialect.name())))
     }
+}
+
+/// Whether a caller may ask a provider what is not understood, and so has no known cost.
+fn may_pass(incoming: &Incoming, provider: &str, method: &Method) -> Result<()> {
+    let Some(patron) = &incoming.patron else { return Ok(()) };
+    let what = if !patron.may_pass(provider) {
+        format!("the caller \"{}\" may not ask everything of {provider}", patron.name)
+    } else if patron.budget.is_any() && *method != Method::GET {
+        let name = &patron.name;
+        format!("what this costs is not known, so the budget of \"{name}\" could not hold")
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(Kind::Forbidden, what))
 }
 
 fn passed(mut opened: Opened, request_id: &str, arrived: Instant) -> Reply {

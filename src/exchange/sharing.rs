@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::cost::Sums;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -184,6 +185,10 @@ impl Front {
                 ReplyBody::Live(Box::new(pump))
             }
         };
+        if !leads {
+            let line = ask.incoming.line(&landed.target).assigned(ask.assigned.as_deref());
+            self.recorder.book(line, &Sums::hit(landed.cost_nano_usd));
+        }
         Ok(Some(Reply { status, headers, body }))
     }
 

@@ -12,7 +12,6 @@ use crate::exchange::ending::Ending;
 use crate::experiment::Target;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
-use crate::price;
 use crate::upstream::pump::Account;
 use crate::upstream::pump::Ended;
 use crate::vital::Sample;
@@ -72,7 +71,9 @@ impl Trial {
             Ended::Whole => {}
         }
         let usage = account.answer.usage;
-        let cost = usage.and_then(|usage| price::cost_nano_usd(&self.target, &usage));
+        let model = account.answer.model.as_deref();
+        let prices = &ending.front.config.prices;
+        let cost = usage.and_then(|usage| prices.cost_of(&self.target, model, &usage));
         let first_us = account.pieces.first().map_or(account.took_us, |piece| piece.at_us);
         let request = self.request.as_deref();
         let sample = Sample::of(request, &account.answer, first_us, account.took_us, cost);

@@ -1,5 +1,6 @@
 //! The admin plane: health, metrics, the state of experiments, and the stored exchanges.
 
+mod costs;
 mod exchanges;
 mod life;
 mod feedback;
@@ -97,6 +98,7 @@ fn routes() -> Vec<Route> {
         ("/api/v1/experiments", get(experiments)),
         ("/api/v1/experiments/{name}", get(experiment)),
     ]);
+    routes.extend(costs::routes());
     routes.extend(exchanges::routes());
     routes.extend(life::routes());
     routes.extend(shown::routes());

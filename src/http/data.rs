@@ -1,5 +1,6 @@
 //! The data plane: what applications' SDKs call.
 
+mod entry;
 mod upgrade;
 
 use std::pin::Pin;
@@ -21,9 +22,7 @@ use http_body_util::BodyExt;
 use http_body_util::LengthLimitError;
 use http_body_util::Limited;
 use hyper::service::service_fn;
-use prometheus_client::metrics::gauge::Gauge;
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -39,7 +38,9 @@ use crate::exchange::Front;
 use crate::exchange::Incoming;
 use crate::exchange::Reply;
 use crate::exchange::ReplyBody;
+use crate::experiment::Target;
 use crate::http::Serve;
+use crate::http::data::entry::Slot;
 use crate::http::feedback;
 use crate::http::patience::patient;
 use crate::http::socket::Sockets;
@@ -141,16 +142,6 @@ async fn handle(edge: &Edge, request: Request<hyper::body::Incoming>) -> Respons
 }
 
 impl Edge {
-    /// A place among the open requests, if one is left.
-    fn slot(&self) -> Result<Slot> {
-        let Ok(slot) = self.door.slots.clone().try_acquire_owned() else {
-            let most = self.front.config.limits.max_concurrency;
-            let what = format!("{most} requests are open already, the most that is allowed");
-            return Err(Error::new(Kind::Overloaded, what));
-        };
-        Ok(Slot::new(slot, self.front.metrics.open.clone()))
-    }
-
     fn count(&self, dialect: DialectName, status: u16) {
         let labels = RequestLabels { dialect: dialect.as_str(), status };
         self.front.metrics.requests.get_or_create(&labels).inc();
@@ -164,8 +155,9 @@ impl Edge {
         request_id: String,
         arrived: Instant,
     ) -> Result<Response> {
-        let slot = self.slot()?;
+        let mut slot = self.slot()?;
         let mut incoming = incoming(parts, asked.dialect(), request_id, arrived);
+        self.admit(&mut incoming, &mut slot)?;
         let reply = match asked {
             Asked::Endpoint { endpoint: Endpoint::Models { dialect }, .. } => {
                 return Ok(self.models(dialect, &incoming));
@@ -242,7 +234,11 @@ impl Edge {
 
     /// The routes, as a list of models in the words of whoever asks.
     fn models(&self, dialect: DialectName, incoming: &Incoming) -> Response {
-        let routes: Vec<&String> = self.front.config.routes.keys().collect();
+        let routes = self.front.config.routes.iter().filter(|(name, route)| {
+            let targets: Vec<Target> = route.targets.iter().map(|t| t.target.clone()).collect();
+            incoming.patron.as_ref().is_none_or(|patron| patron.may_ask(name, &targets))
+        });
+        let routes: Vec<&String> = routes.map(|(name, _)| name).collect();
         let list = if dialect == DialectName::Gemini {
             let methods = ["generateContent", "streamGenerateContent", "countTokens"];
             let model = |name: &&String| {
@@ -289,6 +285,7 @@ fn incoming(parts: &Parts, dialect: DialectName, request_id: String, arrived: In
         provider: None,
         headers,
         body: Bytes::new(),
+        patron: None,
         arrived,
         arrived_ms: jiff::Timestamp::now().as_millisecond(),
     }
@@ -335,25 +332,6 @@ fn respond(reply: Reply, slot: Slot) -> Response {
 struct Held {
     pump: Box<Pump>,
     _slot: Slot,
-}
-
-/// A place among the open requests, counted for as long as it is held.
-struct Slot {
-    _permit: OwnedSemaphorePermit,
-    open: Gauge,
-}
-
-impl Slot {
-    fn new(permit: OwnedSemaphorePermit, open: Gauge) -> Self {
-        open.inc();
-        Self { _permit: permit, open }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.open.dec();
-    }
 }
 
 impl http_body::Body for Held {

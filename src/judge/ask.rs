@@ -7,6 +7,7 @@ use http::HeaderMap;
 
 use crate::chat::Answer;
 use crate::chat::DialectName;
+use crate::cost::Sums;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -21,7 +22,6 @@ use crate::judge::verdict;
 use crate::judge::verdict::NoVerdict;
 use crate::key::Parts;
 use crate::metrics::Metrics;
-use crate::price;
 use crate::scene;
 use crate::scene::Scene;
 use crate::stats::Score;
@@ -66,12 +66,15 @@ pub struct Said {
     pub calls: u32,
     /// What they cost; `None` when a price is unknown.
     pub cost_nano_usd: Option<u64>,
+    /// What they come to in the books.
+    pub sums: Sums,
 }
 
 /// One reply.
 struct Reply {
     verdict: std::result::Result<Score, NoVerdict>,
     cost_nano_usd: Option<u64>,
+    sums: Sums,
     is_kept: bool,
 }
 
@@ -129,7 +132,8 @@ impl Judge {
             // A process that ended before this pair was scored has paid and not counted it.
             let is_own = pair == asking.pair;
             let cost_nano_usd = if is_own { cost_nano_usd } else { Some(0) };
-            return Ok(Reply { verdict: Ok(score), cost_nano_usd, is_kept: !is_own });
+            let sums = Sums::default();
+            return Ok(Reply { verdict: Ok(score), cost_nano_usd, sums, is_kept: !is_own });
         }
         let fence = self.fence(&asked)?;
         let question = Question { judge, material, order, fence: &fence };
@@ -173,7 +177,9 @@ impl Judge {
         let result = verdict.map_or_else(NoVerdict::as_str, |_| "verdict");
         Metrics::count(&self.metrics.judge_calls, result);
         let usage = answer.usage.unwrap_or_default();
-        let cost_nano_usd = price::cost_nano_usd(&question.judge.target, &usage);
+        let prices = &scene::now(&self.scenes).config.prices;
+        let model = answer.model.as_deref();
+        let cost_nano_usd = prices.cost_of(&question.judge.target, model, &usage);
         if let (Ok(score), Some((asked, pair))) = (verdict, keep) {
             let (store, kept) = (self.store.clone(), Kept { score, cost_nano_usd, pair });
             let put = tokio::task::spawn_blocking(move || store.put_judged(&asked, &kept));
@@ -181,7 +187,8 @@ impl Judge {
                 tracing::debug!("a verdict was not kept: the same is asked anew");
             }
         }
-        Reply { verdict, cost_nano_usd, is_kept: false }
+        let sums = Sums::call(answer.usage.as_ref(), cost_nano_usd);
+        Reply { verdict, cost_nano_usd, sums, is_kept: false }
     }
 
     async fn kept(&self, asked: [u8; 32]) -> Option<Kept> {
@@ -240,9 +247,11 @@ impl Said {
     ) -> std::result::Result<Score, &'static str> {
         let Ok(reply) = reply else {
             self.calls += 1;
+            self.sums.add(&Sums::failure());
             return Err("refused_by_judge");
         };
         self.calls += u32::from(!reply.is_kept);
+        self.sums.add(&reply.sums);
         let sum = self.cost_nano_usd.zip(reply.cost_nano_usd);
         self.cost_nano_usd = sum.map(|(a, b)| a.saturating_add(b));
         let score = reply.verdict.map_err(NoVerdict::as_str)?;

@@ -11,7 +11,7 @@ use crate::judge::suspicion;
 use crate::pair::Facts;
 use crate::pair::Half;
 use crate::pair::Look;
-use crate::price;
+use crate::price::Prices;
 use crate::wire::turn::Turn;
 
 /// Lengths of conversations, in characters, and what those up to there are called.
@@ -22,12 +22,12 @@ const LENGTHS: [(usize, &str); 4] =
 const LONGEST: &str = "over_32000";
 
 /// What is known of a pair before anybody judges it.
-pub fn of(pair: &Pair) -> Facts {
+pub fn of(pair: &Pair, prices: &Prices) -> Facts {
     Facts {
         unit: pair.intent.head.unit,
         segments: segments(pair),
-        control: look(&pair.control),
-        candidate: look(&pair.candidate),
+        control: look(&pair.control, prices),
+        candidate: look(&pair.candidate, prices),
         ..Facts::default()
     }
 }
@@ -61,13 +61,14 @@ fn said_last(turns: &[Turn]) -> &str {
 }
 
 /// What can be seen of an answer without understanding it.
-pub fn look(half: &Half) -> Look {
+pub fn look(half: &Half, prices: &Prices) -> Look {
     let text = shown::answer(&half.answer);
     let evened: String = letters(&text).collect();
     let digest = blake3::hash(evened.as_bytes());
     let digest = digest.as_bytes().first_chunk().copied().unwrap_or_default();
     let usage = half.answer.usage.unwrap_or_default();
-    let cost = Target::parse(&half.target).and_then(|target| price::cost_nano_usd(&target, &usage));
+    let model = half.answer.model.as_deref();
+    let cost = Target::parse(&half.target).and_then(|t| prices.cost_of(&t, model, &usage));
     Look {
         chars: u32::try_from(text.chars().count()).unwrap_or(u32::MAX),
         digest: u64::from_le_bytes(digest),

@@ -159,7 +159,7 @@ pub fn has_failed(head: &Head) -> bool {
 
 /// A point in time: a date, a date and a time, both in UTC unless they say otherwise, or how long
 /// ago.
-fn time(text: &str, now_ms: i64) -> Option<i64> {
+pub fn time(text: &str, now_ms: i64) -> Option<i64> {
     if let Some(ms) = ago(text) {
         return now_ms.checked_sub(ms);
     }

@@ -19,7 +19,6 @@ use crate::key::PromptDigest;
 use crate::key::Reading;
 use crate::key::Tenant;
 use crate::plan::Caller;
-use crate::price;
 use crate::provider;
 use crate::tokens;
 use crate::wire::ChatRequest;
@@ -127,7 +126,7 @@ impl Sought<'_, '_> {
         }
         let merit = |weighted: &Weighted| {
             let target = &weighted.target;
-            let prices = price::of(target).map(|[input, output, _]| (input, output));
+            let prices = config.prices.of(target).map(|[input, output, _]| (input, output));
             Merit::of(target, prices, self.caller.paces, &config.experiments)
         };
         let merits: Vec<Merit> = weighted.iter().map(merit).collect();

@@ -1,5 +1,6 @@
 //! The recorder's thread: writes records in batches and lets things follow once they are on disk.
 
+mod cost;
 mod label;
 pub mod met;
 pub mod pairs;
@@ -21,6 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::board::Board;
 use crate::config::CachePolicy;
+use crate::cost::Hour;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -43,6 +45,7 @@ use crate::scene::Scenes;
 use crate::stats::Score;
 use crate::store::Store;
 use crate::store::journal::Journal;
+use crate::till::Till;
 
 /// Records taken before a flush.
 const BATCH: usize = 256;
@@ -58,6 +61,9 @@ pub struct Writer {
     /// The number of the last one that is on disk.
     stored: Arc<AtomicU64>,
     waiting_bytes: Arc<AtomicUsize>,
+    till: Arc<Till>,
+    /// The last hour in which older costs were merged.
+    thinned: Hour,
     metrics: Arc<Metrics>,
     store: Store,
     board: Arc<Board>,
@@ -111,7 +117,7 @@ impl Writer {
     pub fn new(
         parts: Parts,
         records: mpsc::Receiver<Numbered>,
-        waiting_bytes: Arc<AtomicUsize>,
+        (waiting_bytes, till): (Arc<AtomicUsize>, Arc<Till>),
         journal: &Journal,
     ) -> Result<Self> {
         Ok(Self {
@@ -119,6 +125,8 @@ impl Writer {
             promised: journal.last(),
             stored: journal.stored(),
             waiting_bytes,
+            till,
+            thinned: 0,
             known: parts.store.pair_ids()?,
             open: HashMap::new(),
             met: Pending::new(parts.store.count_subjects()?),
@@ -199,6 +207,8 @@ impl Writer {
                 self.dirty = true;
                 Ok(())
             }
+            // They are taken with every batch.
+            Record::Costs => Ok(()),
             Record::Exposure(exposure) => {
                 self.exposed(&exposure);
                 Ok(())
@@ -230,7 +240,7 @@ impl Writer {
         }
         // sled brings it to disk within half a second, and the report shows it at once.
         if !self.dirty
-            && let Err(error) = guarded(|| self.put_met())
+            && let Err(error) = guarded(|| self.put_met().and_then(|()| self.put_costs()))
         {
             self.complaints.tell(&error);
         }
@@ -249,6 +259,7 @@ impl Writer {
 
     /// Brings everything to disk, with the number of the last promise and the counters up to it.
     fn flush(&mut self) -> Result<()> {
+        self.put_costs()?;
         self.put_met()?;
         for (name, funnel) in self.board.funnels() {
             let json = serde_json::to_vec(&funnel).map_err(|error| {
@@ -334,6 +345,7 @@ impl Writer {
                 self.store.put_vitals(&run, &seen)?;
             }
             self.store.sweep(self.policy.max_bytes, expired)?;
+            self.thin_costs()?;
             self.forget_old()?;
             self.store.mark()
         });

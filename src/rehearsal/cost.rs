@@ -8,7 +8,7 @@ use crate::experiment::Experiment;
 use crate::experiment::Share;
 use crate::experiment::Target;
 use crate::ledger;
-use crate::price;
+use crate::price::Prices;
 use crate::rehearsal::Ask;
 use crate::tally::AGAIN;
 
@@ -35,9 +35,14 @@ impl Most {
     ///
     /// # Errors
     /// A price is unknown, and then no limit could hold.
-    pub fn of(experiment: &Experiment, ask: &Ask, copies_count: bool) -> Result<Self> {
-        let judge = judge(experiment, ask)?;
-        let copies = if copies_count { copies(experiment, ask)? } else { 0 };
+    pub fn of(
+        experiment: &Experiment,
+        prices: &Prices,
+        ask: &Ask,
+        copies_count: bool,
+    ) -> Result<Self> {
+        let judge = judge(experiment, prices, ask)?;
+        let copies = if copies_count { copies(experiment, prices, ask)? } else { 0 };
         Ok(Self { copies, judge })
     }
 
@@ -57,17 +62,17 @@ impl Most {
 ///
 /// # Errors
 /// Somebody has none.
-pub fn check_prices(experiment: &Experiment) -> Result<()> {
+pub fn check_prices(experiment: &Experiment, prices: &Prices) -> Result<()> {
     let judges = experiment.evaluate.judges().iter().map(|judge| &judge.target);
     let mut targets = experiment.variants().map(|variant| &variant.target).chain(judges);
     let usage = Usage { input_tokens: Some(0), output_tokens: Some(0), ..Usage::default() };
-    match targets.find(|target| price::cost_nano_usd(target, &usage).is_none()) {
+    match targets.find(|target| prices.cost_nano_usd(target, &usage).is_none()) {
         Some(target) => Err(unpriced(target)),
         None => Ok(()),
     }
 }
 
-fn copies(experiment: &Experiment, ask: &Ask) -> Result<u64> {
+fn copies(experiment: &Experiment, prices: &Prices, ask: &Ask) -> Result<u64> {
     let there = ask.half.as_ref().map(|half| half.variant.as_str());
     let asked = ask.intent.head.variants.iter().filter(|name| Some(name.as_str()) != there);
     let mut copies: u64 = 0;
@@ -77,13 +82,13 @@ fn copies(experiment: &Experiment, ask: &Ask) -> Result<u64> {
             name => experiment.variant(name),
         };
         let Some(variant) = variant else { continue };
-        let most = ledger::most_nano_usd(variant, &ask.intent.request);
+        let most = ledger::most_nano_usd(prices, variant, &ask.intent.request);
         copies = copies.saturating_add(most.ok_or_else(|| unpriced(&variant.target))?);
     }
     Ok(copies)
 }
 
-fn judge(experiment: &Experiment, ask: &Ask) -> Result<u64> {
+fn judge(experiment: &Experiment, prices: &Prices, ask: &Ask) -> Result<u64> {
     let written = ledger::most_output_tokens(&ask.intent.request).saturating_mul(BYTES_OF_TOKEN);
     let control = ask.half.as_ref().map_or(written, |half| half.answer.text().len() as u64);
     let shown = (ask.intent.request.len() as u64).saturating_add(control).saturating_add(written);
@@ -98,7 +103,7 @@ fn judge(experiment: &Experiment, ask: &Ask) -> Result<u64> {
             output_tokens: Some(VERDICT_TOKENS),
             ..Usage::default()
         };
-        let call = price::cost_nano_usd(&judge.target, &usage);
+        let call = prices.cost_nano_usd(&judge.target, &usage);
         let call = call.ok_or_else(|| unpriced(&judge.target))?;
         let orders = if judge.both_orders > Share::NONE { 2 } else { 1 };
         let times = if judge.repeat > Share::NONE { 2 } else { 1 };

@@ -247,7 +247,10 @@ impl Run<'_> {
         if max_usd.is_none() && judge_usd.is_none() {
             return Ok(Some(Most::default()));
         }
-        let most = Most::of(&self.rehearsal.experiment, ask, max_usd.is_some())?;
+        let most = {
+            let (experiment, prices) = (&self.rehearsal.experiment, &self.rehearsal.prices);
+            Most::of(experiment, prices, ask, max_usd.is_some())?
+        };
         let before = match *purse {
             Some(purse) => purse,
             None => {

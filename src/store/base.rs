@@ -66,6 +66,8 @@ pub struct Trees {
     pub feedback: sled::Tree,
     /// What copies cost.
     pub ledger: sled::Tree,
+    /// What calls cost.
+    pub costs: sled::Tree,
     /// What judges said, by what they were asked.
     pub judged: sled::Tree,
 }
@@ -181,7 +183,7 @@ fn open(path: &Path) -> sled::Result<Trees> {
     let (units, feedback) = (tree("units")?, tree("feedback")?);
     let (subjects, subject_order) = (tree("subjects")?, tree("subject_order")?);
     let (ledger, vitals) = (tree("ledger")?, tree("vitals")?);
-    let judged = tree("judged")?;
+    let (costs, judged) = (tree("costs")?, tree("judged")?);
     Ok(Trees {
         db,
         pairs,
@@ -196,6 +198,7 @@ fn open(path: &Path) -> sled::Result<Trees> {
         subject_order,
         feedback,
         ledger,
+        costs,
         judged,
     })
 }

@@ -18,10 +18,8 @@ use crate::chat::Usage;
 use crate::chat::fold::Fold;
 use crate::error::Error;
 use crate::error::Kind;
-use crate::experiment::Target;
 use crate::health::Fault;
 use crate::health::Ticket;
-use crate::price;
 use crate::upstream::Opened;
 use crate::upstream::begun::Begun;
 use crate::upstream::begun::Reader;
@@ -94,8 +92,7 @@ pub struct Terms {
 /// What passes untouched is decoded when the next piece is asked for, so the application never
 /// waits for it; what is translated is decoded first.
 pub struct Flow {
-    target: Target,
-    usage: Option<Usage>,
+    told: Option<(Option<String>, Usage)>,
     permit: Option<Permit>,
     body: reqwest::Body,
     sent: Instant,
@@ -132,8 +129,7 @@ impl Flow {
         let first = Instant::now() + first;
         let Begun { reader, pieces, answer } = begun.unwrap_or_else(|| Begun::new(terms.dialect));
         let mut flow = Self {
-            target: opened.target,
-            usage: None,
+            told: None,
             permit: opened.permit,
             body: opened.body,
             sent: opened.sent,
@@ -216,9 +212,9 @@ impl Flow {
         self.ended.as_ref()
     }
 
-    /// What the answer cost, billionths of a dollar, once it has ended and if its price is known.
-    pub fn cost_nano_usd(&self) -> Option<u64> {
-        price::cost_nano_usd(&self.target, self.usage.as_ref()?)
+    /// The model that answered, by its own word, and its tokens, once it has ended and told them.
+    pub fn told(&self) -> Option<(Option<&str>, &Usage)> {
+        self.told.as_ref().map(|(model, usage)| (model.as_deref(), usage))
     }
 
     /// Whether the body outgrew what may be kept.
@@ -360,7 +356,7 @@ impl Flow {
             (_, Ended::ClientLeft) | (None, _) => {}
         }
         self.ended = Some(ended.clone());
-        self.usage = answer.usage;
+        self.told = answer.usage.map(|usage| (answer.model.clone(), usage));
         if let Some(permit) = self.permit.take() {
             permit.settle(answer.usage.as_ref());
         }

@@ -84,6 +84,16 @@ limits:
   recorder_queue: 14
   drain: 0s
 holdout: 5%
+prices: { every: 12h, feed: "https://prices.example/list", alias: { local-vllm: openai } }
+callers_required: false
+callers:
+  team-a:
+    key: { value: us-team-a }
+    routes: [helpdesk]
+    models: [openai/gpt-4o, local-vllm/*]
+    limits: { requests_per_minute: 60, tokens_per_minute: 1000, concurrency: 2 }
+    budget: { usd_per_day: 0.5, usd_per_month: 10, tokens_per_day: 7, tokens_per_month: 70 }
+    metadata: { team: search }
 shadow: { rate: 20, daily_usd: 7.5, header: true }
 "#;
 
@@ -268,6 +278,16 @@ fn every_key_of_the_configuration_arrives() {
     assert_eq!(config.vary, ["x-team", "x-stage"]);
     let allowed = ["sampled", "store", "tools"].map(|name| config.cache.cacheable.allows(name));
     assert_eq!(allowed, [Some(false), Some(true), Some(true)]);
+    let feed = config.feed.clone().unwrap();
+    assert_eq!((feed.url.as_str(), feed.every.as_secs()), ("https://prices.example/list", 43_200));
+    let patron = config.patrons.all().next().unwrap();
+    assert_eq!((patron.name.as_str(), config.callers_required), ("team-a", false));
+    let (rates, caps) = (patron.limits, patron.budget);
+    assert_eq!((rates.requests_per_minute, rates.tokens_per_minute), (Some(60), Some(1000)));
+    assert_eq!((rates.concurrency, caps.day.nano_usd), (Some(2), Some(500_000_000)));
+    assert_eq!((caps.day.tokens, caps.month.tokens), (Some(7), Some(70)));
+    assert_eq!(caps.month.nano_usd, Some(10_000_000_000));
+    assert_eq!(patron.labels["team"], "search");
     let limits = config.limits;
     assert_eq!((limits.max_request_bytes, limits.max_answer_bytes), (1_000_000, 8 << 20));
     assert_eq!((limits.max_concurrency, config.shadowing.concurrency), (10, 11));

@@ -22,6 +22,7 @@ use understudy::judge::pair::Pair;
 use understudy::pair::Outcome;
 use understudy::pair::PairId;
 use understudy::pair::Scored;
+use understudy::price::Prices;
 use understudy::stats::Score;
 use understudy::store::Store;
 
@@ -148,7 +149,7 @@ async fn a_score_comes_with_what_is_known_of_its_pair() {
     assert!(known.control.suspicious && !known.candidate.suspicious);
     assert!(known.control.took_us > 0 && known.candidate.output_tokens == Some(1));
     let pair = Pair::read(&open(&dir).await, *id, "next").unwrap();
-    assert_eq!(facts::of(&pair).segments, known.segments);
+    assert_eq!(facts::of(&pair, &Prices::built_in()).segments, known.segments);
     assert_eq!(second.outcome, Outcome::Equal { comparator: "exact".to_owned() });
     assert_eq!(second.facts.control.digest, second.facts.candidate.digest);
     assert_ne!(first.facts.control.digest, first.facts.candidate.digest);

@@ -397,6 +397,7 @@ fn a_bare_model_goes_to_the_home_of_its_dialect() {
                 query: None,
                 thread: None,
                 paces: None,
+                patron: None,
             };
             plan(&config, dialect, &head, &caller).map(|plan| plan.targets)
         };

@@ -289,7 +289,7 @@ fn offline(
     };
     let mut events = vec![event];
     if matches!(act, Act::Stop | Act::Override(_)) {
-        let record = Box::new(director::record::taken(&counted, ""));
+        let record = Box::new(director::record::taken(&counted, "", &config.prices));
         events.push(Event::Recorded { record });
     }
     let mut next = life;

@@ -99,7 +99,7 @@ fn offline(config: &Config, name: &str, told: &Told) -> Result<Plan> {
     let names = config.experiments.iter().map(|e| e.name.as_str());
     let found = experiments.iter().find(|e| e.name == name);
     let experiment = found.ok_or_else(|| director::unknown(names, name))?;
-    dossier::plan(store.as_ref(), experiment, told)
+    dossier::plan(store.as_ref(), experiment, &config.prices, told)
 }
 
 /// Writes the report as a page.

@@ -39,6 +39,10 @@ pub struct Account {
     pub targets: Vec<Asked>,
     /// The only provider that gets the caller's own credential.
     pub credential_for: String,
+    /// Who asks, where callers have keys of ours.
+    pub caller: Option<String>,
+    /// Whose answers it may share, as `match.tenants` of an experiment names them.
+    pub tenant: String,
     pub experiment: Option<Enrolled>,
     /// Experiments that the request matches but its unit has no part in, and why.
     pub outside: Vec<(String, &'static str)>,
@@ -134,6 +138,8 @@ impl Account {
             chosen: plan.route.as_ref().map_or_else(Vec::new, chosen),
             targets: targets.collect(),
             credential_for: plan.credential_for.clone(),
+            caller: caller.patron.map(|patron| patron.name.clone()),
+            tenant: plan.tenant.short(),
             experiment: plan
                 .enrolled
                 .map(|(experiment, variant)| enrolled(experiment, &variant.name, plan, caller)),

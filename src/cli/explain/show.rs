@@ -24,7 +24,12 @@ pub fn text(account: &Account) -> String {
     for (at, asked) in account.targets.iter().enumerate() {
         line(&mut out, if at == 0 { "targets" } else { "" }, &target(at, asked));
     }
-    line(&mut out, "credential", &format!("the caller's goes to {} only", account.credential_for));
+    let credential = match &account.caller {
+        Some(name) => format!("the key of the caller {name}, which goes no further"),
+        None => format!("the caller's goes to {} only", account.credential_for),
+    };
+    line(&mut out, "credential", &credential);
+    line(&mut out, "tenant", &account.tenant);
     match &account.experiment {
         None if account.outside.is_empty() => line(&mut out, "experiment", "none matches"),
         None => line(&mut out, "experiment", "none"),

@@ -9,7 +9,6 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Target;
 use crate::library;
-use crate::price;
 use crate::store::exchange::Exchange;
 use crate::store::exchange::Head;
 use crate::upstream::Call;
@@ -71,7 +70,9 @@ pub async fn again(config: &Config, old: &Exchange, target: Target) -> Result<Se
         .map_err(|_| Error::new(Kind::Internal, "an answer ended without an account"))?;
     let usage = account.answer.usage;
     let head = Head {
-        cost_nano_usd: usage.and_then(|usage| price::cost_nano_usd(&target, &usage)),
+        cost_nano_usd: usage.and_then(|usage| {
+            config.prices.cost_of(&target, account.answer.model.as_deref(), &usage)
+        }),
         target: target.to_string(),
         dialect: answered_in.as_str().to_owned(),
         is_stream,

@@ -55,6 +55,9 @@ pub fn whole() -> Value {
         ("cache", "Whether and how long answers are kept.", cache(true)),
         ("limits", "Sizes that keep memory bounded.", limits()),
         ("shadow", "What copies of requests may take.", shadow()),
+        ("prices", "What models cost.", prices()),
+        ("callers", "Who may call, by keys of ours.", callers()),
+        ("callers_required", "Whether others are refused.", kind::boolean(true)),
         ("holdout", "Share of units that take part in no experiment.", kind::share()),
     ];
     let mut schema = section(fields, &[]);
@@ -294,6 +297,45 @@ fn limits() -> Value {
         ("socket_life", "How long a WebSocket may stay open.", kind::duration()),
         ("socket_idle", "How long a WebSocket may be silent.", kind::duration()),
         ("drain", "How long streams may go on after SIGTERM.", kind::duration_or_none()),
+    ];
+    section(fields, &[])
+}
+
+fn callers() -> Value {
+    let names = || json!({"type": "array", "items": kind::text()});
+    let most = || kind::count(1, 1_000_000_000_000, None);
+    let limits = vec![
+        ("requests_per_minute", "Requests begun in a minute.", most()),
+        ("tokens_per_minute", "Tokens in and out in a minute.", most()),
+        ("concurrency", "Requests open at once.", most()),
+    ];
+    let budget = vec![
+        ("usd_per_day", "Dollars in a day of UTC.", kind::above(0.0)),
+        ("usd_per_month", "Dollars in a month of UTC.", kind::above(0.0)),
+        ("tokens_per_day", "Tokens in and out in a day.", most()),
+        ("tokens_per_month", "Tokens in and out in a month.", most()),
+    ];
+    let hash = json!({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"});
+    let fields = vec![
+        ("key_blake3", "The hash of its key.", hash),
+        ("key", "Where its key is, instead of the hash.", credential()),
+        ("routes", "Routes it may ask.", names()),
+        ("models", "Targets it may ask, or provider/*.", names()),
+        ("limits", "How much at once and in a minute.", section(limits, &[])),
+        ("budget", "How much in a day and a month.", section(budget, &[])),
+        ("metadata", "What its costs can be summed by.", map(&kind::text())),
+    ];
+    map(&section(fields, &[]))
+}
+
+fn prices() -> Value {
+    let url = json!({"type": "string", "pattern": "^https?://[^@]+$"});
+    let alias = map(&kind::text());
+    let fields = vec![
+        ("file", "Your own prices, which win over all others.", kind::text()),
+        ("feed", "A table of prices that is fetched again and again.", url),
+        ("every", "How often the feed is fetched; 6h.", kind::duration()),
+        ("alias", "Names whose prices are another's.", alias),
     ];
     section(fields, &[])
 }

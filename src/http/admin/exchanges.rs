@@ -45,7 +45,8 @@ const MOST_SHOWN: usize = 20;
 /// How long a question waits for what the recorder has not written yet.
 const SETTLE: Duration = Duration::from_secs(2);
 
-type Parameters =
+/// A query, or why it cannot be read.
+pub type Parameters =
     std::result::Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>;
 
 pub fn routes() -> Vec<Route> {
@@ -176,11 +177,11 @@ async fn stats(State(admin): State<Admin>) -> Response {
 }
 
 /// What was answered before the question is to be seen in the answer, unless the disk is stuck.
-async fn settle(admin: &Admin) {
+pub async fn settle(admin: &Admin) {
     let _ = tokio::time::timeout(SETTLE, admin.recorder.flush()).await;
 }
 
-fn parameters(query: Parameters) -> Result<Vec<(String, String)>> {
+pub fn parameters(query: Parameters) -> Result<Vec<(String, String)>> {
     let unreadable =
         |error| Error::new(Kind::BadRequest, format!("the query cannot be read: {error}"));
     query.map(|Query(given)| given).map_err(unreadable)
@@ -230,7 +231,7 @@ fn wrong(what: &str, given: &str) -> Error {
     Error::new(Kind::BadRequest, format!("{what}, not \"{given}\""))
 }
 
-fn answer(result: Result<impl IntoResponse>) -> Response {
+pub fn answer(result: Result<impl IntoResponse>) -> Response {
     result.map_or_else(|error| failed(&error), IntoResponse::into_response)
 }
 

@@ -107,7 +107,8 @@ async fn plan(
         return failed(&Error::new(Kind::BadRequest, problem));
     }
     with_experiment(admin, name, move |admin, experiment| {
-        Ok(Json(dossier::plan(Some(&admin.store), experiment, &told)?).into_response())
+        let prices = &admin.director.config().prices;
+        Ok(Json(dossier::plan(Some(&admin.store), experiment, prices, &told)?).into_response())
     })
     .await
 }

@@ -32,8 +32,8 @@ use crate::exchange::Incoming;
 use crate::exchange::pass::Switch;
 use crate::http::data::Asked;
 use crate::http::data::Edge;
-use crate::http::data::Slot;
 use crate::http::data::below_prefix;
+use crate::http::data::entry::Slot;
 use crate::http::data::incoming;
 use crate::http::data::respond;
 use crate::http::data::upgrade::bridge::Bridge;
@@ -71,8 +71,9 @@ pub async fn open(
     arrived: Instant,
 ) -> Result<Response> {
     let head = parts.clone();
-    let slot = edge.slot()?;
+    let mut slot = edge.slot()?;
     let mut incoming = incoming(&head, DialectName::Responses, request_id, arrived);
+    edge.admit(&mut incoming, &mut slot)?;
     match edge.other(&head)? {
         Other::Bridge => bridge(edge, parts, incoming, slot).await,
         Other::Provider { provider, rest, or_bridge } => {

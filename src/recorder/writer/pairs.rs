@@ -164,7 +164,7 @@ impl Writer {
         let Some((experiment, variant)) = find(&scene.config, experiment, variant) else {
             return Err("variant_gone");
         };
-        let most = ledger::most_nano_usd(variant, request);
+        let most = ledger::most_nano_usd(&scene.config.prices, variant, request);
         let all = scene.config.shadowing.daily_usd;
         let caps = Caps { experiment: experiment.shadow_daily_usd, all };
         let now_ms = jiff::Timestamp::now().as_millisecond();

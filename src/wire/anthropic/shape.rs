@@ -144,7 +144,24 @@ pub struct WireUsage {
     cache_creation_input_tokens: Count,
     #[serde(default)]
     output_tokens_details: Object<OutputDetails>,
+    #[serde(default)]
+    cache_creation: Object<Creation>,
 }
+
+/// How long what was written to the cache is to be kept.
+#[derive(Clone, Copy, Deserialize)]
+struct Creation {
+    #[serde(default)]
+    ephemeral_1h_input_tokens: Count,
+}
+
+impl Clone for Object<Creation> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl Copy for Object<Creation> {}
 
 #[derive(Clone, Copy, Deserialize)]
 struct OutputDetails {
@@ -171,6 +188,9 @@ impl WireUsage {
         if later.output_tokens_details.0.is_some() {
             self.output_tokens_details = later.output_tokens_details;
         }
+        if later.cache_creation.0.is_some() {
+            self.cache_creation = later.cache_creation;
+        }
     }
 }
 
@@ -186,6 +206,10 @@ impl From<WireUsage> for Usage {
             total_tokens: input.zip(output).map(|(input, output)| input.saturating_add(output)),
             cached_input_tokens: read,
             cache_write_tokens: write,
+            cache_write_1h_tokens: wire
+                .cache_creation
+                .0
+                .and_then(|c| c.ephemeral_1h_input_tokens.0),
             reasoning_tokens: wire.output_tokens_details.0.and_then(|said| said.thinking_tokens.0),
         }
     }

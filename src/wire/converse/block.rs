@@ -196,6 +196,7 @@ impl WireUsage {
             total_tokens: self.total.0,
             cached_input_tokens: self.read.0,
             cache_write_tokens: self.written.0,
+            cache_write_1h_tokens: None,
             reasoning_tokens: None,
         })
     }

@@ -391,6 +391,7 @@ impl From<chunk::Usage> for Usage {
             total_tokens: usage.total_token_count,
             cached_input_tokens: usage.cached_content_token_count,
             cache_write_tokens: None,
+            cache_write_1h_tokens: None,
             reasoning_tokens: thought,
         }
     }

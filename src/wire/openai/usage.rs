@@ -48,6 +48,7 @@ impl From<WireUsage> for Usage {
                 .or(usage.cached_tokens)
                 .or(usage.num_cached_tokens),
             cache_write_tokens: input.and_then(|details| details.cache_write_tokens),
+            cache_write_1h_tokens: None,
             reasoning_tokens: usage
                 .completion_tokens_details
                 .and_then(|details| details.reasoning_tokens)

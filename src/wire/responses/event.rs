@@ -220,6 +220,7 @@ pub fn usage(raw: Option<&RawValue>) -> Option<Usage> {
         total_tokens: usage.total_tokens.0,
         cached_input_tokens: input.cached_tokens.0,
         cache_write_tokens: input.cache_write_tokens.0,
+        cache_write_1h_tokens: None,
         reasoning_tokens: output.reasoning_tokens.0,
     })
 }

@@ -67,7 +67,7 @@ fn told(
 ) -> Told {
     let dialect = dialect.dialect();
     let head = dialect.read_head(Bytes::from(body.to_string()), None).unwrap();
-    let caller = Caller { provider: None, headers, query: None, thread, paces: None };
+    let caller = Caller { provider: None, headers, query: None, thread, paces: None, patron: None };
     let plan = plan::plan(config, dialect, &head, &caller).unwrap();
     let served = plan.served.map(|served| served.name.clone());
     if let Some(served) = plan.served {
@@ -91,8 +91,14 @@ fn a_request_takes_part_only_if_every_condition_holds() {
     let tenant = {
         let dialect = DialectName::OpenAi.dialect();
         let head = dialect.read_head(Bytes::from(gold.to_string()), None).unwrap();
-        let caller =
-            Caller { provider: None, headers: &headers, query: None, thread: None, paces: None };
+        let caller = Caller {
+            provider: None,
+            headers: &headers,
+            query: None,
+            thread: None,
+            paces: None,
+            patron: None,
+        };
         plan::plan(&config(Vec::new()), dialect, &head, &caller).unwrap().tenant.to_string()
     };
     let check = |change: &dyn Fn(&mut Experiment), takes_part: bool, what: &str| {
@@ -303,6 +309,7 @@ fn a_pinned_request_makes_no_pair_and_has_the_answers_of_who_serves_it() {
             query: None,
             thread: Some(thread),
             paces: None,
+            patron: None,
         };
         let plan = plan::plan(&config, dialect, &head, &caller).unwrap();
         (plan.pair.is_some(), plan.key(&target("openai/x")), plan.key(&target("other/y")))

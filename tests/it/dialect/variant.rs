@@ -344,6 +344,7 @@ fn key(changes: &str) -> CacheKey {
         query: None,
         thread: None,
         paces: None,
+        patron: None,
     };
     let plan = plan::plan(&config, openai, &head, &caller).unwrap();
     plan.key(&plan.targets[0])

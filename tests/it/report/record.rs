@@ -10,6 +10,7 @@ use understudy::experiment::State;
 use understudy::experiment::definition;
 use understudy::experiment::life::Event;
 use understudy::experiment::record::Record;
+use understudy::price::Prices;
 use understudy::record;
 use understudy::record::Basis;
 use understudy::record::Check;
@@ -43,6 +44,7 @@ fn recorded() -> (Record, record::Tallies) {
         again: None,
         broken: &[],
         config: "c0ffee",
+        prices: &Prices::built_in(),
         templates,
     };
     (record::record(&basis), tallies)

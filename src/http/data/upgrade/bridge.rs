@@ -310,6 +310,7 @@ impl Bridge {
             provider: self.head.provider.clone(),
             headers: HeaderMap::clone(&self.head.headers),
             body,
+            patron: self.head.patron.clone(),
             arrived: Instant::now(),
             arrived_ms: jiff::Timestamp::now().as_millisecond(),
         }

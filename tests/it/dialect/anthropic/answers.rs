@@ -184,6 +184,7 @@ fn usage_is_the_last_of_every_count_and_a_new_message_counts_anew() {
         total_tokens: Some(37),
         cached_input_tokens: Some(4),
         cache_write_tokens: Some(3),
+        cache_write_1h_tokens: None,
         reasoning_tokens: Some(5),
     };
     assert_eq!(last, Some(expected));

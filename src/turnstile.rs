@@ -1,0 +1,224 @@
+//! Lets known callers in: counts what each has open, begins in a minute and spends.
+//!
+//! It lives as long as the process, so that files read anew do not give anybody a fresh budget.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::bucket::Bucket;
+use crate::bucket::Size;
+use crate::budget;
+use crate::budget::Amount;
+use crate::budget::Budget;
+use crate::caller::Patron;
+use crate::cost;
+use crate::cost::Sums;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::ledger;
+use crate::store::Store;
+
+/// How soon to ask again where only calls under way stand in the way.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Counts callers in and out.
+#[derive(Debug, Default)]
+pub struct Turnstile {
+    accounts: Mutex<HashMap<String, State>>,
+}
+
+/// What is known of one caller.
+#[derive(Debug, Default)]
+struct State {
+    requests: Bucket,
+    tokens: Bucket,
+    open: u64,
+    budget: Budget,
+}
+
+/// A request of a caller that is open.
+#[derive(Debug)]
+pub struct Guest {
+    turnstile: Arc<Turnstile>,
+    name: String,
+}
+
+/// What is set aside for a call of a caller; what is not settled has cost nothing.
+#[derive(Debug)]
+pub struct Reservation {
+    turnstile: Arc<Turnstile>,
+    patron: Arc<Patron>,
+    most: Amount,
+}
+
+impl Turnstile {
+    /// With what is on the books of this day and month.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn load(store: &Store, now_ms: i64) -> Result<Self> {
+        let mut spent: HashMap<String, (Amount, Amount)> = HashMap::new();
+        let (today, first) = (ledger::day(now_ms) * cost::DAY, budget::first_of_month(now_ms));
+        store.costs(first * cost::DAY..cost::Hour::MAX, &mut |hour, line, sums| {
+            if line.caller.is_empty() {
+                return;
+            }
+            let (day, month) = spent.entry(line.caller.clone()).or_default();
+            let more = amount(sums);
+            for (sum, counts) in [(day, hour >= today), (month, true)] {
+                if counts {
+                    sum.nano_usd = sum.nano_usd.saturating_add(more.nano_usd);
+                    sum.tokens = sum.tokens.saturating_add(more.tokens);
+                }
+            }
+        })?;
+        let state = |(name, (day, month))| {
+            let budget = Budget::of(now_ms, day, month);
+            (name, State { budget, ..State::default() })
+        };
+        Ok(Self { accounts: Mutex::new(spent.into_iter().map(state).collect()) })
+    }
+
+    /// Lets a request in.
+    ///
+    /// # Errors
+    /// The caller has too many open, or has begun too many in a minute.
+    pub fn enter(self: &Arc<Self>, patron: &Patron, now: Instant) -> Result<Guest> {
+        let mut accounts = self.accounts();
+        let state = account(&mut accounts, &patron.name);
+        if let Some(most) = patron.limits.concurrency
+            && state.open >= most
+        {
+            let what = format!("{most} of your requests are open already, the most you may have");
+            return Err(limited(SOON, what));
+        }
+        if let Some(most) = patron.limits.requests_per_minute
+            && let Some(wait) = state.requests.take(1.0, Size::per_minute(most), now)
+        {
+            let what = format!("you have begun {most} requests in a minute, the most you may");
+            return Err(limited(wait, what));
+        }
+        state.open += 1;
+        Ok(Guest { turnstile: self.clone(), name: patron.name.clone() })
+    }
+
+    /// Sets aside what a call may cost; `nano_usd` is `None` where that is not known.
+    ///
+    /// # Errors
+    /// The caller has no room for it in its budget or in this minute, or there is a budget in
+    /// dollars and no price.
+    pub fn reserve(
+        self: &Arc<Self>,
+        patron: &Arc<Patron>,
+        (nano_usd, tokens): (Option<u64>, u64),
+        (now, now_ms): (Instant, i64),
+    ) -> Result<Reservation> {
+        if nano_usd.is_none() && patron.budget.is_of_money() {
+            let what = "what this model costs is not known, so your budget in dollars cannot hold: \
+                        ask another one, or have it priced under `prices`";
+            return Err(Error::new(Kind::Forbidden, what));
+        }
+        let most = Amount { nano_usd: nano_usd.unwrap_or(0), tokens };
+        let mut accounts = self.accounts();
+        let state = account(&mut accounts, &patron.name);
+        let size = patron.limits.tokens_per_minute.map(Size::per_minute);
+        let wait = size.map(|size| state.tokens.wait(tokens as f64, size, now));
+        if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+            let most = patron.limits.tokens_per_minute.unwrap_or(0);
+            let what = format!("you have used {most} tokens in a minute, the most you may");
+            return Err(limited(wait, what));
+        }
+        state.budget.reserve(&patron.budget, now_ms, most).map_err(|r| refused(&r, now_ms))?;
+        if let Some(size) = size {
+            state.tokens.take(tokens as f64, size, now);
+        }
+        Ok(Reservation { turnstile: self.clone(), patron: patron.clone(), most })
+    }
+
+    /// What a caller has spent today and in this month, and what is set aside for it.
+    pub fn spent(&self, name: &str) -> [Amount; 3] {
+        self.accounts().get(name).map(|state| state.budget.spent()).unwrap_or_default()
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, HashMap<String, State>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reservation {
+    /// Replaces what was set aside by what the call did cost.
+    pub fn settle(mut self, cost: Amount, now: Instant, now_ms: i64) {
+        self.end(cost.tokens, now, |budget, most| budget.settle(now_ms, most, cost));
+    }
+
+    /// The same at this moment, with what the call comes to in the books.
+    pub fn settle_now(self, sums: &Sums) {
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        self.settle(amount(sums), Instant::now(), now_ms);
+    }
+
+    fn end(&mut self, tokens: u64, now: Instant, change: impl FnOnce(&mut Budget, Amount)) {
+        let most = std::mem::take(&mut self.most);
+        let mut accounts = self.turnstile.accounts();
+        let state = account(&mut accounts, &self.patron.name);
+        change(&mut state.budget, most);
+        if let Some(size) = self.patron.limits.tokens_per_minute.map(Size::per_minute) {
+            state.tokens.settle(most.tokens as f64, tokens as f64, size, now);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.most != Amount::default() {
+            self.end(0, Instant::now(), Budget::release);
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut accounts = self.turnstile.accounts();
+        let state = account(&mut accounts, &self.name);
+        state.open = state.open.saturating_sub(1);
+    }
+}
+
+/// Names come from the configuration and from the books, never from a request.
+fn account<'a>(accounts: &'a mut HashMap<String, State>, name: &str) -> &'a mut State {
+    accounts.entry(name.to_owned()).or_default()
+}
+
+fn amount(sums: &Sums) -> Amount {
+    let tokens = sums.input_tokens.saturating_add(sums.output_tokens);
+    Amount { nano_usd: sums.cost_nano_usd, tokens }
+}
+
+fn refused(refusal: &budget::Refusal, now_ms: i64) -> Error {
+    let left = u64::try_from(refusal.resets_ms - now_ms).unwrap_or(0);
+    let limit = refusal.limit;
+    let resets = jiff::Timestamp::from_millisecond(refusal.resets_ms).unwrap_or_default();
+    match refusal.is_spent {
+        true => {
+            let what = format!("your budget (`{limit}`) is spent: it begins anew at {resets}");
+            limited(Duration::from_millis(left), what)
+        }
+        false => {
+            let what = format!(
+                "the rest of your budget (`{limit}`) is set aside for calls under way: try again \
+                 when they have ended"
+            );
+            limited(SOON, what)
+        }
+    }
+}
+
+fn limited(after: Duration, what: String) -> Error {
+    Error::new(Kind::Limited, what).after(after)
+}
