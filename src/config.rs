@@ -6,6 +6,7 @@ mod nearest;
 mod read;
 mod value;
 mod credential;
+pub mod stores;
 mod provider;
 mod quirk;
 mod place;
@@ -38,13 +39,16 @@ use crate::experiment::Share;
 use crate::experiment::Target;
 use crate::sentinel::Sentinel;
 
+pub use credential::KeySource;
+pub use credential::Place;
+pub use credential::checked as checked_key;
 pub use load::is_experiment;
 pub use load::load;
 pub use problem::Problem;
 pub use provider::Provider;
-pub use provider::SigningKey;
 
 use load::Known;
+use stores::Stores;
 
 /// Everything a process needs to know, checked.
 #[derive(Clone, Debug)]
@@ -59,6 +63,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Every known provider and those of the file, by name.
     pub providers: BTreeMap<String, Provider>,
+    /// How stores of secrets are reached.
+    pub stores: Stores,
     /// Model names applications may ask for, and who answers them.
     pub routes: BTreeMap<String, Route>,
     /// Limits for routes that set none of their own.

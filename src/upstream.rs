@@ -4,9 +4,10 @@ pub mod body;
 pub mod local;
 mod opened;
 pub mod outgoing;
+mod paid;
 pub mod pump;
 pub mod shared;
-pub mod sign;
+mod sign;
 pub mod unasked;
 pub mod upgrade;
 pub mod way;
@@ -35,9 +36,13 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Target;
+use crate::metrics::Metrics;
 use crate::provider::KEY_HEADERS;
 use crate::provider::url;
+use crate::secrets::Secrets;
+use crate::secrets::pool::Pool;
 use crate::upstream::outgoing::Outgoing;
+use crate::upstream::paid::Unpaid;
 
 pub use opened::Opened;
 
@@ -50,14 +55,17 @@ pub struct Upstream {
     /// For sockets, which HTTP/2 does not switch to; made when first wanted.
     http1: OnceLock<Client>,
     endpoints: BTreeMap<String, Endpoint>,
+    secrets: Secrets,
     /// Headers that hold a key for some provider and for no other.
     key_headers: Vec<HeaderName>,
 }
 
 struct Endpoint {
     provider: Provider,
-    /// The same with the keys for copies, where it has such.
-    for_copies: Option<Provider>,
+    /// Its keys.
+    keys: Pool,
+    /// Those for copies; without any, copies are sent with its keys.
+    keys_for_copies: Pool,
     /// Of dialects whose path is always the same, parsed once: reqwest would parse it three times
     /// a request.
     urls: Vec<(DialectName, Url)>,
@@ -81,6 +89,15 @@ impl Upstream {
     /// # Errors
     /// The TLS backend cannot start.
     pub fn new(config: &Config) -> Result<Self> {
+        Self::after(config, None)
+    }
+
+    /// The connections of a configuration that takes the place of another's: what is known of keys
+    /// stays known.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn after(config: &Config, former: Option<&Self>) -> Result<Self> {
         // A second installation in one process, as in tests, changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
@@ -90,15 +107,22 @@ impl Upstream {
             .pool_idle_timeout(Duration::from_secs(90))
             .build()
             .map_err(|e| Error::new(Kind::Internal, format!("starting the HTTP client: {e}")))?;
-        let endpoints = config
-            .providers
-            .values()
-            .map(|provider| Ok((provider.name.clone(), Endpoint::new(provider.clone())?)));
+        let secrets = Secrets::new(config, former.map(|former| &former.secrets));
+        let endpoints = config.providers.values().map(|provider| {
+            let name = provider.name.clone();
+            let former = former.and_then(|former| former.endpoints.get(&name));
+            Ok((name, Endpoint::new(provider.clone(), &secrets, former)?))
+        });
         let key_headers = config.providers.values().filter_map(|provider| provider.auth.header());
         let key_headers =
             key_headers.filter(|name| !KEY_HEADERS.contains(&name.as_str())).collect();
         let endpoints = endpoints.collect::<Result<_>>()?;
-        Ok(Self { client, http1: OnceLock::new(), endpoints, key_headers })
+        Ok(Self { client, http1: OnceLock::new(), endpoints, secrets, key_headers })
+    }
+
+    /// Writes down how the places are that keys come from.
+    pub fn tell(&self, metrics: &Metrics) {
+        self.secrets.tell(metrics);
     }
 
     /// Asks the targets in turn until one answers with something that is not its own failure.
@@ -136,7 +160,7 @@ impl Upstream {
     /// The provider is unknown, unreachable or too slow.
     pub async fn send_once(&self, call: Call<'_>) -> Result<Opened> {
         let endpoint = self.endpoint(&call.target.provider)?;
-        self.send_to(endpoint, &endpoint.provider, call).await
+        self.send_to(endpoint, &endpoint.keys, call).await
     }
 
     /// Sends a copy of a request, with the provider's keys for copies if it has such.
@@ -145,17 +169,14 @@ impl Upstream {
     /// As [`Self::send_once`].
     pub async fn send_copy(&self, call: Call<'_>) -> Result<Opened> {
         let endpoint = self.endpoint(&call.target.provider)?;
-        let provider = endpoint.for_copies.as_ref().unwrap_or(&endpoint.provider);
-        self.send_to(endpoint, provider, call).await
+        let own = &endpoint.keys_for_copies;
+        let keys = if own.is_empty() { &endpoint.keys } else { own };
+        self.send_to(endpoint, keys, call).await
     }
 
-    async fn send_to(
-        &self,
-        endpoint: &Endpoint,
-        provider: &Provider,
-        call: Call<'_>,
-    ) -> Result<Opened> {
+    async fn send_to(&self, endpoint: &Endpoint, pool: &Pool, call: Call<'_>) -> Result<Opened> {
         let Call { target, mut outgoing, headers, timeouts } = call;
+        let provider = &endpoint.provider;
         let mut headers = self.headers(provider, headers);
         let json = HeaderValue::from_static("application/json");
         headers.entry(header::CONTENT_TYPE).or_insert(json);
@@ -163,11 +184,10 @@ impl Upstream {
         if let Some(query) = &outgoing.query {
             url.set_query(Some(&joined(url.query(), query)));
         }
-        let mut request = reqwest::Request::new(Method::POST, url);
-        *request.headers_mut() = headers;
-        authorize(provider, outgoing.dialect, &mut request, &outgoing.body)?;
-        *request.body_mut() = Some(std::mem::take(&mut outgoing.body).into());
-        self.execute(request, target.clone(), timeouts, outgoing).await
+        let (method, dialect) = (Method::POST, outgoing.dialect);
+        let body = std::mem::take(&mut outgoing.body);
+        let unpaid = Unpaid { provider, pool, dialect, method, url, headers, body };
+        self.execute(unpaid, target.clone(), timeouts, outgoing).await
     }
 
     /// Sends a request untouched to a path below a provider's base URL.
@@ -183,11 +203,11 @@ impl Upstream {
         body: Bytes,
         timeouts: Timeouts,
     ) -> Result<Opened> {
-        let request = self.passing(provider, method, path_and_query, headers, body)?;
+        let unpaid = self.passing(provider, method, path_and_query, headers, body)?;
         let target = Target { provider: provider.to_owned(), model: String::new() };
         // Nothing is known of the dialect, and nobody reads the answer.
         let outgoing = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
-        self.execute(request, target, timeouts, outgoing).await
+        self.execute(unpaid, target, timeouts, outgoing).await
     }
 
     /// A request for a path below a provider's base URL, otherwise untouched.
@@ -198,24 +218,21 @@ impl Upstream {
         path_and_query: &str,
         headers: &HeaderMap,
         body: Bytes,
-    ) -> Result<reqwest::Request> {
+    ) -> Result<Unpaid<'_>> {
         let endpoint = self.endpoint(provider)?;
-        let url = url::below(&endpoint.provider.base_url, path_and_query);
+        let provider = &endpoint.provider;
+        let url = url::below(&provider.base_url, path_and_query);
         let url = Url::parse(&url)
             .map_err(|e| Error::new(Kind::BadRequest, format!("not a path: {e}")))?;
-        let mut request = reqwest::Request::new(method, url);
-        *request.headers_mut() = self.headers(&endpoint.provider, headers);
-        let dialect = endpoint.provider.dialects.first().copied().unwrap_or(DialectName::OpenAi);
-        authorize(&endpoint.provider, dialect, &mut request, &body)?;
-        if !body.is_empty() {
-            *request.body_mut() = Some(body.into());
-        }
-        Ok(request)
+        let headers = self.headers(provider, headers);
+        let dialect = provider.dialects.first().copied().unwrap_or(DialectName::OpenAi);
+        let pool = &endpoint.keys;
+        Ok(Unpaid { provider, pool, dialect, method, url, headers, body })
     }
 
     async fn execute(
         &self,
-        request: reqwest::Request,
+        unpaid: Unpaid<'_>,
         target: Target,
         timeouts: Timeouts,
         asked: Outgoing,
@@ -224,7 +241,8 @@ impl Upstream {
         // A whole answer's first byte comes when it is finished, so only streams have a first token.
         let limit =
             if asked.is_stream { timeouts.first_token.min(timeouts.total) } else { timeouts.total };
-        let response = answered(&self.client, request, &target, sent, limit).await?;
+        let with = (&self.client, &self.secrets);
+        let response = unpaid.send(with, &target, sent, limit).await?;
         Ok(Opened::new(response, target, asked, sent, timeouts))
     }
 
@@ -306,7 +324,7 @@ const CONNECTION_HEADERS: [&str; 11] = [
 ];
 
 impl Endpoint {
-    fn new(provider: Provider) -> Result<Self> {
+    fn new(provider: Provider, secrets: &Secrets, former: Option<&Self>) -> Result<Self> {
         let mut urls = Vec::new();
         for dialect in provider.dialects.iter().copied() {
             let url = provider.url(dialect, "a", false);
@@ -314,9 +332,10 @@ impl Endpoint {
             let url = parse(&provider, &url)?;
             urls.extend(is_fixed.then_some((dialect, url)));
         }
-        let for_copies = (!provider.shadow_keys.is_empty())
-            .then(|| Provider { api_keys: provider.shadow_keys.clone(), ..provider.clone() });
-        Ok(Self { provider, for_copies, urls })
+        let keys = Pool::new(&provider.api_keys, secrets, former.map(|former| &former.keys));
+        let former = former.map(|former| &former.keys_for_copies);
+        let keys_for_copies = Pool::new(&provider.shadow_keys, secrets, former);
+        Ok(Self { provider, keys, keys_for_copies, urls })
     }
 
     fn url(&self, outgoing: &Outgoing, model: &str) -> Result<Url> {
@@ -342,19 +361,6 @@ fn joined(own: Option<&str>, theirs: &str) -> String {
 
 fn parse(provider: &Provider, url: &str) -> Result<Url> {
     Url::parse(url).map_err(|e| Error::new(Kind::Config, format!("{}: {url}: {e}", provider.name)))
-}
-
-/// Adds the credential to a request that is otherwise finished.
-fn authorize(
-    provider: &Provider,
-    dialect: DialectName,
-    request: &mut reqwest::Request,
-    body: &Bytes,
-) -> Result<()> {
-    match provider.authorize(dialect, request.headers_mut())? {
-        None => Ok(()),
-        Some(key) => sign::sign(request, body, key),
-    }
 }
 
 /// Without the URL, whose query may hold a key.

@@ -23,6 +23,7 @@ use super::read::Wrong;
 use super::read::quote;
 use super::sentinel;
 use super::settings;
+use super::stores;
 use super::tree;
 use crate::experiment::Experiment;
 use crate::experiment::Share;
@@ -41,8 +42,10 @@ pub fn load(
     env: &dyn Fn(&str) -> Option<String>,
     read_file: &dyn Fn(&Path) -> io::Result<String>,
 ) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
-    let outside = Outside { env, read_file };
+    let stores = stores::known(env);
+    let outside = Outside { env, read_file, stores: &stores };
     let mut checked = Config { providers: endpoint::known(env), ..Config::default() };
+    checked.stores.clone_from(&stores);
     let mut known = Known::default();
     known.providers.extend(checked.providers.keys().cloned());
     let mut problems = Vec::new();
@@ -109,6 +112,7 @@ impl Default for Config {
             health: None,
             data_dir: PathBuf::from("./understudy-data"),
             providers: endpoint::known(&|_| None),
+            stores: stores::known(&|_| None),
             routes: BTreeMap::new(),
             timeouts: Timeouts::default(),
             cache: CachePolicy::default(),

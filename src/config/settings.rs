@@ -19,6 +19,7 @@ use super::read::Reader;
 use super::read::Section;
 use super::read::Wrong;
 use super::read::join;
+use super::stores;
 use super::tree::Kind;
 use super::tree::Node;
 use super::value;
@@ -43,7 +44,10 @@ pub fn read(
     reader.section(root, "", |s| {
         addresses(s, config);
         s.set("data_dir", &mut config.data_dir, directory);
+        stores::read(s, outside, &mut config.stores);
         if let Some(node) = s.find("providers") {
+            let stores = config.stores.clone();
+            let outside = Outside { stores: &stores, ..outside };
             endpoint::read(s.reader, node, outside, &mut config.providers);
             // Even a broken provider is a name that targets may use.
             known.providers.extend(node.keys().map(|key| key.name.clone()));

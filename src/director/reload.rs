@@ -94,7 +94,10 @@ impl Director {
     fn put_in_force(&self, mut config: Config, is_same_way_out: bool) -> Result<()> {
         let upstream = match is_same_way_out {
             true => self.stage.borrow().upstream.clone(),
-            false => Arc::new(Upstream::new(&config)?),
+            false => {
+                let former = self.stage.borrow().upstream.clone();
+                Arc::new(Upstream::after(&config, Some(&former))?)
+            }
         };
         let drafts = book::meet(&lock(&self.lives), &config.experiments, now_ms())?;
         let mut next = lock(&self.lives).clone();

@@ -27,7 +27,6 @@ use crate::error::Result;
 use crate::experiment::Target;
 use crate::upstream::Opened;
 use crate::upstream::Upstream;
-use crate::upstream::answered;
 use crate::upstream::outgoing::Outgoing;
 use crate::upstream::transport_error;
 
@@ -62,15 +61,15 @@ impl Upstream {
         headers: &HeaderMap,
         timeouts: Timeouts,
     ) -> Result<Upgraded> {
-        let mut request =
+        let mut unpaid =
             self.passing(provider, Method::GET, path_and_query, headers, Bytes::new())?;
-        let to_socket = request.headers_mut();
+        let to_socket = &mut unpaid.headers;
         to_socket.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         to_socket.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         let target = Target { provider: provider.to_owned(), model: String::new() };
         let (client, sent) = (self.http1(timeouts.connect)?, Instant::now());
         let limit = timeouts.first_token.min(timeouts.total);
-        let response = answered(&client, request, &target, sent, limit).await?;
+        let response = unpaid.send((&client, &self.secrets), &target, sent, limit).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let asked = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
             let opened = Opened::new(response, target, asked, sent, timeouts);

@@ -16,6 +16,7 @@ use understudy::compare::Comparator;
 use understudy::config;
 use understudy::config::CacheMode;
 use understudy::config::Config;
+use understudy::config::KeySource;
 use understudy::config::Problem;
 use understudy::config::Shadowing;
 use understudy::experiment::Evaluate;
@@ -44,7 +45,7 @@ admin: 127.0.0.1:5101
 data_dir: ./somewhere
 providers:
   openai:
-    api_keys: [{ env: SET }, { file: key.txt }, { value: third }]
+    api_keys: [{ env: SET, weight: 2 }, { file: key.txt }, { value: third }]
     shadow_api_keys: [{ value: copies }]
   anthropic:
     dialect: openai
@@ -236,9 +237,11 @@ fn every_key_of_the_configuration_arrives() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:5100");
     assert_eq!(config.admin.to_string(), "127.0.0.1:5101");
     assert_eq!(config.data_dir, Path::new("./somewhere"));
-    let keys: Vec<&str> =
-        config.providers["openai"].api_keys.iter().map(ExposeSecret::expose_secret).collect();
-    assert_eq!(keys, ["from-env", "from-file", "third"]);
+    let keys = &config.providers["openai"].api_keys;
+    let shown = |key: &KeySource| key.key.as_ref().unwrap().expose_secret().to_owned();
+    let keys: Vec<(String, u32)> = keys.iter().map(|key| (shown(key), key.weight)).collect();
+    let expected = [("from-env", 2), ("from-file", 1), ("third", 1)];
+    assert_eq!(keys, expected.map(|(key, weight)| (key.to_owned(), weight)));
     let url = |name: &str| config.providers[name].base_url.to_string();
     assert_eq!(url("anthropic"), "https://api.anthropic.com/v1");
     assert_eq!(url("local-vllm"), "http://vllm.models.svc:8000/v1");
@@ -380,9 +383,9 @@ fn what_copies_may_take_and_who_is_held_out_arrives() {
         Shadowing { concurrency: 11, rate: Some(20.0), daily_usd: Some(7.5), header: true };
     assert_eq!((config.shadowing, config.holdout.ppm()), (shadowing, 50_000));
     let keys = |name: &str| config.providers[name].shadow_keys.clone();
-    let keys: Vec<String> =
-        keys("openai").iter().map(|key| key.expose_secret().to_owned()).collect();
-    assert_eq!(keys, ["copies"]);
+    let keys = keys("openai");
+    let keys = keys.iter().map(|key| key.key.as_ref().unwrap().expose_secret());
+    assert_eq!(keys.collect::<Vec<_>>(), ["copies"]);
     assert!(config.providers["anthropic"].shadow_keys.is_empty());
     let (newer, _) = load(Some("shadow: { concurrency: 3 }"), &[]).unwrap();
     assert_eq!(newer.shadowing, Shadowing { concurrency: 3, ..Shadowing::default() });

@@ -8,6 +8,7 @@ mod coalescing;
 mod exposure;
 mod guard;
 mod isolation;
+mod keys;
 mod pump;
 mod refusal;
 mod routing;

@@ -18,6 +18,7 @@ use crate::config::CachePolicy;
 use crate::config::Limits;
 use crate::config::Shadowing;
 use crate::config::cache::MODES;
+use crate::config::credential::MAX_WEIGHT;
 use crate::config::endpoint::AUTHS;
 use crate::config::quirk::MAX_TOKENS;
 use crate::config::quirk::REASONING_HISTORY;
@@ -37,6 +38,7 @@ pub fn whole() -> Value {
         ("health", "Where probes may come from outside; off.", address()),
         ("data_dir", "Where everything is stored.", kind::text()),
         ("providers", "Known names need only what differs.", providers()),
+        ("secrets", "Where keys are kept, and who asks for them.", secrets()),
         ("routes", "Model names that applications may ask for.", map(&route())),
         ("timeouts", "How long each stage of a call may take.", timeouts()),
         ("cache", "Whether and how long answers are kept.", cache(true)),
@@ -95,17 +97,91 @@ fn provider(holes: &[Hole], is_new: bool) -> Value {
     section(fields, if is_new { &["base_url"] } else { &[] })
 }
 
+fn variable() -> Value {
+    json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"})
+}
+
 fn credential() -> Value {
-    let variable = json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"});
+    let vault = section(
+        vec![
+            ("path", "Its mount, `data`, and its path.", kind::text()),
+            ("field", "The field that holds the key.", kind::text()),
+        ],
+        &["path", "field"],
+    );
+    let aws = section(
+        vec![
+            ("secret", "Its name or ARN.", kind::text()),
+            ("field", "The field of a JSON object that holds the key.", kind::text()),
+            ("region", "Where it is; AWS_REGION.", kind::text()),
+        ],
+        &["secret"],
+    );
     let sources = [
-        ("env", "An environment variable.", variable),
+        ("env", "An environment variable.", variable()),
         ("file", "A file.", kind::text()),
         ("value", "The key itself.", kind::text()),
+        ("vault", "A secret in Vault or OpenBao.", vault),
+        ("aws", "A secret in AWS Secrets Manager.", aws),
     ];
     json!({"oneOf": sources.map(|source| {
         let name = source.0;
-        section(vec![source], &[name])
+        let weight = kind::count(1, MAX_WEIGHT, Some(1));
+        section(vec![source, ("weight", "Its share, beside the others'.", weight)], &[name])
     })})
+}
+
+/// How stores of secrets are reached.
+fn secrets() -> Value {
+    let given = || {
+        json!({"oneOf": [
+            section(vec![("env", "An environment variable.", variable())], &["env"]),
+            section(vec![("file", "A file.", kind::text())], &["file"]),
+        ]})
+    };
+    let mount = || ("mount", "Where the method is mounted.", kind::text());
+    let app_role = section(
+        vec![
+            ("role_id", "The role's id.", kind::text()),
+            ("secret_id", "What goes with it.", given()),
+            mount(),
+        ],
+        &["role_id", "secret_id"],
+    );
+    let kubernetes = section(
+        vec![
+            ("role", "The role in Vault.", kind::text()),
+            ("token_file", "The service account's token.", kind::text()),
+            mount(),
+        ],
+        &["role"],
+    );
+    let ways = [
+        ("token", "A token.", given()),
+        ("app_role", "A role's id and secret.", app_role),
+        ("kubernetes", "The pod's service account.", kubernetes),
+    ];
+    let auth = json!({"oneOf": ways.map(|way| {
+        let name = way.0;
+        section(vec![way], &[name])
+    })});
+    let url = || json!({"type": "string", "pattern": "^https?://[^@?#]+$"});
+    let vault = vec![
+        ("address", "Where it is; VAULT_ADDR.", url()),
+        ("namespace", "Its namespace; VAULT_NAMESPACE.", kind::text()),
+        ("ca_file", "Who its certificate is from; VAULT_CACERT.", kind::text()),
+        ("auth", "Who asks; VAULT_TOKEN.", auth),
+    ];
+    let aws = vec![
+        ("region", "Where secrets are; AWS_REGION.", kind::text()),
+        ("endpoint", "What is asked instead of AWS; AWS_ENDPOINT_URL.", url()),
+    ];
+    let fields = vec![
+        ("vault", "A Vault or OpenBao server.", section(vault, &[])),
+        ("aws", "AWS Secrets Manager.", section(aws, &[])),
+        ("refresh", "Between two looks at a secret; 60s.", kind::duration()),
+    ];
+    section(fields, &[])
 }
 
 fn quirks() -> Value {
