@@ -140,7 +140,9 @@ impl Ring {
 
     /// Takes over the keys of a slot of another ring.
     pub fn inherit(&mut self, slot: usize, other: &Self, of: usize) {
-        let (Some(slot), Some(of)) = (self.slots.get_mut(slot), other.slots.get(of)) else { return };
+        let (Some(slot), Some(of)) = (self.slots.get_mut(slot), other.slots.get(of)) else {
+            return;
+        };
         slot.current.clone_from(&of.current);
         slot.former.clone_from(&of.former);
     }

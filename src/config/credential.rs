@@ -94,7 +94,8 @@ pub struct Outside<'a> {
     pub stores: &'a Stores,
 }
 
-const FORMS: &str = "write { env: NAME }, { file: PATH }, { value: KEY }, { vault: … } or { aws: … }";
+const FORMS: &str =
+    "write { env: NAME }, { file: PATH }, { value: KEY }, { vault: … } or { aws: … }";
 const SOURCES: [&str; 5] = ["env", "file", "value", "vault", "aws"];
 
 /// The keys of a provider that can be used, or may be once their store has given them.

@@ -138,8 +138,7 @@ pub fn known(env: Env<'_>) -> Stores {
         login: token(env),
     });
     let region = text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION"));
-    let endpoint =
-        text("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| text("AWS_ENDPOINT_URL"));
+    let endpoint = text("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| text("AWS_ENDPOINT_URL"));
     let endpoint = endpoint.and_then(|endpoint| server(&endpoint));
     let login = aws_login(&text);
     Stores { vault, aws: Aws { region, endpoint, login }, refresh: Duration::from_secs(60) }
@@ -189,7 +188,7 @@ pub fn read(s: &mut Section<'_, '_, '_>, outside: Outside<'_>, stores: &mut Stor
         s.section("vault", |s| vault(s, outside, &mut stores.vault));
         s.section("aws", |s| {
             stores.aws.region = s.take("region", place::part).or(stores.aws.region.take());
-            stores.aws.endpoint = s.take("endpoint", address).or(stores.aws.endpoint.take());
+            stores.aws.endpoint = address(s, "endpoint").or(stores.aws.endpoint.take());
         });
     });
 }
@@ -199,7 +198,7 @@ fn vault(s: &mut Section<'_, '_, '_>, outside: Outside<'_>, into: &mut Option<Va
     if before.is_none() {
         s.need("address", "write for example address: https://vault:8200, or set VAULT_ADDR");
     }
-    let found = s.take("address", address);
+    let found = address(s, "address");
     let before = before.or_else(|| {
         let (address, login) = (Uri::default(), token(outside.env));
         Some(Vault { address, namespace: None, ca_file: None, login })
@@ -215,7 +214,8 @@ fn vault(s: &mut Section<'_, '_, '_>, outside: Outside<'_>, into: &mut Option<Va
         let login = s.reader.section(node, &path, |s| auth_of(s, outside)).flatten();
         vault.login = login.or(vault.login);
     } else if vault.login.is_none() {
-        let help = "write for example auth: { kubernetes: { role: understudy } }, or set VAULT_TOKEN";
+        let help =
+            "write for example auth: { kubernetes: { role: understudy } }, or set VAULT_TOKEN";
         s.need("auth", help);
     }
     if vault.address.scheme_str() == Some("http")
@@ -288,13 +288,17 @@ fn mount(node: &Node) -> Result<String, Wrong> {
     Err(value::expected("the path of an auth method", node, "write for example kubernetes"))
 }
 
-/// The address of a server.
-fn address(node: &Node) -> Result<Uri, Wrong> {
-    let wrong = || Wrong::new("has to be an http or https URL of a server", ADDRESS);
-    server(value::any_text(node)?).ok_or_else(wrong)
+/// The address of a server; what is refused may hold a password and is not shown.
+fn address(s: &mut Section<'_, '_, '_>, key: &'static str) -> Option<Uri> {
+    let node = s.find(key)?;
+    let found = value::any_text(node).ok().and_then(server);
+    if found.is_none() {
+        s.reader.hide(node);
+        let what = format!("`{}` has to be an http or https URL of a server", s.path(key));
+        s.reader.problem(node.start, what, "write for example https://vault.example:8200");
+    }
+    found
 }
-
-const ADDRESS: &str = "write for example https://vault.example:8200";
 
 fn server(text: &str) -> Option<Uri> {
     let text = text.trim().trim_end_matches('/');
@@ -302,4 +306,64 @@ fn server(text: &str) -> Option<Uri> {
     let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
     let is_plain = !text.contains(['@', '?', '#']) && uri.host().is_some_and(|h| !h.is_empty());
     (is_web && is_plain).then_some(uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AwsLogin;
+    use super::Given;
+    use super::Login;
+    use super::known;
+
+    /// How AWS is asked with these variables.
+    fn aws(variables: &[(&str, &str)]) -> Option<AwsLogin> {
+        let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
+        known(&|name| find(name).map(|(_, value)| (*value).to_owned())).aws.login
+    }
+
+    #[test]
+    fn credentials_are_looked_for_in_the_order_of_the_sdks() {
+        let key = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "s")];
+        let role = [("AWS_ROLE_ARN", "r"), ("AWS_WEB_IDENTITY_TOKEN_FILE", "f")];
+        let pod = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://169.254.170.23/v1/credentials")];
+        let all = [&key[..], &role, &pod].concat();
+        assert!(matches!(aws(&all), Some(AwsLogin::Key(_))));
+        assert!(matches!(aws(&all[1..]), Some(AwsLogin::WebIdentity { .. })));
+        assert!(matches!(aws(&all[3..]), Some(AwsLogin::Container { .. })));
+        assert_eq!(aws(&[]), None);
+        let relative = [("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/x")];
+        let Some(AwsLogin::Container { url, .. }) = aws(&relative) else { panic!("none") };
+        assert_eq!(url, "http://169.254.170.2/v2/x");
+    }
+
+    #[test]
+    fn credentials_come_from_this_machine_or_over_tls() {
+        for (url, is_allowed) in [
+            ("http://127.0.0.1:8000/x", true),
+            ("http://localhost/x", true),
+            ("http://[::1]/x", true),
+            ("http://[fd00:ec2::23]/v1/credentials", true),
+            ("https://agent.example/x", true),
+            ("http://169.254.169.254/latest/meta-data", false),
+            ("http://agent.example/x", false),
+            ("http://127.0.0.1.example/x", false),
+        ] {
+            let found = aws(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)]);
+            assert_eq!(found.is_some(), is_allowed, "{url}");
+        }
+    }
+
+    #[test]
+    fn vault_is_known_by_its_own_variables() {
+        let stores = known(&|name| match name {
+            "VAULT_ADDR" => Some("https://vault:8200/".to_owned()),
+            "VAULT_TOKEN" => Some("t".to_owned()),
+            "VAULT_NAMESPACE" => Some("team".to_owned()),
+            _ => None,
+        });
+        let vault = stores.vault.unwrap();
+        assert_eq!(vault.address.authority().unwrap(), "vault:8200");
+        assert_eq!(vault.namespace.as_deref(), Some("team"));
+        assert!(matches!(vault.login, Some(Login::Token(Given::Known(_)))));
+    }
 }

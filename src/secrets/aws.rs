@@ -131,7 +131,8 @@ impl Account {
 
 /// As the `host` header will be.
 fn host(url: &str) -> Result<String> {
-    let wrong = || Error::new(Kind::Config, format!("{url} is no address: see secrets.aws.endpoint"));
+    let wrong =
+        || Error::new(Kind::Config, format!("{url} is no address: see secrets.aws.endpoint"));
     let uri: Uri = url.parse().map_err(|_| wrong())?;
     let host = uri.host().ok_or_else(wrong)?;
     let is_usual = matches!((uri.scheme_str(), uri.port_u16()), (Some("https"), Some(443)))
@@ -185,8 +186,11 @@ fn refused(name: &str, region: &str, answer: &Answer) -> Error {
             "let the policy of the caller allow secretsmanager:GetSecretValue on it"
         }
         "DecryptionFailure" => "let the policy of the caller allow kms:Decrypt with its key",
-        "UnrecognizedClientException" | "InvalidClientTokenId" | "IncompleteSignature"
-        | "InvalidSignatureException" | "SignatureDoesNotMatch" => "check the AWS credentials",
+        "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "IncompleteSignature"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch" => "check the AWS credentials",
         _ if answer.status.is_server_error() || code.starts_with("Throttling") => {
             let what = format!("aws secrets manager answered {status} {code}");
             return Error::new(Kind::Overloaded, what);
@@ -205,7 +209,10 @@ mod tests {
     #[test]
     fn hosts_are_signed_as_they_are_sent() {
         for (url, expected) in [
-            ("https://secretsmanager.eu-central-1.amazonaws.com/", "secretsmanager.eu-central-1.amazonaws.com"),
+            (
+                "https://secretsmanager.eu-central-1.amazonaws.com/",
+                "secretsmanager.eu-central-1.amazonaws.com",
+            ),
             ("https://a:443/", "a"),
             ("http://127.0.0.1:5000/", "127.0.0.1:5000"),
         ] {

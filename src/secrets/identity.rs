@@ -131,7 +131,8 @@ impl Identity {
         let (key, token) = (secret(&told, "/SecretAccessKey"), secret(&told, "/Token"));
         session(id, key, token, ends.as_deref()).ok_or_else(|| {
             let status = answer.status.as_u16();
-            let what = format!("the agent gives no AWS credentials, {status}: check the pod's role");
+            let what =
+                format!("the agent gives no AWS credentials, {status}: check the pod's role");
             Error::new(Kind::Config, what)
         })
     }
@@ -160,13 +161,14 @@ async fn take_role(
     let part = |name| element(&text, name).filter(|part| !part.is_empty());
     let secret = |name| part(name).map(SecretString::from);
     let id = part("AccessKeyId").map(str::to_owned);
-    let found =
-        session(id, secret("SecretAccessKey"), secret("SessionToken"), part("Expiration"));
+    let found = session(id, secret("SecretAccessKey"), secret("SessionToken"), part("Expiration"));
     found.filter(|_| answer.status.is_success()).ok_or_else(|| {
         let (status, code) = (answer.status.as_u16(), code(&answer));
-        let what = format!("aws gives no role {role}, {status} {code}: check whom its policy trusts");
-        let kind = if status >= 500 { Kind::Overloaded } else { Kind::Config };
-        Error::new(kind, what)
+        if status >= 500 {
+            return Error::new(Kind::Overloaded, format!("aws sts answered {status} {code}"));
+        }
+        let what = format!("aws gives no role {role}, {status} {code}: check whom it trusts");
+        Error::new(Kind::Config, what)
     })
 }
 
@@ -176,7 +178,6 @@ fn session(
     token: Option<SecretString>,
     ends: Option<&str>,
 ) -> Option<Session> {
-    let key =
-        AwsKey { id: id?, secret: Key::new(secret?), session: token.map(Key::new) };
+    let key = AwsKey { id: id?, secret: Key::new(secret?), session: token.map(Key::new) };
     Some(Session { key, ends: ends.and_then(|ends| ends.parse().ok()) })
 }

@@ -109,7 +109,8 @@ impl Server {
                 Err(Error::new(Kind::Config, what))
             }
             StatusCode::NOT_FOUND => {
-                let what = format!("vault has nothing at {path}: write the secret, or name another");
+                let what =
+                    format!("vault has nothing at {path}: write the secret, or name another");
                 Err(Error::new(Kind::Config, what))
             }
             status => Err(unwell(status)),
@@ -226,8 +227,9 @@ impl Server {
             request = request.header("x-vault-namespace", namespace);
         }
         if let Some(token) = token {
-            let mut value = http::HeaderValue::from_str(token.expose_secret())
-                .map_err(|_| Error::new(Kind::Config, "the token for vault is no header's value"))?;
+            let mut value = http::HeaderValue::from_str(token.expose_secret()).map_err(|_| {
+                Error::new(Kind::Config, "the token for vault is no header's value")
+            })?;
             value.set_sensitive(true);
             request = request.header("x-vault-token", value);
         }
@@ -268,7 +270,8 @@ async fn client(settings: &Vault) -> Result<Client> {
             builder = builder.add_root_certificate(authority);
         }
     }
-    let cannot = |error| Error::new(Kind::Internal, format!("starting the client of vault: {error}"));
+    let cannot =
+        |error| Error::new(Kind::Internal, format!("starting the client of vault: {error}"));
     builder.build().map_err(cannot)
 }
 

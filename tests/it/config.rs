@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use http::Uri;
 use http::header::HeaderName;
 use proptest::prelude::Strategy;
 use proptest::prelude::any;
@@ -19,6 +20,8 @@ use understudy::config::Config;
 use understudy::config::KeySource;
 use understudy::config::Problem;
 use understudy::config::Shadowing;
+use understudy::config::stores::Given;
+use understudy::config::stores::Login;
 use understudy::experiment::Evaluate;
 use understudy::experiment::Experiment;
 use understudy::experiment::Form;
@@ -80,6 +83,14 @@ limits:
   drain: 0s
 holdout: 5%
 shadow: { rate: 20, daily_usd: 7.5, header: true }
+secrets:
+  refresh: 5m
+  vault:
+    address: https://vault:8200
+    namespace: team
+    ca_file: /ca.pem
+    auth: { app_role: { mount: /apps/, role_id: id, secret_id: { file: secret-id } } }
+  aws: { region: eu-central-1, endpoint: "http://127.0.0.1:5000" }
 "#;
 
 /// Every key there is, once, in an experiment without mistakes.
@@ -242,6 +253,20 @@ fn every_key_of_the_configuration_arrives() {
     let keys: Vec<(String, u32)> = keys.iter().map(|key| (shown(key), key.weight)).collect();
     let expected = [("from-env", 2), ("from-file", 1), ("third", 1)];
     assert_eq!(keys, expected.map(|(key, weight)| (key.to_owned(), weight)));
+    let (stores, vault) = (&config.stores, config.stores.vault.as_ref().unwrap());
+    assert_eq!(
+        (&vault.address, vault.namespace.as_deref()),
+        (&Uri::from_static("https://vault:8200"), Some("team"))
+    );
+    assert_eq!(vault.ca_file.as_deref(), Some(Path::new("/ca.pem")));
+    let secret_id = Given::File("secret-id".into());
+    let app_role = Login::AppRole { mount: "apps".to_owned(), role_id: "id".to_owned(), secret_id };
+    assert_eq!(vault.login, Some(app_role));
+    assert_eq!(
+        (stores.aws.region.as_deref(), stores.refresh),
+        (Some("eu-central-1"), Duration::from_secs(300))
+    );
+    assert_eq!(stores.aws.endpoint.as_ref().unwrap(), "http://127.0.0.1:5000");
     let url = |name: &str| config.providers[name].base_url.to_string();
     assert_eq!(url("anthropic"), "https://api.anthropic.com/v1");
     assert_eq!(url("local-vllm"), "http://vllm.models.svc:8000/v1");

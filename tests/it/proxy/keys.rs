@@ -16,12 +16,17 @@ use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use axum::routing::post;
 use tokio::net::TcpListener;
+use understudy::chat::DialectName;
 use understudy::config;
 use understudy::config::CacheMode;
 use understudy::config::Config;
 use understudy::config::KeySource;
 use understudy::config::Place;
+use understudy::config::Timeouts;
 use understudy::config::stores::Vault;
+use understudy::upstream::Call;
+use understudy::upstream::Upstream;
+use understudy::upstream::outgoing::Outgoing;
 
 use crate::harness::provider::Answer;
 use crate::harness::provider::Provider;
@@ -31,6 +36,7 @@ use crate::harness::sidecar::asking;
 use crate::harness::sidecar::config;
 use crate::harness::sidecar::endpoint;
 use crate::harness::sidecar::key;
+use crate::harness::sidecar::target;
 use crate::harness::sidecar::whole;
 use crate::harness::until;
 use crate::harness::within;
@@ -111,6 +117,30 @@ async fn keys_are_used_by_weight() {
     sidecar.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_rests_goes_on_resting_when_the_configuration_changes() {
+    let alpha = Provider::start().await;
+    let first = with_keys(&alpha, vec![key("one"), key("two")]);
+    let second = with_keys(&alpha, vec![key("new"), key("one")]);
+    let target = target("alpha/m");
+    let ask = async |upstream: &Upstream| {
+        let (headers, timeouts) = (HeaderMap::new(), Timeouts::default());
+        let outgoing = Outgoing::new(DialectName::OpenAi, "{}".into(), false);
+        let call = Call { target: &target, outgoing, headers: &headers, timeouts };
+        upstream.send_once(call).await.unwrap().status.as_u16()
+    };
+    let before = Upstream::new(&first).unwrap();
+    alpha.expect(Answer::error(401));
+    alpha.always(Answer::saying("ok"));
+    assert_eq!(ask(&before).await, 200);
+    let after = Upstream::after(&second, Some(&before)).unwrap();
+    assert_eq!(keys(&alpha), ["one", "two"]);
+    for _ in 0..3 {
+        assert_eq!(ask(&after).await, 200);
+    }
+    assert_eq!(keys(&alpha), ["new"; 3]);
+}
+
 /// A configuration whose key is in a Vault at `address`.
 fn in_vault(alpha: &Provider, address: &str) -> Config {
     let place = Place::Vault { path: "secret/data/llm".to_owned(), field: "api_key".to_owned() };
@@ -141,7 +171,10 @@ async fn a_store_that_is_down_at_the_start_is_told_in_the_clients_dialect_until_
     let message = reply.json()["error"]["message"].as_str().unwrap().to_owned();
     let begin = "the key of alpha cannot be read from vault: secret/data/llm#api_key";
     assert!(message.contains(begin), "{message}");
-    let reply = sidecar.post("/v1/messages", r#"{"model":"alpha/m","max_tokens":9,"messages":[{"role":"user","content":"x"}]}"#);
+    let reply = sidecar.post(
+        "/v1/messages",
+        r#"{"model":"alpha/m","max_tokens":9,"messages":[{"role":"user","content":"x"}]}"#,
+    );
     let reply = whole(reply).await;
     assert_eq!((reply.status, &reply.json()["type"]), (503, &"error".into()), "{}", reply.text());
     // Another target may have a key.
