@@ -7,6 +7,7 @@ key overlap with the new one, the others end it at once; no request may fail.
 """
 
 import argparse
+import base64
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
+
+import certifi
 
 import _rig
 
@@ -170,6 +173,47 @@ class Bao:
         self.call("POST", "secret/data/llm", {"data": {"api_key": key}})
 
 
+def part(of_token):
+    raw = of_token if isinstance(of_token, bytes) else json.dumps(of_token).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def service_account(folder):
+    """A token of a pod, in a file, and a server that plays the cluster and knows it."""
+    account = {"namespace": "shop", "serviceaccount": {"name": "bot", "uid": "u-1"}}
+    name, now = "system:serviceaccount:shop:bot", int(time.time())
+    claims = {"aud": ["vault"], "exp": now + 3600, "iat": now, "iss": "https://cluster"}
+    claims |= {"sub": name, "kubernetes.io": account}
+    token = ".".join(map(part, ({"alg": "RS256", "kid": "k"}, claims, b"-" * 256)))
+
+    def review(_method, _path, _headers, body):
+        user = {"username": name, "uid": "u-1", "groups": []}
+        is_known = json.loads(body)["spec"]["token"] == token
+        status = {"authenticated": is_known, "user": user, "audiences": ["vault"]}
+        review = {"kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "status": status}
+        return 201, {"content-type": "application/json"}, json.dumps(review).encode()
+
+    path = os.path.join(folder, "service-account-token")
+    with open(path, "w") as file:
+        file.write(token)
+    return token, path, _rig.Server(review)
+
+
+def let_pods_in(bao, cluster, token):
+    """Lets the cluster's service account `bot` in; some authority has to be named, and is unused."""
+    with open(certifi.where()) as file:
+        end = "-----END CERTIFICATE-----\n"
+        authority = file.read().partition(end)[0] + end
+    authority = authority[authority.index("-----BEGIN") :]
+    bao.call("POST", "sys/auth/kubernetes", {"type": "kubernetes"})
+    config = {"kubernetes_host": cluster.url, "token_reviewer_jwt": token}
+    config |= {"disable_local_ca_jwt": True, "kubernetes_ca_cert": authority}
+    bao.call("POST", "auth/kubernetes/config", config)
+    role = {"bound_service_account_names": ["bot"], "bound_service_account_namespaces": ["shop"]}
+    role |= {"audience": "vault", "token_policies": ["reader"], "token_ttl": "3s"}
+    bao.call("POST", "auth/kubernetes/role/understudy", role)
+
+
 def vault(programs, rounds):
     bao = Bao(programs)
     bao.start()
@@ -182,6 +226,8 @@ def vault(programs, rounds):
     bao.call("POST", "auth/approle/role/app", role)
     role_id = bao.call("GET", "auth/approle/role/app/role-id")["data"]["role_id"]
     secret_id = bao.call("POST", "auth/approle/role/app/secret-id", {})["data"]["secret_id"]
+    pod, pod_file, cluster = service_account(programs.folder)
+    let_pods_in(bao, cluster, pod)
     short = {"policies": ["reader"], "ttl": "4s", "renewable": True}
     short = bao.call("POST", "auth/token/create", short)["auth"]["client_token"]
     poor = bao.call("POST", "auth/token/create", {"policies": ["default"], "ttl": "1h"})
@@ -199,6 +245,8 @@ def vault(programs, rounds):
         "short-token": sidecar("short-token", token, {"TOKEN": short}),
         "app-role": sidecar("app-role", {"app_role": app_role}, {"ID": secret_id}),
     }
+    pod = {"role": "understudy", "token_file": pod_file}
+    sidecars["pod"] = sidecar("pod", {"kubernetes": pod}, {})
     began = time.monotonic()
     rotate(provider, sidecars, bao.write, rounds, "bao")
     # By now the short token has ended several times over, unless it was renewed, and the role's
@@ -208,6 +256,9 @@ def vault(programs, rounds):
         assert answers(base), name
     data = sidecar("poor", token, {"TOKEN": poor})
     refused(programs, "poor", data, "vault denies secret/data/llm")
+    stranger = {"kubernetes": {"role": "nobody", "token_file": pod_file}}
+    data = sidecar("stranger", stranger, {})
+    refused(programs, "stranger", data, "vault lets nobody in at auth/kubernetes/login")
     print("bao: a short token was renewed, a role entered again, a poor token refused", flush=True)
 
     base = sidecars["token"]
@@ -233,6 +284,7 @@ def vault(programs, rounds):
         assert f'secret/data/llm#api_key",result="{result}"' in metrics, metrics
     print("bao: sealed, killed, back; a sidecar that began without it caught up", flush=True)
     provider.server.stop()
+    cluster.stop()
 
 
 def aws(programs, rounds):
