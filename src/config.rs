@@ -6,6 +6,7 @@ mod nearest;
 mod read;
 mod value;
 mod credential;
+pub mod stores;
 mod provider;
 mod quirk;
 mod place;
@@ -51,14 +52,17 @@ use crate::retry::Hedge;
 use crate::retry::Retry;
 use crate::sentinel::Sentinel;
 
+pub use credential::KeySource;
+pub use credential::Place;
+pub use credential::checked as checked_key;
 pub use load::is_experiment;
 pub use load::load;
 pub use problem::Problem;
 pub use provider::Provider;
-pub use provider::SigningKey;
 pub use value::checked_name as wrong_name;
 
 use load::Known;
+use stores::Stores;
 
 /// Everything a process needs to know, checked.
 #[derive(Clone, Debug)]
@@ -79,6 +83,8 @@ pub struct Config {
     pub providers: BTreeMap<String, Provider>,
     /// Headers that travel between applications and every provider besides those that always do.
     pub forward_headers: Vec<HeaderName>,
+    /// How stores of secrets are reached.
+    pub stores: Stores,
     /// Model names applications may ask for, and who answers them.
     pub routes: BTreeMap<String, Route>,
     /// Limits for routes that set none of their own.

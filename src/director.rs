@@ -227,6 +227,14 @@ impl Director {
         }
     }
 
+    /// Writes down how the places are that keys come from.
+    pub fn tell_secrets(&self) {
+        self.metrics.secret_refresh.clear();
+        self.metrics.secret_age_seconds.clear();
+        let upstream = self.stage.borrow().upstream.clone();
+        upstream.tell(&self.metrics);
+    }
+
     /// Returns once everything that happened is on disk.
     ///
     /// # Errors

@@ -71,6 +71,22 @@ pub struct ConfigLabel {
     pub hash: String,
 }
 
+/// A place that a key comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SecretLabel {
+    /// Where it is; never the key.
+    pub source: String,
+}
+
+/// How reading a key ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SecretRead {
+    /// Where it is; never the key.
+    pub source: String,
+    /// `good` or `failed`.
+    pub result: &'static str,
+}
+
 /// A sentinel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SentinelLabel {
@@ -154,6 +170,10 @@ pub struct Metrics {
     pub config_reloads: Family<Word, Counter>,
     /// Price feeds fetched: good, broken.
     pub price_feeds: Family<Word, Counter>,
+    /// Reads of keys that may change: good, failed.
+    pub secret_refresh: Family<SecretRead, Counter>,
+    /// Since a key was last seen to be in force, seconds.
+    pub secret_age_seconds: Family<SecretLabel, Gauge>,
     /// Runs of sentinels that have ended.
     pub sentinel_runs: Family<SentinelRun, Counter>,
     /// 1 for a sentinel that has alarmed since its answers were pinned.
@@ -193,6 +213,8 @@ impl Metrics {
             config_info: Family::default(),
             config_reloads: Family::default(),
             price_feeds: Family::default(),
+            secret_refresh: Family::default(),
+            secret_age_seconds: Family::default(),
             sentinel_runs: Family::default(),
             sentinel_drifted: Family::default(),
             registry: Registry::with_prefix("understudy"),
@@ -242,6 +264,9 @@ impl Metrics {
         r.register("config_info", "The files in force", self.config_info.clone());
         r.register("config_reloads", "Files read again", self.config_reloads.clone());
         r.register("price_feeds", "Price feeds fetched", self.price_feeds.clone());
+        r.register("secret_refresh", "Reads of keys", self.secret_refresh.clone());
+        let age = self.secret_age_seconds.clone();
+        r.register("secret_age_seconds", "Since a key was last seen in force", age);
         r.register("sentinel_runs", "Runs of sentinels", self.sentinel_runs.clone());
         let drifted = self.sentinel_drifted.clone();
         r.register("sentinel_drifted", "Sentinels that have alarmed", drifted);

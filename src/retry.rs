@@ -156,8 +156,8 @@ pub fn wait_in(headers: &HeaderMap, now_ms: i64) -> Option<Duration> {
         return Some(Duration::from_millis(ms));
     }
     let after = text(headers, header::RETRY_AFTER.as_str())?;
-    if let Ok(seconds) = after.parse() {
-        return Some(Duration::from_secs(seconds));
+    if let Ok(seconds) = after.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
     }
     let date = jiff::fmt::rfc2822::parse(after).ok()?;
     let ms = date.timestamp().as_millisecond().saturating_sub(now_ms);

@@ -172,9 +172,9 @@ impl Texts {
 }
 
 impl Print {
-    /// Whether the ways to the providers may be another.
+    /// Whether the ways to the providers are the same; files with keys are followed there.
     pub fn is_same_way_out(&self, other: &Self) -> bool {
-        self.config == other.config && self.beside == other.beside
+        self.config == other.config
     }
 }
 

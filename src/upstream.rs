@@ -9,11 +9,12 @@ pub mod gate;
 pub mod local;
 mod opened;
 pub mod outgoing;
+mod paid;
 pub mod pump;
 mod resolve;
 mod scrub;
 pub mod shared;
-pub mod sign;
+mod sign;
 pub mod unasked;
 pub mod upgrade;
 pub mod way;
@@ -44,11 +45,15 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Target;
 use crate::health::Health;
+use crate::metrics::Metrics;
 use crate::provider::travel::Pass;
 use crate::provider::url;
+use crate::secrets::Secrets;
+use crate::secrets::pool::Pool;
 use crate::upstream::gate::Gates;
 use crate::upstream::local::Plane;
 use crate::upstream::outgoing::Outgoing;
+use crate::upstream::paid::Unpaid;
 use crate::upstream::resolve::Resolver;
 
 pub use opened::Opened;
@@ -64,6 +69,7 @@ pub struct Upstream {
     http1: OnceLock<Client>,
     endpoints: BTreeMap<String, Endpoint>,
     resolver: Arc<Resolver>,
+    secrets: Secrets,
     /// What is known of every target; it outlives the configuration.
     health: Arc<Health>,
     /// What is in use of the providers' limits; likewise.
@@ -76,8 +82,10 @@ struct Endpoint {
     base: Url,
     /// Which headers travel.
     pass: Pass,
-    /// The same with the keys for copies, where it has such.
-    for_copies: Option<Provider>,
+    /// Its keys.
+    keys: Pool,
+    /// Those for copies; without any, copies are sent with its keys.
+    keys_for_copies: Pool,
     /// Of dialects whose path is always the same, parsed once: reqwest would parse it three times
     /// a request.
     urls: Vec<(DialectName, Url)>,
@@ -101,14 +109,15 @@ impl Upstream {
     /// # Errors
     /// The TLS backend cannot start.
     pub fn new(config: &Config) -> Result<Self> {
-        Self::with(config, Arc::default())
+        Self::after(config, None)
     }
 
-    /// The same, with what is known of the targets already.
+    /// The connections of a configuration that takes the place of another's: what is known of
+    /// targets, limits and keys stays known.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn with(config: &Config, health: Arc<Health>) -> Result<Self> {
+    pub fn after(config: &Config, former: Option<&Self>) -> Result<Self> {
         // A second installation in one process, as in tests, changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let providers = config.providers.values();
@@ -120,22 +129,23 @@ impl Upstream {
         let limits: BTreeSet<Duration> = routes.chain([config.timeouts.connect]).collect();
         let clients = limits.into_iter().map(|limit| Ok((limit, client(limit, &resolver)?)));
         let clients = clients.collect::<Result<_>>()?;
+        let secrets = Secrets::new(config, former.map(|former| &former.secrets));
         let endpoints = providers.map(|provider| {
-            let endpoint = Endpoint::new(provider.clone(), &config.forward_headers)?;
-            Ok((provider.name.clone(), endpoint))
+            let name = provider.name.clone();
+            let former = former.and_then(|former| former.endpoints.get(&name));
+            let forward = &config.forward_headers;
+            Ok((name, Endpoint::new(provider.clone(), forward, &secrets, former)?))
         });
         let endpoints = endpoints.collect::<Result<_>>()?;
-        let gates = Arc::default();
-        Ok(Self { clients, http1: OnceLock::new(), endpoints, resolver, health, gates })
+        let health = former.map(|former| former.health.clone()).unwrap_or_default();
+        let gates = former.map(|former| former.gates.clone()).unwrap_or_default();
+        let http1 = OnceLock::new();
+        Ok(Self { clients, http1, endpoints, resolver, secrets, health, gates })
     }
 
-    /// The connections of another configuration, with what is known of targets and their limits.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn renewed(&self, config: &Config) -> Result<Self> {
-        let gates = self.gates.clone();
-        Ok(Self { gates, ..Self::with(config, self.health.clone())? })
+    /// Writes down how the places are that keys come from.
+    pub fn tell(&self, metrics: &Metrics) {
+        self.secrets.tell(metrics);
     }
 
     /// What is in use of the providers' limits.
@@ -150,7 +160,7 @@ impl Upstream {
     pub async fn send_once(&self, call: Call<'_>) -> Result<Opened> {
         let endpoint = self.endpoint(&call.target.provider)?;
         self.spare(call.target)?;
-        self.send_admitted(endpoint, &endpoint.provider, call).await
+        self.send_admitted(endpoint, &endpoint.keys, call).await
     }
 
     /// Sends a copy of a request, with the provider's keys for copies if it has such.
@@ -160,19 +170,20 @@ impl Upstream {
     pub async fn send_copy(&self, call: Call<'_>) -> Result<Opened> {
         let endpoint = self.endpoint(&call.target.provider)?;
         self.spare(call.target)?;
-        let provider = endpoint.for_copies.as_ref().unwrap_or(&endpoint.provider);
-        self.send_admitted(endpoint, provider, call).await
+        let own = &endpoint.keys_for_copies;
+        let keys = if own.is_empty() { &endpoint.keys } else { own };
+        self.send_admitted(endpoint, keys, call).await
     }
 
     /// Sends a request once the gate lets it through; the answer keeps the permit to its end.
     async fn send_admitted(
         &self,
         endpoint: &Endpoint,
-        provider: &Provider,
+        pool: &Pool,
         call: Call<'_>,
     ) -> Result<Opened> {
-        let mut permit = self.gates.admit(provider, &call).await?;
-        let mut opened = self.send_to(endpoint, provider, call).await?;
+        let mut permit = self.gates.admit(&endpoint.provider, &call).await?;
+        let mut opened = self.send_to(endpoint, pool, call).await?;
         permit.answered(opened.status, &opened.headers);
         opened.permit = Some(permit);
         Ok(opened)
@@ -188,12 +199,7 @@ impl Upstream {
         }
     }
 
-    async fn send_to(
-        &self,
-        endpoint: &Endpoint,
-        provider: &Provider,
-        call: Call<'_>,
-    ) -> Result<Opened> {
+    async fn send_to(&self, endpoint: &Endpoint, pool: &Pool, call: Call<'_>) -> Result<Opened> {
         let Call { target, mut outgoing, headers, timeouts } = call;
         let mut headers = endpoint.pass.asked(headers);
         let json = HeaderValue::from_static("application/json");
@@ -202,11 +208,10 @@ impl Upstream {
         if let Some(query) = &outgoing.query {
             url.set_query(Some(&joined(url.query(), query)));
         }
-        let mut request = reqwest::Request::new(Method::POST, url);
-        *request.headers_mut() = headers;
-        authorize(provider, outgoing.dialect, &mut request, &outgoing.body)?;
-        *request.body_mut() = Some(std::mem::take(&mut outgoing.body).into());
-        self.execute(endpoint, request, target.clone(), timeouts, outgoing).await
+        let (method, dialect) = (Method::POST, outgoing.dialect);
+        let body = std::mem::take(&mut outgoing.body);
+        let unpaid = Unpaid { endpoint, pool, dialect, method, url, headers, body };
+        self.execute(unpaid, target.clone(), timeouts, outgoing).await
     }
 
     /// Sends a request untouched to a path below a provider's base URL.
@@ -222,18 +227,16 @@ impl Upstream {
         body: Bytes,
         timeouts: Timeouts,
     ) -> Result<Opened> {
-        let endpoint = self.endpoint(provider)?;
-        let request = endpoint.passing(method, path_and_query, headers, body)?;
+        let unpaid = self.endpoint(provider)?.passing(method, path_and_query, headers, body)?;
         let target = Target { provider: provider.to_owned(), model: String::new() };
         // Nothing is known of the dialect, and nobody reads the answer.
         let outgoing = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
-        self.execute(endpoint, request, target, timeouts, outgoing).await
+        self.execute(unpaid, target, timeouts, outgoing).await
     }
 
     async fn execute(
         &self,
-        endpoint: &Endpoint,
-        request: reqwest::Request,
+        unpaid: Unpaid<'_>,
         target: Target,
         timeouts: Timeouts,
         asked: Outgoing,
@@ -242,10 +245,10 @@ impl Upstream {
         // A whole answer's first byte comes when it is finished, so only streams have a first token.
         let limit =
             if asked.is_stream { timeouts.first_token.min(timeouts.total) } else { timeouts.total };
-        let secrets = scrub::secrets(request.headers());
-        let client = self.client(timeouts.connect)?;
-        let response = answered(client, request, &target, sent, limit).await?;
-        let mut opened = Opened::new(response, &endpoint.pass, target, asked, sent, timeouts);
+        let pass = &unpaid.endpoint.pass;
+        let with = (self.client(timeouts.connect)?, &self.secrets);
+        let (response, secrets) = unpaid.send(with, &target, sent, limit).await?;
+        let mut opened = Opened::new(response, pass, target, asked, sent, timeouts);
         if !opened.status.is_success() {
             opened.body = scrub::scrub(opened.body, &secrets);
         }
@@ -324,7 +327,12 @@ pub async fn get_local(plane: &Plane, path: &str) -> Result<(u16, Bytes)> {
 }
 
 impl Endpoint {
-    fn new(provider: Provider, forward_headers: &[HeaderName]) -> Result<Self> {
+    fn new(
+        provider: Provider,
+        forward_headers: &[HeaderName],
+        secrets: &Secrets,
+        former: Option<&Self>,
+    ) -> Result<Self> {
         let base = parse(&provider, &provider.base_url.to_string())?;
         let host = provider.base_url.host().unwrap_or_default();
         let more = [forward_headers, &provider.forward_headers].concat();
@@ -336,9 +344,10 @@ impl Endpoint {
             let url = parse(&provider, &url)?;
             urls.extend(is_fixed.then_some((dialect, url)));
         }
-        let for_copies = (!provider.shadow_keys.is_empty())
-            .then(|| Provider { api_keys: provider.shadow_keys.clone(), ..provider.clone() });
-        Ok(Self { provider, base, pass, for_copies, urls })
+        let keys = Pool::new(&provider.api_keys, secrets, former.map(|former| &former.keys));
+        let former = former.map(|former| &former.keys_for_copies);
+        let keys_for_copies = Pool::new(&provider.shadow_keys, secrets, former);
+        Ok(Self { provider, base, pass, keys, keys_for_copies, urls })
     }
 
     fn url(&self, outgoing: &Outgoing, model: &str) -> Result<Url> {
@@ -359,18 +368,14 @@ impl Endpoint {
         path_and_query: &str,
         headers: &HeaderMap,
         body: Bytes,
-    ) -> Result<reqwest::Request> {
+    ) -> Result<Unpaid<'_>> {
         let url = url::below(&self.provider.base_url, path_and_query);
         let url = Url::parse(&url)
             .map_err(|e| Error::new(Kind::BadRequest, format!("not a path: {e}")))?;
-        let mut request = reqwest::Request::new(method, self.inside(url)?);
-        *request.headers_mut() = self.pass.asked(headers);
+        let (url, headers) = (self.inside(url)?, self.pass.asked(headers));
         let dialect = self.provider.dialects.first().copied().unwrap_or(DialectName::OpenAi);
-        authorize(&self.provider, dialect, &mut request, &body)?;
-        if !body.is_empty() {
-            *request.body_mut() = Some(body.into());
-        }
-        Ok(request)
+        let pool = &self.keys;
+        Ok(Unpaid { endpoint: self, pool, dialect, method, url, headers, body })
     }
 
     /// The URL, unless dots or slashes in what the client wrote lead out of the base URL: the
@@ -400,19 +405,6 @@ fn joined(own: Option<&str>, theirs: &str) -> String {
 
 fn parse(provider: &Provider, url: &str) -> Result<Url> {
     Url::parse(url).map_err(|e| Error::new(Kind::Config, format!("{}: {url}: {e}", provider.name)))
-}
-
-/// Adds the credential to a request that is otherwise finished.
-fn authorize(
-    provider: &Provider,
-    dialect: DialectName,
-    request: &mut reqwest::Request,
-    body: &Bytes,
-) -> Result<()> {
-    match provider.authorize(dialect, request.headers_mut())? {
-        None => Ok(()),
-        Some(key) => sign::sign(request, body, key),
-    }
 }
 
 /// Without the URL, whose query may hold a key.

@@ -13,6 +13,8 @@ use crate::cli::files::Files;
 use crate::cli::say;
 use crate::cli::say_json;
 use crate::cli::table;
+use crate::config::KeySource;
+use crate::config::Place;
 use crate::config::Provider;
 use crate::error::Result;
 use crate::provider;
@@ -49,8 +51,8 @@ struct Shown {
 
 /// Where a provider's key comes from; never the key.
 enum Key {
-    /// This many, from the configuration.
-    File(usize),
+    /// From these places, named by the configuration.
+    Config(Vec<KeySource>),
     /// From this variable.
     Env(&'static str),
     /// Requests are signed with AWS keys of the environment.
@@ -101,7 +103,7 @@ fn all(configured: &BTreeMap<String, Provider>) -> Vec<Shown> {
 
 fn shown(provider: &Provider) -> Shown {
     let key = match provider::find(&provider.name) {
-        _ if !provider.api_keys.is_empty() => Key::File(provider.api_keys.len()),
+        _ if !provider.api_keys.is_empty() => Key::Config(provider.api_keys.clone()),
         _ if provider.auth == Auth::None => Key::Needless,
         Some(row) if provider.fallback_key.is_some() => from_env(row),
         _ if provider.signing.is_some() => Key::Signing,
@@ -142,10 +144,9 @@ fn auth(auth: &Auth) -> String {
 
 fn in_words(shown: &Shown) -> [String; 5] {
     let key = match &shown.key {
-        Key::File(1) => "in the file".to_owned(),
-        Key::File(count) => format!("{count} in the file"),
+        Key::Config(keys) => keys.iter().map(place).collect::<Vec<_>>().join(", "),
         Key::Env(name) => format!("{name} (set)"),
-        Key::Signing => "AWS_ACCESS_KEY_ID (set)".to_owned(),
+        Key::Signing => "AWS credentials (set)".to_owned(),
         Key::Missing([name, ..]) => format!("{name} (not set)"),
         Key::Missing([]) => "the client's".to_owned(),
         Key::Needless => "-".to_owned(),
@@ -154,9 +155,19 @@ fn in_words(shown: &Shown) -> [String; 5] {
     [shown.name.clone(), key, shown.auth.clone(), dialects, shown.base_url.clone()]
 }
 
+/// Where a key comes from; one in a store is looked for only while the sidecar runs.
+fn place(key: &KeySource) -> String {
+    match &key.place {
+        Place::Value => "in the file".to_owned(),
+        Place::Env(name) => format!("{name} (set)"),
+        Place::File(path) => format!("{} (set)", path.display()),
+        stored => stored.to_string(),
+    }
+}
+
 fn in_json(shown: &Shown) -> Value {
     let (source, variables, is_set): (&str, Vec<&str>, bool) = match &shown.key {
-        Key::File(_) => ("config", Vec::new(), true),
+        Key::Config(keys) => ("config", Vec::new(), keys.iter().any(|key| key.key.is_some())),
         Key::Env(name) => ("env", vec![name], true),
         Key::Signing => ("env", vec!["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"], true),
         Key::Missing(names) => ("env", names.to_vec(), false),
@@ -167,7 +178,7 @@ fn in_json(shown: &Shown) -> Value {
         "name": shown.name,
         "base_url": shown.base_url,
         "needs": shown.needs,
-        "key": { "from": source, "env": variables, "set": is_set },
+        "key": { "from": source, "env": variables, "set": is_set, "pool": pool(&shown.key) },
         "auth": shown.auth,
         "dialects": shown.dialects,
         "quirks": {
@@ -180,6 +191,16 @@ fn in_json(shown: &Shown) -> Value {
             "lacks": quirks.lacks.iter().map(word).collect::<Vec<_>>(),
         },
     })
+}
+
+/// Every key of the configuration; whether one in a store is there is not known here.
+fn pool(key: &Key) -> Vec<Value> {
+    let Key::Config(keys) = key else { return Vec::new() };
+    let row = |key: &KeySource| {
+        let is_set = key.key.is_some().then_some(true);
+        json!({ "from": key.place.to_string(), "weight": key.weight, "set": is_set })
+    };
+    keys.iter().map(row).collect()
 }
 
 /// What is worth knowing before one sends a request there.

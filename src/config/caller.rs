@@ -58,7 +58,7 @@ fn digest(s: &mut Section<'_, '_, '_>, outside: Outside<'_>) -> Option<[u8; 32]>
     let given = s.take("key_blake3", hash);
     let key = s.find("key").and_then(|node| {
         let path = s.path("key");
-        credential::credential(s.reader, node, &path, outside)
+        credential::at_hand(s.reader, node, &path, outside)
     });
     let help = "make one with understudy callers new NAME";
     match (s.key_at("key_blake3"), s.key_at("key")) {

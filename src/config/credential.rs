@@ -2,17 +2,86 @@
 
 use std::io;
 use std::path::Path;
+use std::path::PathBuf;
 
 use http::header::HeaderValue;
 use secrecy::SecretString;
 
 use super::problem::Pos;
 use super::read::Reader;
+use super::read::Section;
 use super::read::Wrong;
 use super::read::quote;
+use super::stores::Stores;
 use super::tree::Kind;
 use super::tree::Node;
 use super::value;
+
+/// The most that a key may weigh.
+pub const MAX_WEIGHT: u64 = 1000;
+
+/// A key of a pool: where it comes from, and its share of the requests.
+#[derive(Clone, Debug)]
+pub struct KeySource {
+    /// Where it comes from.
+    pub place: Place,
+    /// Relative to the others of its pool; at least 1.
+    pub weight: u32,
+    /// The key, where reading the configuration found it already.
+    pub key: Option<SecretString>,
+}
+
+/// Where a key comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// It stands in the configuration itself.
+    Value,
+    /// An environment variable.
+    Env(String),
+    /// A file, read again when its content changes.
+    File(PathBuf),
+    /// A field of a secret in Vault or OpenBao, key-value engine version 2.
+    Vault {
+        /// As the API has it: the mount, `data`, and the path.
+        path: String,
+        /// The field.
+        field: String,
+    },
+    /// A secret in AWS Secrets Manager.
+    Aws {
+        /// Its name or ARN.
+        secret: String,
+        /// The field, where it is a JSON object; without one the whole text is the key.
+        field: Option<String>,
+        /// Where it is.
+        region: String,
+    },
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Value => f.write_str("the configuration"),
+            Self::Env(name) => write!(f, "the variable {name}"),
+            Self::File(path) => write!(f, "the file {}", path.display()),
+            Self::Vault { path, field } => write!(f, "vault: {path}#{field}"),
+            Self::Aws { secret, field: Some(field), .. } => write!(f, "aws: {secret}#{field}"),
+            Self::Aws { secret, field: None, .. } => write!(f, "aws: {secret}"),
+        }
+    }
+}
+
+impl KeySource {
+    /// A key that is at hand.
+    pub fn value(key: SecretString) -> Self {
+        Self { place: Place::Value, weight: 1, key: Some(key) }
+    }
+
+    /// Whether the key may change while the process runs.
+    pub fn is_live(&self) -> bool {
+        matches!(self.place, Place::File(_) | Place::Vault { .. } | Place::Aws { .. })
+    }
+}
 
 /// What keys may come from besides the file; the caller does the reading.
 #[derive(Clone, Copy)]
@@ -21,17 +90,21 @@ pub struct Outside<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// The text of a file.
     pub read_file: &'a dyn Fn(&Path) -> io::Result<String>,
+    /// How stores of secrets are reached.
+    pub stores: &'a Stores,
 }
 
-const FORMS: &str = "write { env: NAME }, { file: PATH } or { value: KEY }";
+const FORMS: &str =
+    "write { env: NAME }, { file: PATH }, { value: KEY }, { vault: … } or { aws: … }";
+const SOURCES: [&str; 5] = ["env", "file", "value", "vault", "aws"];
 
-/// The keys of a provider that can be used.
+/// The keys of a provider that can be used, or may be once their store has given them.
 pub fn read(
     reader: &mut Reader<'_>,
     node: &Node,
     path: &str,
     outside: Outside<'_>,
-) -> Vec<SecretString> {
+) -> Vec<KeySource> {
     let Kind::List(nodes) = &node.kind else {
         let what = format!("`{path}` has to be a list, not {}", node.describe());
         reader.problem(node.start, what, "write for example [{ env: OPENAI_API_KEY }]");
@@ -60,16 +133,30 @@ pub fn needed(
         reader.problem(node.start, what, "set it");
         return None;
     }
-    credential(reader, node, path, outside)
+    at_hand(reader, node, path, outside)
 }
 
-/// The one key that a node says where to find.
-pub fn credential(
+/// A key that has to be known from the start, so that it is in no store that is asked later.
+pub fn at_hand(
     reader: &mut Reader<'_>,
     node: &Node,
     path: &str,
     outside: Outside<'_>,
 ) -> Option<SecretString> {
+    let source = credential(reader, node, path, outside)?;
+    if source.key.is_none() {
+        let what = format!("`{path}` has to be known from the start");
+        reader.problem(node.start, what, "write { env: NAME }, { file: PATH } or { value: KEY }");
+    }
+    source.key
+}
+
+fn credential(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    path: &str,
+    outside: Outside<'_>,
+) -> Option<KeySource> {
     if matches!(&node.kind, Kind::Scalar { .. }) {
         let what = format!("`{path}` has to say where the key comes from");
         reader.problem(node.start, what, FORMS);
@@ -77,20 +164,90 @@ pub fn credential(
     }
     let source = reader.section(node, path, |s| {
         let at = s.at;
-        let env = s.take("env", variable).map(|name| from_env(s.reader, at, &name, outside));
-        let file = s.take("file", value::text).map(|name| from_file(s.reader, at, &name, outside));
-        let value = s.take("value", value::text).map(|key| usable(s.reader, at, "`value`", &key));
-        let given = ["env", "file", "value"].iter().filter(|key| s.key_at(key).is_some()).count();
+        let weight = s.take("weight", value::count(1, MAX_WEIGHT)).unwrap_or(1) as u32;
+        let known = |place, key: Option<SecretString>| {
+            key.map(|key| KeySource { place, weight, key: Some(key) })
+        };
+        let env = s.take("env", variable).and_then(|name| {
+            let key = from_env(s.reader, at, &name, outside);
+            known(Place::Env(name), key)
+        });
+        let file = s.take("file", value::text).and_then(|name| {
+            let key = from_file(s.reader, at, &name, outside);
+            known(Place::File(PathBuf::from(name)), key)
+        });
+        let value = s.take("value", value::text).and_then(|key| {
+            let key = usable(s.reader, at, "`value`", &key);
+            known(Place::Value, key)
+        });
+        let store = vault(s, outside.stores).or(aws(s, outside.stores));
+        let store = store.map(|place| KeySource { place, weight, key: None });
+        let given = SOURCES.iter().filter(|key| s.key_at(key).is_some()).count();
         if given != 1 {
             s.reader.problem(at, format!("`{path}` needs one source and has {given}"), FORMS);
         }
-        env.or(file).or(value).flatten()
+        env.or(file).or(value).or(store)
     });
     source.flatten()
 }
 
+/// A field of a secret in Vault.
+fn vault(s: &mut Section<'_, '_, '_>, stores: &Stores) -> Option<Place> {
+    let place = s.section("vault", |s| {
+        s.need("path", "write for example path: secret/data/llm");
+        s.need("field", "write for example field: api_key");
+        let (path, field) = (s.take("path", vault_path), s.take("field", value::text));
+        Some(Place::Vault { path: path?, field: field? })
+    });
+    let at = s.key_at("vault")?;
+    if stores.vault.is_none() {
+        let help = "write for example secrets: { vault: { address: https://vault:8200 } }, or set \
+                    VAULT_ADDR";
+        s.reader.problem(at, "nothing says where Vault is", help);
+    }
+    place.flatten()
+}
+
+/// The API's path: mount, `data`, path.
+fn vault_path(node: &Node) -> Result<String, Wrong> {
+    let text = value::text(node)?;
+    let path = text.trim_matches('/');
+    let is_plain = path.bytes().all(|b| b.is_ascii_graphic() && !b"?#%\\".contains(&b));
+    let is_whole = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if is_plain && is_whole && path.split('/').skip(1).any(|part| part == "data") {
+        return Ok(path.to_owned());
+    }
+    let help = "write for example secret/data/llm: the mount, `data`, and the path of the secret";
+    Err(Wrong::new("has to be a path of the key-value engine, version 2", help))
+}
+
+/// A secret of AWS Secrets Manager.
+fn aws(s: &mut Section<'_, '_, '_>, stores: &Stores) -> Option<Place> {
+    let place = s.section("aws", |s| {
+        s.need("secret", "write for example secret: prod/llm");
+        let secret = s.take("secret", value::text);
+        let field = s.take("field", value::text);
+        let region = s.take("region", super::place::part);
+        let secret = secret?;
+        // arn:aws:secretsmanager:eu-central-1:123456789012:secret:name
+        let of_arn = || Some(secret.strip_prefix("arn:")?.split(':').nth(2)?.to_owned());
+        let region = region.or_else(of_arn).or_else(|| stores.aws.region.clone());
+        if region.is_none() && s.key_at("region").is_none() {
+            s.need("region", "write for example region: eu-central-1, or set AWS_REGION");
+        }
+        Some(Place::Aws { secret: secret.clone(), field, region: region? })
+    });
+    if let (Some(at), None) = (s.key_at("aws"), &stores.aws.login) {
+        let what = "the environment has no AWS credentials";
+        let help = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role (IRSA or \
+                    EKS Pod Identity)";
+        s.reader.warn(at, what, help);
+    }
+    place.flatten()
+}
+
 /// The name of a variable; anything else may be a key put there by mistake and is not shown.
-fn variable(node: &Node) -> Result<String, Wrong> {
+pub fn variable(node: &Node) -> Result<String, Wrong> {
     let name = value::text(node)?;
     let is_word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if is_word && !name.starts_with(|c: char| c.is_ascii_digit()) {

@@ -18,6 +18,7 @@ use super::read::Section;
 use super::read::Wrong;
 use super::read::join;
 use super::read::quote;
+use super::stores;
 use super::tree::Kind;
 use super::tree::Node;
 use super::value;
@@ -63,7 +64,7 @@ fn pay(provider: &mut Provider, row: &provider::Row, env: &dyn Fn(&str) -> Optio
     provider.fallback_key = keys.next();
     if row.auth == Auth::SigV4 {
         let region = row.holes.iter().find_map(|hole| place::from_env(hole, env));
-        provider.signing = place::signing(region, env);
+        provider.signing = region.filter(|_| stores::known(env).aws.login.is_some());
     }
 }
 
@@ -125,7 +126,7 @@ fn endpoint(s: &mut Section<'_, '_, '_>, name: &str, outside: Outside<'_>) -> Pr
     }
     provider.auth = auth.unwrap_or(provider.auth);
     if let Some(region) = place::region(s, row, outside.env, &provider) {
-        provider.signing = place::signing(Some(region), outside.env);
+        provider.signing = outside.stores.aws.login.is_some().then_some(region);
     }
     headers(s, &mut provider);
     provider.forward_headers = forwarded(s);

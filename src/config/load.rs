@@ -26,6 +26,7 @@ use super::read::Wrong;
 use super::read::quote;
 use super::sentinel;
 use super::settings;
+use super::stores;
 use super::tree;
 use crate::caller::Patrons;
 use crate::experiment::Experiment;
@@ -51,10 +52,12 @@ pub fn load(
     env: &dyn Fn(&str) -> Option<String>,
     read_file: &dyn Fn(&Path) -> io::Result<String>,
 ) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
-    let outside = Outside { env, read_file };
+    let stores = stores::known(env);
+    let outside = Outside { env, read_file, stores: &stores };
     let mut checked = Config { providers: endpoint::known(env), ..Config::default() };
     let token = env(ADMIN_TOKEN).and_then(|token| credential::checked(&token));
     checked.admission = token.map_or(Admission::Local, Admission::Token);
+    checked.stores.clone_from(&stores);
     let mut known = Known::default();
     known.providers.extend(checked.providers.keys().cloned());
     let mut problems = Vec::new();
@@ -124,6 +127,7 @@ impl Default for Config {
             encryption_keys: Vec::new(),
             providers: endpoint::known(&|_| None),
             forward_headers: Vec::new(),
+            stores: stores::known(&|_| None),
             routes: BTreeMap::new(),
             timeouts: Timeouts::default(),
             retry: Retry::default(),

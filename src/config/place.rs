@@ -3,8 +3,6 @@
 use http::Uri;
 
 use super::Provider;
-use super::SigningKey;
-use super::credential;
 use super::read::Section;
 use super::read::Wrong;
 use super::tree::Node;
@@ -27,18 +25,6 @@ type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub fn from_env(hole: &Hole, env: Env<'_>) -> Option<String> {
     let mut found = hole.env.iter().filter_map(|name| env(name));
     found.find_map(|text| Some(text.trim().to_owned()).filter(|text| fits(text)))
-}
-
-/// What requests are signed with, from the variables that AWS's own SDKs read.
-pub fn signing(region: Option<String>, env: Env<'_>) -> Option<SigningKey> {
-    let variable = |name: &str| credential::checked(&env(name)?);
-    let id = env("AWS_ACCESS_KEY_ID")?.trim().to_owned();
-    Some(SigningKey {
-        region: region?,
-        access_key_id: Some(id).filter(|id| !id.is_empty())?,
-        secret_access_key: variable("AWS_SECRET_ACCESS_KEY")?,
-        session_token: variable("AWS_SESSION_TOKEN"),
-    })
 }
 
 /// The base URL of a row, if the environment fills its holes.
@@ -136,7 +122,7 @@ fn region_of(base_url: &Uri) -> Option<String> {
 }
 
 /// What may stand in a hole of a URL.
-fn part(node: &Node) -> Result<String, Wrong> {
+pub fn part(node: &Node) -> Result<String, Wrong> {
     let text = value::text(node)?;
     if fits(&text) {
         return Ok(text);

@@ -8,6 +8,7 @@ use http::header;
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
 
+use super::KeySource;
 use crate::chat::DialectName;
 use crate::error::Error;
 use crate::error::Kind;
@@ -31,13 +32,13 @@ pub struct Provider {
     /// How the key is sent.
     pub auth: Auth,
     /// Keys from the file; they replace whatever the client sends.
-    pub api_keys: Vec<SecretString>,
+    pub api_keys: Vec<KeySource>,
     /// Keys for copies of requests; without any, copies are paid like the application's own.
-    pub shadow_keys: Vec<SecretString>,
+    pub shadow_keys: Vec<KeySource>,
     /// The key from the provider's usual environment variable; used when the client sends none.
     pub fallback_key: Option<SecretString>,
-    /// What requests are signed with where no key is sent.
-    pub signing: Option<SigningKey>,
+    /// The region that requests are signed for where no key is sent.
+    pub signing: Option<String>,
     /// Headers from the file; they replace the client's.
     pub headers: HeaderMap,
     /// The client's and the provider's headers that travel besides those that always do.
@@ -48,19 +49,6 @@ pub struct Provider {
     pub quirks: Quirks,
     /// What may be asked of it.
     pub quota: Quota,
-}
-
-/// What AWS Signature Version 4 needs to know.
-#[derive(Clone, Debug)]
-pub struct SigningKey {
-    /// The region of the endpoint.
-    pub region: String,
-    /// `AWS_ACCESS_KEY_ID`.
-    pub access_key_id: String,
-    /// `AWS_SECRET_ACCESS_KEY`.
-    pub secret_access_key: SecretString,
-    /// `AWS_SESSION_TOKEN`, which keys that last for a while only have.
-    pub session_token: Option<SecretString>,
 }
 
 impl Provider {
@@ -120,8 +108,9 @@ impl Provider {
     /// Puts what the provider wants into the headers of a request: its key, its own headers, and
     /// those without which the dialect takes nothing.
     ///
-    /// Keys from the file replace the client's; the one from the usual environment variable is
-    /// sent only when the client brought none. What comes back is to sign the finished request.
+    /// `key` is one from the file and replaces the client's; the one from the usual environment
+    /// variable is sent only when the client brought none. What comes back is the region to sign the
+    /// finished request for.
     ///
     /// # Errors
     /// There is no key, where nothing is answered without one, or it is no header's value.
@@ -129,7 +118,8 @@ impl Provider {
         &self,
         dialect: DialectName,
         headers: &mut HeaderMap,
-    ) -> Result<Option<&SigningKey>> {
+        key: Option<&SecretString>,
+    ) -> Result<Option<&str>> {
         let native = provider::native(dialect);
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
@@ -144,7 +134,7 @@ impl Provider {
             headers.insert(name, value.clone());
         }
         let Some(name) = self.auth.header() else { return Ok(None) };
-        let key = if let Some(key) = self.api_keys.first() {
+        let key = if let Some(key) = key {
             KEY_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
             key
         } else {
@@ -154,7 +144,7 @@ impl Provider {
             }
             match &self.fallback_key {
                 Some(key) => key,
-                None if self.auth == Auth::SigV4 => return self.signing_key().map(Some),
+                None if self.auth == Auth::SigV4 => return self.signing_region().map(Some),
                 None => return Ok(None),
             }
         };
@@ -166,11 +156,11 @@ impl Provider {
         Ok(None)
     }
 
-    fn signing_key(&self) -> Result<&SigningKey> {
-        self.signing.as_ref().ok_or_else(|| {
+    fn signing_region(&self) -> Result<&str> {
+        self.signing.as_deref().ok_or_else(|| {
             let what = format!(
-                "{} has no key: set AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID, \
-                 AWS_SECRET_ACCESS_KEY and a region",
+                "{} has no key: set AWS_BEARER_TOKEN_BEDROCK, or a region and AWS_ACCESS_KEY_ID with \
+                 AWS_SECRET_ACCESS_KEY, or run with a role",
                 self.name
             );
             Error::new(Kind::Config, what)
@@ -215,7 +205,6 @@ mod tests {
     use secrecy::SecretString;
 
     use super::Provider;
-    use super::SigningKey;
     use crate::chat::DialectName;
     use crate::provider::Auth;
 
@@ -227,13 +216,13 @@ mod tests {
     ) -> Vec<(String, String)> {
         let base_url = "http://127.0.0.1:1".parse().unwrap();
         let mut provider = Provider::native("p", base_url, dialect);
-        provider.api_keys = own.into_iter().map(SecretString::from).collect();
+        let own = own.map(SecretString::from);
         provider.fallback_key = fallback.map(SecretString::from);
         let mut headers = HeaderMap::new();
         for (name, value) in sent {
             headers.insert(*name, value.parse().unwrap());
         }
-        provider.authorize(dialect, &mut headers).unwrap();
+        provider.authorize(dialect, &mut headers, own.as_ref()).unwrap();
         let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
         let mut all: Vec<(String, String)> =
             headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
@@ -293,19 +282,15 @@ mod tests {
     fn what_has_no_key_is_signed_and_without_anything_to_sign_with_it_is_an_error() {
         let base_url = "http://127.0.0.1:1".parse().unwrap();
         let mut provider = Provider::native("bedrock", base_url, DialectName::Converse);
-        let error = provider.authorize(DialectName::Converse, &mut HeaderMap::new()).unwrap_err();
+        let error =
+            provider.authorize(DialectName::Converse, &mut HeaderMap::new(), None).unwrap_err();
         assert!(error.detail.contains("AWS_BEARER_TOKEN_BEDROCK"), "{error}");
-        provider.signing = Some(SigningKey {
-            region: "us-east-1".to_owned(),
-            access_key_id: "id".to_owned(),
-            secret_access_key: SecretString::from("secret"),
-            session_token: None,
-        });
+        provider.signing = Some("us-east-1".to_owned());
         let mut headers = HeaderMap::new();
-        let signing = provider.authorize(DialectName::Converse, &mut headers).unwrap();
-        assert_eq!(signing.map(|key| key.region.as_str()), Some("us-east-1"));
+        let signing = provider.authorize(DialectName::Converse, &mut headers, None).unwrap();
+        assert_eq!(signing, Some("us-east-1"));
         provider.auth = Auth::None;
-        assert!(provider.authorize(DialectName::Converse, &mut headers).unwrap().is_none());
+        assert!(provider.authorize(DialectName::Converse, &mut headers, None).unwrap().is_none());
         assert!(headers.is_empty());
     }
 
@@ -316,7 +301,7 @@ mod tests {
         provider.headers.insert("x-portkey-provider", "@openai".parse().unwrap());
         let mut headers = HeaderMap::new();
         headers.insert("x-portkey-provider", "@other".parse().unwrap());
-        provider.authorize(DialectName::OpenAi, &mut headers).unwrap();
+        provider.authorize(DialectName::OpenAi, &mut headers, None).unwrap();
         assert_eq!(headers.get("x-portkey-provider").unwrap(), "@openai");
         assert_eq!(headers.len(), 1);
     }

@@ -2,6 +2,7 @@
 
 mod kind;
 mod experiment;
+mod secret;
 mod sentinel;
 mod settings;
 

@@ -22,6 +22,7 @@ use super::read::Reader;
 use super::read::Section;
 use super::read::Wrong;
 use super::route;
+use super::stores;
 use super::tree::Node;
 use super::value;
 use crate::experiment::Share;
@@ -49,7 +50,10 @@ pub fn read(
         addresses(s, config);
         s.set("data_dir", &mut config.data_dir, directory);
         encryption(s, outside, &mut config.encryption_keys);
+        stores::read(s, outside, &mut config.stores);
         if let Some(node) = s.find("providers") {
+            let stores = config.stores.clone();
+            let outside = Outside { stores: &stores, ..outside };
             endpoint::read(s.reader, node, outside, &mut config.providers);
             // Even a broken provider is a name that targets may use.
             known.providers.extend(node.keys().map(|key| key.name.clone()));

@@ -21,6 +21,7 @@ use crate::price::Prices;
 use crate::scene::Scene;
 use crate::script::Print;
 use crate::script::Trouble;
+use crate::upstream::Upstream;
 
 /// The files in force, and what is wrong with those that are not.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -95,7 +96,10 @@ impl Director {
         let upstream = match is_same_way_out {
             true => self.stage.borrow().upstream.clone(),
             // What is known of the targets is true whatever the files say.
-            false => Arc::new(self.stage.borrow().upstream.renewed(&config)?),
+            false => {
+                let former = self.stage.borrow().upstream.clone();
+                Arc::new(Upstream::after(&config, Some(&former))?)
+            }
         };
         let drafts = book::meet(&lock(&self.lives), &config.experiments, now_ms())?;
         let mut next = lock(&self.lives).clone();

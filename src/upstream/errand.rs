@@ -245,13 +245,15 @@ impl Trip<'_, '_> {
         let timeouts = Timeouts { total: left, ..self.errand.timeouts };
         let call = Call { target, outgoing, headers: (self.errand.headers)(target), timeouts };
         let endpoint = self.upstream.endpoint(&target.provider).map_err(Failed::for_good)?;
-        match self.upstream.send_admitted(endpoint, &endpoint.provider, call).await {
+        match self.upstream.send_admitted(endpoint, &endpoint.keys, call).await {
             Ok(mut opened) => match opened.settle(self.errand.window).await {
                 Ok(()) => Ok(begun(opened, ticket)),
                 Err(flaw) => Err(Failed::of(flaw, Some(opened), ticket)),
             },
             // Nobody was asked, so nothing is said of the target.
-            Err(error) if error.kind == Kind::Limited => Err(Failed::held(error)),
+            Err(error) if matches!(error.kind, Kind::Limited | Kind::Overloaded) => {
+                Err(Failed::held(error))
+            }
             Err(error) if error.may_retry() => Err(Failed::of(error.into(), None, ticket)),
             Err(error) => Err(Failed::for_good(error)),
         }

@@ -7,7 +7,7 @@ use http::header;
 use reqwest::Url;
 use secrecy::ExposeSecret;
 
-use crate::config::SigningKey;
+use crate::config::stores::AwsKey;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -21,7 +21,12 @@ const SERVICE: &str = "bedrock";
 ///
 /// # Errors
 /// The key's parts hold characters that no header can.
-pub fn sign(request: &mut reqwest::Request, body: &Bytes, key: &SigningKey) -> Result<()> {
+pub fn sign(
+    request: &mut reqwest::Request,
+    body: &Bytes,
+    key: &AwsKey,
+    region: &str,
+) -> Result<()> {
     let url = request.url();
     let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
     let path = format!("{}{query}", url.path());
@@ -31,10 +36,10 @@ pub fn sign(request: &mut reqwest::Request, body: &Bytes, key: &SigningKey) -> R
         .chain(kind.map(|kind| ("content-type", kind)))
         .collect();
     let signer = Signer {
-        access_key: &key.access_key_id,
-        secret_key: key.secret_access_key.expose_secret(),
-        session_token: key.session_token.as_ref().map(ExposeSecret::expose_secret),
-        region: &key.region,
+        access_key: &key.id,
+        secret_key: key.secret.secret.expose_secret(),
+        session_token: key.session.as_ref().map(|session| session.secret.expose_secret()),
+        region,
         service: SERVICE,
     };
     let signed = Signed { method: request.method().as_str(), path: &path, headers: &headers, body };

@@ -27,7 +27,6 @@ use crate::error::Result;
 use crate::experiment::Target;
 use crate::upstream::Opened;
 use crate::upstream::Upstream;
-use crate::upstream::answered;
 use crate::upstream::outgoing::Outgoing;
 use crate::upstream::transport_error;
 
@@ -63,14 +62,15 @@ impl Upstream {
         timeouts: Timeouts,
     ) -> Result<Upgraded> {
         let endpoint = self.endpoint(provider)?;
-        let mut request = endpoint.passing(Method::GET, path_and_query, headers, Bytes::new())?;
-        let to_socket = request.headers_mut();
+        let mut unpaid = endpoint.passing(Method::GET, path_and_query, headers, Bytes::new())?;
+        let to_socket = &mut unpaid.headers;
         to_socket.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         to_socket.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         let target = Target { provider: provider.to_owned(), model: String::new() };
         let (client, sent) = (self.http1(timeouts.connect)?, Instant::now());
         let limit = timeouts.first_token.min(timeouts.total);
-        let response = answered(&client, request, &target, sent, limit).await?;
+        let sending = unpaid.send((&client, &self.secrets), &target, sent, limit);
+        let (response, _) = sending.await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let asked = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
             let opened = Opened::new(response, &endpoint.pass, target, asked, sent, timeouts);

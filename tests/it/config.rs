@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use http::Uri;
 use http::header::HeaderName;
 use proptest::prelude::Strategy;
 use proptest::prelude::any;
@@ -17,8 +18,11 @@ use understudy::config;
 use understudy::config::Admission;
 use understudy::config::CacheMode;
 use understudy::config::Config;
+use understudy::config::KeySource;
 use understudy::config::Problem;
 use understudy::config::Shadowing;
+use understudy::config::stores::Given;
+use understudy::config::stores::Login;
 use understudy::experiment::Evaluate;
 use understudy::experiment::Experiment;
 use understudy::experiment::Form;
@@ -47,7 +51,7 @@ data_dir: ./somewhere
 encryption_keys: [{ value: 0123456789abcdef0123456789abcdef }]
 providers:
   openai:
-    api_keys: [{ env: SET }, { file: key.txt }, { value: third }]
+    api_keys: [{ env: SET, weight: 2 }, { file: key.txt }, { value: third }]
     shadow_api_keys: [{ value: copies }]
   anthropic:
     dialect: openai
@@ -95,6 +99,14 @@ callers:
     budget: { usd_per_day: 0.5, usd_per_month: 10, tokens_per_day: 7, tokens_per_month: 70 }
     metadata: { team: search }
 shadow: { rate: 20, daily_usd: 7.5, header: true }
+secrets:
+  refresh: 5m
+  vault:
+    address: https://vault:8200
+    namespace: team
+    ca_file: /ca.pem
+    auth: { app_role: { mount: /apps/, role_id: id, secret_id: { file: secret-id } } }
+  aws: { region: eu-central-1, endpoint: "http://127.0.0.1:5000" }
 "#;
 
 /// Every key there is, once, in an experiment without mistakes.
@@ -252,9 +264,25 @@ fn every_key_of_the_configuration_arrives() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:5100");
     assert_eq!(config.admin.to_string(), "127.0.0.1:5101");
     assert_eq!(config.data_dir, Path::new("./somewhere"));
-    let keys: Vec<&str> =
-        config.providers["openai"].api_keys.iter().map(ExposeSecret::expose_secret).collect();
-    assert_eq!(keys, ["from-env", "from-file", "third"]);
+    let keys = &config.providers["openai"].api_keys;
+    let shown = |key: &KeySource| key.key.as_ref().unwrap().expose_secret().to_owned();
+    let keys: Vec<(String, u32)> = keys.iter().map(|key| (shown(key), key.weight)).collect();
+    let expected = [("from-env", 2), ("from-file", 1), ("third", 1)];
+    assert_eq!(keys, expected.map(|(key, weight)| (key.to_owned(), weight)));
+    let (stores, vault) = (&config.stores, config.stores.vault.as_ref().unwrap());
+    assert_eq!(
+        (&vault.address, vault.namespace.as_deref()),
+        (&Uri::from_static("https://vault:8200"), Some("team"))
+    );
+    assert_eq!(vault.ca_file.as_deref(), Some(Path::new("/ca.pem")));
+    let secret_id = Given::File("secret-id".into());
+    let app_role = Login::AppRole { mount: "apps".to_owned(), role_id: "id".to_owned(), secret_id };
+    assert_eq!(vault.login, Some(app_role));
+    assert_eq!(
+        (stores.aws.region.as_deref(), stores.refresh),
+        (Some("eu-central-1"), Duration::from_secs(300))
+    );
+    assert_eq!(stores.aws.endpoint.as_ref().unwrap(), "http://127.0.0.1:5000");
     let url = |name: &str| config.providers[name].base_url.to_string();
     assert_eq!(url("anthropic"), "https://api.anthropic.com/v1");
     assert_eq!(url("local-vllm"), "http://vllm.models.svc:8000/v1");
@@ -414,9 +442,9 @@ fn what_copies_may_take_and_who_is_held_out_arrives() {
         Shadowing { concurrency: 11, rate: Some(20.0), daily_usd: Some(7.5), header: true };
     assert_eq!((config.shadowing, config.holdout.ppm()), (shadowing, 50_000));
     let keys = |name: &str| config.providers[name].shadow_keys.clone();
-    let keys: Vec<String> =
-        keys("openai").iter().map(|key| key.expose_secret().to_owned()).collect();
-    assert_eq!(keys, ["copies"]);
+    let keys = keys("openai");
+    let keys = keys.iter().map(|key| key.key.as_ref().unwrap().expose_secret());
+    assert_eq!(keys.collect::<Vec<_>>(), ["copies"]);
     assert!(config.providers["anthropic"].shadow_keys.is_empty());
     let (newer, _) = load(Some("shadow: { concurrency: 3 }"), &[]).unwrap();
     assert_eq!(newer.shadowing, Shadowing { concurrency: 3, ..Shadowing::default() });

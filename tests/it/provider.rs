@@ -367,9 +367,7 @@ fn a_known_provider_is_found_by_its_region_project_or_resource() {
     ] {
         assert_eq!(base_url(text, name), expected, "{text}");
     }
-    let region = |text: &str, name: &str| {
-        load(text, &env).providers[name].signing.as_ref().map(|key| key.region.clone())
-    };
+    let region = |text: &str, name: &str| load(text, &env).providers[name].signing.clone();
     let in_bedrock = |text: &str| region(text, "bedrock").unwrap();
     assert_eq!(in_bedrock(""), "eu-central-1");
     assert_eq!(in_bedrock("providers: { bedrock: { region: us-west-2 } }"), "us-west-2");

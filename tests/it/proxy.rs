@@ -10,6 +10,7 @@ mod coalescing;
 mod exposure;
 mod guard;
 mod isolation;
+mod keys;
 mod limiting;
 mod pump;
 mod refusal;

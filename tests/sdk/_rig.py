@@ -44,18 +44,19 @@ class Programs:
     def __init__(self, folder):
         self.folder = folder
         self.running = {}
+        self.admin = {}
         # Who is asked to stop still ends what it started.
         atexit.register(self.stop)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
-    def start(self, name, *command):
-        """Starts a program under a name that tells it from the others."""
+    def start(self, name, *command, env=None):
+        """Starts a program under a name that tells it from the others; `env` is added to its own."""
         path = os.path.join(self.folder, f"{name}.log")
         with open(path, "wb") as log:
             process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env=environment(),
+                env={**environment(), **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -79,7 +80,7 @@ class Programs:
                     sys.exit(f"{url} did not answer within {seconds} s")
                 time.sleep(0.02)
 
-    def understudy(self, config, name="understudy"):
+    def understudy(self, config, name="understudy", env=None):
         """A sidecar with this configuration; returns the address of its data plane."""
         data, admin = free_ports(2)
         path = os.path.join(self.folder, f"{name}.yaml")
@@ -91,13 +92,21 @@ class Programs:
             *("--listen", f"127.0.0.1:{data}"),
             *("--admin", f"127.0.0.1:{admin}"),
             *("--data-dir", os.path.join(self.folder, f"{name}-kept")),
+            env=env,
         )
+        self.admin[name] = f"http://127.0.0.1:{admin}"
         self.wait(f"http://127.0.0.1:{admin}/readyz")
         return f"http://127.0.0.1:{data}"
 
     def log(self, name):
         with open(self.running[name][1], errors="replace") as file:
             return file.read()
+
+    def end(self, name):
+        """Ends one by force, as a crash does."""
+        process, _ = self.running.pop(name)
+        process.kill()
+        process.wait()
 
     def stop(self):
         """Ends them by their ids, with force if they do not listen; returns their exit codes."""

@@ -10,6 +10,9 @@ use super::kind;
 use super::list;
 use super::map;
 use super::names;
+use super::secret::at_hand;
+use super::secret::credential;
+use super::secret::secrets;
 use super::section;
 use crate::cacheable::CLASSES;
 use crate::cacheable::directive::MAX_SAMPLES;
@@ -45,9 +48,10 @@ pub fn whole() -> Value {
         ("admin_token", "What the admin plane wants to hear, or none.", token()),
         ("health", "Where probes may come from outside; off.", address()),
         ("data_dir", "Where everything is stored.", kind::text()),
-        ("encryption_keys", "What is stored is encrypted with.", list(&credential())),
+        ("encryption_keys", "What is stored is encrypted with.", list(&at_hand())),
         ("providers", "Known names need only what differs.", providers()),
         ("forward_headers", "Headers of yours that travel, too.", forwarded()),
+        ("secrets", "Where keys are kept, and who asks for them.", secrets()),
         ("routes", "Model names that applications may ask for.", map(&route())),
         ("timeouts", "How long each stage of a call may take.", timeouts()),
         ("retry", "How calls that fail are made again.", retry()),
@@ -116,25 +120,12 @@ fn provider(holes: &[Hole], is_new: bool) -> Value {
 }
 
 fn token() -> Value {
-    json!({"anyOf": [{"const": "none"}, credential()]})
+    json!({"anyOf": [{"const": "none"}, at_hand()]})
 }
 
 /// Names of headers, without those that belong to one connection.
 fn forwarded() -> Value {
     json!({"type": "array", "items": kind::header()})
-}
-
-fn credential() -> Value {
-    let variable = json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"});
-    let sources = [
-        ("env", "An environment variable.", variable),
-        ("file", "A file.", kind::text()),
-        ("value", "The key itself.", kind::text()),
-    ];
-    json!({"oneOf": sources.map(|source| {
-        let name = source.0;
-        section(vec![source], &[name])
-    })})
 }
 
 fn quirks() -> Value {
@@ -318,7 +309,7 @@ fn callers() -> Value {
     let hash = json!({"type": "string", "pattern": "^[0-9a-fA-F]{64}$"});
     let fields = vec![
         ("key_blake3", "The hash of its key.", hash),
-        ("key", "Where its key is, instead of the hash.", credential()),
+        ("key", "Where its key is, instead of the hash.", at_hand()),
         ("routes", "Routes it may ask.", names()),
         ("models", "Targets it may ask, or provider/*.", names()),
         ("limits", "How much at once and in a minute.", section(limits, &[])),

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use secrecy::SecretString;
 use serde_json::json;
 use tempfile::TempDir;
 use understudy::app::App;
@@ -10,7 +11,6 @@ use understudy::config::Admission;
 use crate::harness::process::Process;
 use crate::harness::sidecar::Sidecar;
 use crate::harness::sidecar::config;
-use crate::harness::sidecar::key;
 use crate::harness::sidecar::whole;
 
 const PATH: &str = "/api/v1/experiments";
@@ -25,7 +25,7 @@ async fn status(sidecar: &Sidecar, method: &str, path: &str, headers: &[(&str, &
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_token_only_probes_go_without() {
     let mut config = config(&[]);
-    config.admission = Admission::Token(key("open-sesame"));
+    config.admission = Admission::Token(SecretString::from("open-sesame"));
     let sidecar = Sidecar::start(config).await;
     // aladdin:open-sesame, aladdin:closed, and the token as a name.
     let basic = "Basic YWxhZGRpbjpvcGVuLXNlc2FtZQ==";

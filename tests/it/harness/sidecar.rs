@@ -14,6 +14,7 @@ use understudy::app::App;
 use understudy::chat::DialectName;
 use understudy::choice::Policy;
 use understudy::config::Config;
+use understudy::config::KeySource;
 use understudy::config::Provider as Endpoint;
 use understudy::config::Route;
 use understudy::config::Weighted;
@@ -64,8 +65,8 @@ pub fn endpoint(name: &str, base_url: &str) -> Endpoint {
     }
 }
 
-pub fn key(text: &str) -> SecretString {
-    SecretString::from(text.to_owned())
+pub fn key(text: &str) -> KeySource {
+    KeySource::value(SecretString::from(text.to_owned()))
 }
 
 pub fn target(text: &str) -> Target {
