@@ -256,16 +256,8 @@ mod tests {
                 vec![1, 2, 0],
             ),
             // Not better by enough.
-            (
-                Policy::Latency,
-                vec![(None, Some(109.0), 0.5), (None, Some(100.0), 0.5)],
-                vec![0, 1],
-            ),
-            (
-                Policy::Latency,
-                vec![(None, Some(112.0), 0.5), (None, Some(100.0), 0.5)],
-                vec![1, 0],
-            ),
+            (Policy::Latency, vec![(None, Some(109.0), 0.5), (None, Some(100.0), 0.5)], vec![0, 1]),
+            (Policy::Latency, vec![(None, Some(112.0), 0.5), (None, Some(100.0), 0.5)], vec![1, 0]),
             // Nobody has asked the last.
             (
                 Policy::Latency,
@@ -305,7 +297,8 @@ mod tests {
 
     #[test]
     fn a_small_share_of_prompts_tries_the_others_and_each_of_them() {
-        let three = merits(&[(None, Some(1.0), 0.5), (None, Some(2.0), 0.5), (None, Some(3.0), 0.5)]);
+        let three =
+            merits(&[(None, Some(1.0), 0.5), (None, Some(2.0), 0.5), (None, Some(3.0), 0.5)]);
         let mut first = [0; 3];
         for prompt in 0_u32..20_000 {
             let order = Policy::Latency.order(&three, "r", &prompt.to_le_bytes());
@@ -324,12 +317,8 @@ mod tests {
         let pace = Pace { took_us: Some(100.0), success: 0.5 };
         let paces = Paces::from([(target.clone(), pace)]);
         let merit = Merit::of(&target, Some((1.0, 5.0)), Some(&paces), &[]);
-        let expected = Merit {
-            target,
-            usd_per_million: Some(2.0),
-            latency_us: Some(200.0),
-            quality: 0.5,
-        };
+        let expected =
+            Merit { target, usd_per_million: Some(2.0), latency_us: Some(200.0), quality: 0.5 };
         assert_eq!(merit, expected);
     }
 }

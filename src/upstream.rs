@@ -48,9 +48,6 @@ use crate::upstream::outgoing::Outgoing;
 
 pub use opened::Opened;
 
-/// How long a process on this machine may take to answer.
-const LOCAL_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The connections to every configured provider.
 pub struct Upstream {
     /// By the time that a connection may take.
@@ -119,20 +116,6 @@ impl Upstream {
         Ok(Self { clients, http1: OnceLock::new(), endpoints, key_headers, health, gates })
     }
 
-    /// The connections of another configuration, with what is known of targets and their limits.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn renewed(&self, config: &Config) -> Result<Self> {
-        let gates = self.gates.clone();
-        Ok(Self { gates, ..Self::with(config, self.health.clone())? })
-    }
-
-    /// What is in use of the providers' limits.
-    pub fn gates(&self) -> &Gates {
-        &self.gates
-    }
-
     /// Sends one request to one target, as soon as the limits of its provider allow.
     ///
     /// # Errors
@@ -152,20 +135,6 @@ impl Upstream {
         self.spare(call.target)?;
         let provider = endpoint.for_copies.as_ref().unwrap_or(&endpoint.provider);
         self.send_admitted(endpoint, provider, call).await
-    }
-
-    /// Sends a request once the gate lets it through; the answer keeps the permit to its end.
-    async fn send_admitted(
-        &self,
-        endpoint: &Endpoint,
-        provider: &Provider,
-        call: Call<'_>,
-    ) -> Result<Opened> {
-        let mut permit = self.gates.admit(provider, &call).await?;
-        let mut opened = self.send_to(endpoint, provider, call).await?;
-        permit.answered(opened.status, &opened.headers);
-        opened.permit = Some(permit);
-        Ok(opened)
     }
 
     /// Requests of our own never ask a target whose breaker applications have opened.
@@ -319,22 +288,6 @@ async fn answered(
             Err(Error::new(Kind::Timeout, what))
         }
     }
-}
-
-/// Asks a process on this machine, such as a running sidecar's admin plane.
-///
-/// # Errors
-/// [`Kind::Connect`] when nobody listens there; otherwise it does not answer properly.
-pub async fn get_local(address: std::net::SocketAddr, path: &str) -> Result<(u16, Bytes)> {
-    // A second installation in one process, as in tests, changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let target = Target { provider: address.to_string(), model: String::new() };
-    let client = Client::builder().no_proxy().timeout(LOCAL_TIMEOUT).build();
-    let client = client.map_err(|error| transport_error(&target, &error))?;
-    let sent = client.get(format!("http://{address}{path}")).send().await;
-    let response = sent.map_err(|error| transport_error(&target, &error))?;
-    let status = response.status().as_u16();
-    Ok((status, response.bytes().await.map_err(|error| transport_error(&target, &error))?))
 }
 
 /// Headers of one connection, which never travel further, and those the other side sets itself.

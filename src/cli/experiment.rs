@@ -27,7 +27,7 @@ use crate::error::Result;
 use crate::report::Report;
 use crate::store::Damage;
 use crate::store::Store;
-use crate::upstream;
+use crate::upstream::local;
 
 /// What to do with experiments.
 #[derive(Debug, clap::Subcommand)]
@@ -208,7 +208,7 @@ async fn running(
 }
 
 async fn get(admin: SocketAddr, path: &str) -> Result<Option<(u16, Value)>> {
-    match upstream::get_local(admin, path).await {
+    match local::get(admin, path).await {
         Ok((status, body)) => {
             Ok(Some((status, serde_json::from_slice(&body).unwrap_or(Value::Null))))
         }

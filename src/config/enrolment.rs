@@ -32,9 +32,16 @@ pub fn matches(s: &mut Section<'_, '_, '_>, known: &Known) -> Match {
         if let (Some(route), Some(at)) = (&route, s.key_at("route")) {
             check_route(s.reader, at, route, known);
         }
-        let headers = s.find("headers").map(|node| headers(s.reader, node, "match.headers")).unwrap_or_default();
-        let fields = s.find("fields").map(|node| fields(s.reader, node, "match.fields")).unwrap_or_default();
-        let tenants = s.find("tenants").map(|node| tenants(s.reader, node, "match.tenants")).unwrap_or_default();
+        let headers = s
+            .find("headers")
+            .map(|node| headers(s.reader, node, "match.headers"))
+            .unwrap_or_default();
+        let fields =
+            s.find("fields").map(|node| fields(s.reader, node, "match.fields")).unwrap_or_default();
+        let tenants = s
+            .find("tenants")
+            .map(|node| tenants(s.reader, node, "match.tenants"))
+            .unwrap_or_default();
         let share = s.take("share", some).unwrap_or(Share::ALL);
         Match { route: route.or(model), headers, fields, tenants, share }
     });

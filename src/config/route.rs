@@ -116,7 +116,8 @@ fn condition(s: &mut Section<'_, '_, '_>) -> Condition {
     let at = s.key_at("if").unwrap_or(s.at);
     let condition = s.section("if", |s| {
         let path = |key: &str, s: &Section<'_, '_, '_>| s.path(key);
-        let (headers, fields, tenants) = (path("headers", s), path("fields", s), path("tenants", s));
+        let (headers, fields, tenants) =
+            (path("headers", s), path("fields", s), path("tenants", s));
         let headers = s.find("headers").map(|node| enrolment::headers(s.reader, node, &headers));
         let fields = s.find("fields").map(|node| enrolment::fields(s.reader, node, &fields));
         let tenants = s.find("tenants").map(|node| enrolment::tenants(s.reader, node, &tenants));

@@ -1,6 +1,5 @@
 //! Reads understudy.yaml into a checked configuration.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 

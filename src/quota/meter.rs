@@ -141,7 +141,8 @@ impl Meter {
         let told = self.lines.get(&need.line).filter(|_| quota.learn);
         // How a provider counts the tokens of a prompt is its own affair: as long as any are left,
         // it is asked.
-        let said = |of: Option<&(Bucket, Size)>| of.map(|(bucket, size)| bucket.wait(1.0, *size, now));
+        let said =
+            |of: Option<&(Bucket, Size)>| of.map(|(bucket, size)| bucket.wait(1.0, *size, now));
         let waits = [
             (Limit::Requests, own(&self.requests, quota.requests_per_minute, 1.0)),
             (Limit::Tokens, own(&self.tokens, quota.tokens_per_minute, need.tokens)),

@@ -156,9 +156,8 @@ mod tests {
 
     #[test]
     fn limits_are_read_of_openais_headers_and_of_anthropics() {
-        let window = |limit, left, ms| {
-            Some(Window { limit, left, reset: Some(Duration::from_millis(ms)) })
-        };
+        let window =
+            |limit, left, ms| Some(Window { limit, left, reset: Some(Duration::from_millis(ms)) });
         for (sent, requests, tokens) in [
             (
                 headers(&[

@@ -24,6 +24,7 @@ use tokio::time::sleep_until;
 use tokio::time::timeout_at;
 
 use crate::chat::Usage;
+use crate::config::Config;
 use crate::config::Provider;
 use crate::error::Error;
 use crate::error::Kind;
@@ -39,6 +40,9 @@ use crate::quota::meter::Meter;
 use crate::quota::meter::Need;
 use crate::quota::said::Said;
 use crate::upstream::Call;
+use crate::upstream::Endpoint;
+use crate::upstream::Opened;
+use crate::upstream::Upstream;
 
 /// Calls that may wait for one provider; each holds its request in memory.
 const MOST_WAITING: usize = 100;
@@ -80,6 +84,36 @@ enum Stage {
     Answered,
     Failed,
     Settled,
+}
+
+impl Upstream {
+    /// The connections of another configuration, with what is known of targets and their limits.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn renewed(&self, config: &Config) -> Result<Self> {
+        let gates = self.gates.clone();
+        Ok(Self { gates, ..Self::with(config, self.health.clone())? })
+    }
+
+    /// What is in use of the providers' limits.
+    pub fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    /// Sends a request once the gate lets it through; the answer keeps the permit to its end.
+    pub(super) async fn send_admitted(
+        &self,
+        endpoint: &Endpoint,
+        provider: &Provider,
+        call: Call<'_>,
+    ) -> Result<Opened> {
+        let mut permit = self.gates.admit(provider, &call).await?;
+        let mut opened = self.send_to(endpoint, provider, call).await?;
+        permit.answered(opened.status, &opened.headers);
+        opened.permit = Some(permit);
+        Ok(opened)
+    }
 }
 
 impl Gates {

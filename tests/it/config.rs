@@ -46,6 +46,7 @@ providers:
   openai:
     api_keys: [{ env: SET }, { file: key.txt }, { value: third }]
     shadow_api_keys: [{ value: copies }]
+    limits: { requests_per_minute: 500, tokens_per_minute: 200000, concurrency: 50, wait: 2s, learn: false }
   anthropic:
     dialect: openai
     base_url: https://api.anthropic.com/v1/
@@ -57,7 +58,17 @@ routes:
     timeouts: { idle: 500ms }
     cache: { mode: record, ttl: 1h, errors: 0s, cacheable: { server_tools: true } }
   weighted:
+    choose: weighted
     targets: [{ target: openai/a, weight: 3 }, { target: local-vllm/meta/llama, weight: 1 }]
+  chosen:
+    targets: [openai/gpt-4o, local-vllm/meta/llama]
+    choose: score
+    score: { cost: 1, latency: 0.5, quality: 2 }
+    when:
+      - if: { headers: { x-tag: vip }, fields: { /user: u-1 }, tenants: ["0123456789abcdef"] }
+        targets: [openai/gpt-4o]
+      - if: { min_tokens: 8000, max_tokens: 9000, tools: true, stream: false }
+        targets: [{ target: openai/a, weight: 1 }, { target: openai/b, weight: 2 }]
 timeouts: { connect: 2s, first_token: 1.5m, idle: 20s, total: 1h }
 cache:
   mode: on

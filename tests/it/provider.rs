@@ -390,8 +390,13 @@ fn a_bare_model_goes_to_the_home_of_its_dialect() {
         let ask = |model: &str| {
             let in_path = InPath { model: model.to_owned(), ..in_path.clone() };
             let head = wire::json::head(body.clone(), Some(in_path), SORT).unwrap();
-            let caller =
-                Caller { provider: None, headers: &HeaderMap::new(), query: None, thread: None, paces: None };
+            let caller = Caller {
+                provider: None,
+                headers: &HeaderMap::new(),
+                query: None,
+                thread: None,
+                paces: None,
+            };
             plan(&config, dialect, &head, &caller).map(|plan| plan.targets)
         };
         match ask("a-model") {

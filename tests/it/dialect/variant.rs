@@ -338,7 +338,13 @@ fn key(changes: &str) -> CacheKey {
     let body = Bytes::from_static(br#"{"model":"openai/a","messages":[]}"#);
     let openai = DialectName::OpenAi.dialect();
     let head = openai.read_head(body, None).unwrap();
-    let caller = Caller { provider: None, headers: &HeaderMap::new(), query: None, thread: None, paces: None };
+    let caller = Caller {
+        provider: None,
+        headers: &HeaderMap::new(),
+        query: None,
+        thread: None,
+        paces: None,
+    };
     let plan = plan::plan(&config, openai, &head, &caller).unwrap();
     plan.key(&plan.targets[0])
 }

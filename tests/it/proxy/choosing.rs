@@ -72,10 +72,8 @@ async fn the_first_condition_that_holds_says_who_answers() {
     let mut config = config(&[("alpha", &alpha)]);
     let targets = |model: &str| route(&config, &[(&*format!("alpha/{model}"), None)]).targets;
     let clause = |model: &str, condition: Condition| Clause { condition, targets: targets(model) };
-    let tagged = Match {
-        headers: vec![("x-tag".parse().unwrap(), "vip".to_owned())],
-        ..Match::default()
-    };
+    let tagged =
+        Match { headers: vec![("x-tag".parse().unwrap(), "vip".to_owned())], ..Match::default() };
     let field = Match { fields: vec![("/user".into(), "u-1".into())], ..Match::default() };
     let when = vec![
         clause("vip", Condition { matches: tagged, ..Condition::default() }),
@@ -93,9 +91,7 @@ async fn the_first_condition_that_holds_says_who_answers() {
     let sidecar = Sidecar::start(config).await;
     alpha.always(Answer::saying("x"));
     let body = |extra: &str, text: &str| {
-        format!(
-            r#"{{"model":"by-kind","messages":[{{"role":"user","content":"{text}"}}]{extra}}}"#
-        )
+        format!(r#"{{"model":"by-kind","messages":[{{"role":"user","content":"{text}"}}]{extra}}}"#)
     };
     let tools = r#","tools":[{"type":"function","function":{"name":"f","parameters":{}}}]"#;
     let (long, longer) = ("word ".repeat(200), "word ".repeat(2000));

@@ -39,7 +39,8 @@ async fn what_is_over_a_limit_is_our_own_429_in_the_clients_dialect() {
     let sidecar = Sidecar::start(strict(config(&[("alpha", &alpha)]), "alpha", quota)).await;
     alpha.expect(Answer::saying("one"));
     assert_eq!(sidecar.ask(asking("alpha/m", "1", false)).await.status, 200);
-    let messages = r#"{"model":"alpha/m","max_tokens":9,"messages":[{"role":"user","content":"2"}]}"#;
+    let messages =
+        r#"{"model":"alpha/m","max_tokens":9,"messages":[{"role":"user","content":"2"}]}"#;
     let gemini = r#"{"contents":[{"parts":[{"text":"3"}]}]}"#;
     for (path, body, place, kind) in [
         ("/v1/chat/completions", asking("alpha/m", "2", false), "/error/code", "limited"),
@@ -129,8 +130,7 @@ async fn a_place_among_the_calls_is_held_to_the_end_of_a_stream() {
 async fn what_waits_for_a_place_gets_it_when_one_is_free() {
     let alpha = Provider::start().await;
     let mut config = config(&[("alpha", &alpha)]);
-    let quota =
-        Quota { concurrency: Some(1), wait: Duration::from_secs(60), ..Quota::default() };
+    let quota = Quota { concurrency: Some(1), wait: Duration::from_secs(60), ..Quota::default() };
     config.providers.get_mut("alpha").unwrap().quota = quota;
     let sidecar = Sidecar::start(config).await;
     let gate = Gate::new();
