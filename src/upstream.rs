@@ -51,15 +51,11 @@ use crate::provider::url;
 use crate::secrets::Secrets;
 use crate::secrets::pool::Pool;
 use crate::upstream::gate::Gates;
-use crate::upstream::local::Plane;
 use crate::upstream::outgoing::Outgoing;
 use crate::upstream::paid::Unpaid;
 use crate::upstream::resolve::Resolver;
 
 pub use opened::Opened;
-
-/// How long a process on this machine may take to answer.
-const LOCAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The connections to every configured provider.
 pub struct Upstream {
@@ -148,11 +144,6 @@ impl Upstream {
         self.secrets.tell(metrics);
     }
 
-    /// What is in use of the providers' limits.
-    pub fn gates(&self) -> &Gates {
-        &self.gates
-    }
-
     /// Sends one request to one target, as soon as the limits of its provider allow.
     ///
     /// # Errors
@@ -173,20 +164,6 @@ impl Upstream {
         let own = &endpoint.keys_for_copies;
         let keys = if own.is_empty() { &endpoint.keys } else { own };
         self.send_admitted(endpoint, keys, call).await
-    }
-
-    /// Sends a request once the gate lets it through; the answer keeps the permit to its end.
-    async fn send_admitted(
-        &self,
-        endpoint: &Endpoint,
-        pool: &Pool,
-        call: Call<'_>,
-    ) -> Result<Opened> {
-        let mut permit = self.gates.admit(&endpoint.provider, &call).await?;
-        let mut opened = self.send_to(endpoint, pool, call).await?;
-        permit.answered(opened.status, &opened.headers);
-        opened.permit = Some(permit);
-        Ok(opened)
     }
 
     /// Requests of our own never ask a target whose breaker applications have opened.
@@ -303,27 +280,6 @@ async fn answered(
             Err(Error::new(Kind::Timeout, what))
         }
     }
-}
-
-/// Asks a process on this machine, such as a running sidecar's admin plane.
-///
-/// # Errors
-/// [`Kind::Connect`] when nobody listens there; otherwise it does not answer properly.
-pub async fn get_local(plane: &Plane, path: &str) -> Result<(u16, Bytes)> {
-    // A second installation in one process, as in tests, changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let address = plane.address;
-    let target = Target { provider: address.to_string(), model: String::new() };
-    let client = Client::builder().no_proxy().timeout(LOCAL_TIMEOUT).build();
-    let client = client.map_err(|error| transport_error(&target, &error))?;
-    let mut request = client.get(format!("http://{address}{path}"));
-    if let Some(value) = plane.authorization() {
-        request = request.header(header::AUTHORIZATION, value);
-    }
-    let sent = request.send().await;
-    let response = sent.map_err(|error| transport_error(&target, &error))?;
-    let status = response.status().as_u16();
-    Ok((status, response.bytes().await.map_err(|error| transport_error(&target, &error))?))
 }
 
 impl Endpoint {

@@ -28,7 +28,7 @@ use crate::report::Report;
 use crate::store::Damage;
 use crate::store::Store;
 use crate::store::cipher::Keys;
-use crate::upstream;
+use crate::upstream::local;
 use crate::upstream::local::Plane;
 
 /// What to do with experiments.
@@ -210,7 +210,7 @@ async fn running(
 }
 
 async fn get(config: &Config, path: &str) -> Result<Option<(u16, Value)>> {
-    match upstream::get_local(&Plane::of(config), path).await {
+    match local::get(&Plane::of(config), path).await {
         Ok((401, _)) => {
             let what = format!("{} wants its token: set UNDERSTUDY_ADMIN_TOKEN", config.admin);
             Err(Error::new(Kind::BadRequest, what))

@@ -112,7 +112,9 @@ fn clauses(reader: &mut Reader<'_>, node: &Node, path: &str, known: &Known) -> V
 }
 
 fn condition(s: &mut Section<'_, '_, '_>) -> Condition {
-    s.need("if", "write for example if: { min_tokens: 8000 }");
+    let is_empty = s
+        .need("if", "write for example if: { min_tokens: 8000 }")
+        .is_some_and(|node| node.keys().next().is_none());
     let at = s.key_at("if").unwrap_or(s.at);
     let condition = s.section("if", |s| {
         let path = |key: &str, s: &Section<'_, '_, '_>| s.path(key);
@@ -137,7 +139,7 @@ fn condition(s: &mut Section<'_, '_, '_>) -> Condition {
         }
     });
     let condition = condition.unwrap_or_default();
-    if condition == Condition::default() {
+    if is_empty {
         let help = "write for example if: { tools: true }";
         s.reader.warn(at, "this condition holds for every request", help);
     }
@@ -158,7 +160,7 @@ fn policy(s: &mut Section<'_, '_, '_>, route: &Route) -> Policy {
         s.set("quality", &mut weights.quality, weight);
         if weights.cost + weights.latency + weights.quality <= 0.0 {
             let help = "write for example score: { cost: 1, latency: 1, quality: 2 }";
-            s.reader.problem(s.at, format!("nothing in `{}` matters", s.path("score")), help);
+            s.reader.problem(s.at, "nothing in this score matters", help);
         }
     });
     let at = |s: &Section<'_, '_, '_>, key: &str| s.key_at(key).unwrap_or(s.at);

@@ -1,5 +1,7 @@
 //! Headers of requests and replies: what is read, what is added, what must not travel.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
@@ -7,6 +9,8 @@ use http::header;
 use tokio::time::Instant;
 
 use crate::chat::DialectName;
+use crate::error::Error;
+use crate::error::Kind;
 use crate::exchange::Incoming;
 use crate::exchange::lookup::Forward;
 use crate::exchange::lookup::Hit;
@@ -20,6 +24,7 @@ const AGE: HeaderName = header::AGE;
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const COST: HeaderName = HeaderName::from_static("x-understudy-cost-usd");
 const EXPERIMENT: HeaderName = HeaderName::from_static("x-understudy-experiment");
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const TARGET: HeaderName = HeaderName::from_static("x-understudy-target");
@@ -161,6 +166,18 @@ pub fn add_cost(headers: &mut HeaderMap, nano_usd: Option<u64>) {
     if let Some(nano_usd) = nano_usd {
         let (dollars, rest) = (nano_usd / 1_000_000_000, nano_usd % 1_000_000_000);
         set(headers, COST, &format!("{dollars}.{rest:09}"));
+    }
+}
+
+/// When a failure of our own may be over, if that is known: whole seconds, and not a moment too
+/// early; for a limit, in the finer form that SDKs prefer as well.
+pub fn add_wait(headers: &mut HeaderMap, error: &Error) {
+    let usual = (error.kind == Kind::Overloaded).then_some(Duration::from_secs(1));
+    let Some(wait) = error.retry_after.or(usual) else { return };
+    let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000).max(1)));
+    if error.kind == Kind::Limited {
+        headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis));
     }
 }
 

@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -38,6 +37,7 @@ use crate::exchange::Front;
 use crate::exchange::Incoming;
 use crate::exchange::Reply;
 use crate::exchange::ReplyBody;
+use crate::exchange::header as head;
 use crate::experiment::Target;
 use crate::http::Serve;
 use crate::http::data::entry::Slot;
@@ -358,16 +358,7 @@ fn error_response(dialect: &dyn Dialect, error: &Error, request_id: &str) -> Res
     *response.status_mut() =
         http::StatusCode::from_u16(error.status()).unwrap_or(http::StatusCode::BAD_GATEWAY);
     finish(&mut response, request_id);
-    let usual = (error.kind == Kind::Overloaded).then_some(Duration::from_secs(1));
-    if let Some(wait) = error.retry_after.or(usual) {
-        let headers = response.headers_mut();
-        // Whole seconds, and not a moment too early.
-        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000).max(1)));
-        if error.kind == Kind::Limited {
-            headers.insert("retry-after-ms", HeaderValue::from(millis));
-        }
-    }
+    head::add_wait(response.headers_mut(), error);
     response
 }
 

@@ -38,7 +38,11 @@ use crate::quota::meter::Held;
 use crate::quota::meter::Meter;
 use crate::quota::meter::Need;
 use crate::quota::said::Said;
+use crate::secrets::pool::Pool;
 use crate::upstream::Call;
+use crate::upstream::Endpoint;
+use crate::upstream::Opened;
+use crate::upstream::Upstream;
 
 /// Calls that may wait for one provider; each holds its request in memory.
 const MOST_WAITING: usize = 100;
@@ -80,6 +84,27 @@ enum Stage {
     Answered,
     Failed,
     Settled,
+}
+
+impl Upstream {
+    /// What is in use of the providers' limits.
+    pub fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    /// Sends a request once the gate lets it through; the answer keeps the permit to its end.
+    pub(super) async fn send_admitted(
+        &self,
+        endpoint: &Endpoint,
+        pool: &Pool,
+        call: Call<'_>,
+    ) -> Result<Opened> {
+        let mut permit = self.gates.admit(&endpoint.provider, &call).await?;
+        let mut opened = self.send_to(endpoint, pool, call).await?;
+        permit.answered(opened.status, &opened.headers);
+        opened.permit = Some(permit);
+        Ok(opened)
+    }
 }
 
 impl Gates {

@@ -20,6 +20,9 @@ use crate::error::Result;
 use crate::experiment::Target;
 use crate::upstream::transport_error;
 
+/// How long a process on this machine may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long the process may say nothing while it answers: it may have a whole disk to look through.
 const SILENCE: Duration = Duration::from_secs(120);
 
@@ -126,4 +129,25 @@ fn url(address: SocketAddr, question: &Question<'_>) -> Result<Url> {
         url.query_pairs_mut().extend_pairs(question.query);
     }
     Ok(url)
+}
+
+/// Asks a process on this machine, such as a running sidecar's admin plane.
+///
+/// # Errors
+/// [`Kind::Connect`] when nobody listens there; otherwise it does not answer properly.
+pub async fn get(plane: &Plane, path: &str) -> Result<(u16, Bytes)> {
+    // A second installation in one process, as in tests, changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let address = plane.address;
+    let target = Target { provider: address.to_string(), model: String::new() };
+    let client = Client::builder().no_proxy().timeout(TIMEOUT).build();
+    let client = client.map_err(|error| transport_error(&target, &error))?;
+    let mut request = client.get(format!("http://{address}{path}"));
+    if let Some(value) = plane.authorization() {
+        request = request.header(header::AUTHORIZATION, value);
+    }
+    let sent = request.send().await;
+    let response = sent.map_err(|error| transport_error(&target, &error))?;
+    let status = response.status().as_u16();
+    Ok((status, response.bytes().await.map_err(|error| transport_error(&target, &error))?))
 }

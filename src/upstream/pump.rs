@@ -15,7 +15,6 @@ use crate::chat::Answer;
 use crate::chat::ChatEvent;
 use crate::chat::Frame;
 use crate::chat::Usage;
-use crate::chat::fold::Fold;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::health::Fault;
@@ -26,6 +25,7 @@ use crate::upstream::begun::Reader;
 use crate::upstream::broke_off;
 use crate::upstream::gate::Permit;
 use crate::upstream::way::Way;
+use crate::upstream::way::tell;
 use crate::wire::Dialect;
 use crate::wire::openai::failure::MALFORMED;
 
@@ -388,14 +388,6 @@ impl Drop for Flow {
 fn is_told(answer: &Answer) -> bool {
     let error = answer.error.as_ref();
     error.is_some_and(|error| answer.done || error.kind.as_deref() != Some(MALFORMED))
-}
-
-/// Every event goes into the answer and, in the application's words, on its way.
-fn tell(events: &mut Vec<ChatEvent>, fold: &mut Fold, way: &mut Way) {
-    for event in events.drain(..) {
-        way.tell(&event);
-        fold.push(event);
-    }
 }
 
 fn micros(duration: std::time::Duration) -> u64 {

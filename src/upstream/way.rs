@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::chat::ChatEvent;
 use crate::chat::ProviderError;
+use crate::chat::fold::Fold;
 use crate::error::Error;
 use crate::upstream::unasked::WithoutUsage;
 use crate::wire::Dialect;
@@ -97,5 +98,13 @@ impl Way {
             }
             Self::Untouched | Self::WithoutUsage(_) => Some(dialect.error_frame(status, &error)),
         }
+    }
+}
+
+/// Every event goes into the answer and, in the application's words, on its way.
+pub fn tell(events: &mut Vec<ChatEvent>, fold: &mut Fold, way: &mut Way) {
+    for event in events.drain(..) {
+        way.tell(&event);
+        fold.push(event);
     }
 }

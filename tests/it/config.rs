@@ -13,10 +13,13 @@ use proptest::proptest;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use understudy::chat::request::Tool;
+use understudy::choice::Policy;
+use understudy::choice::Weights;
 use understudy::compare::Comparator;
 use understudy::config;
 use understudy::config::Admission;
 use understudy::config::CacheMode;
+use understudy::config::Condition;
 use understudy::config::Config;
 use understudy::config::KeySource;
 use understudy::config::Problem;
@@ -40,6 +43,7 @@ use understudy::experiment::Step;
 use understudy::experiment::SystemChange;
 use understudy::experiment::Target;
 use understudy::experiment::Unit;
+use understudy::quota::Quota;
 use understudy::stats::rule::Goal;
 
 /// Every key there is, once, in a configuration without mistakes.
@@ -53,6 +57,7 @@ providers:
   openai:
     api_keys: [{ env: SET, weight: 2 }, { file: key.txt }, { value: third }]
     shadow_api_keys: [{ value: copies }]
+    limits: { requests_per_minute: 500, tokens_per_minute: 200000, concurrency: 50, wait: 2s, learn: false }
   anthropic:
     dialect: openai
     base_url: https://api.anthropic.com/v1/
@@ -67,7 +72,17 @@ routes:
     timeouts: { idle: 500ms }
     cache: { mode: record, ttl: 1h, errors: 0s, cacheable: { server_tools: true } }
   weighted:
+    choose: weighted
     targets: [{ target: openai/a, weight: 3 }, { target: local-vllm/meta/llama, weight: 1 }]
+  chosen:
+    targets: [openai/gpt-4o, local-vllm/meta/llama]
+    choose: score
+    score: { cost: 1, latency: 0.5, quality: 2 }
+    when:
+      - if: { headers: { x-tag: vip }, fields: { /user: u-1 }, tenants: ["0123456789abcdef"] }
+        targets: [openai/gpt-4o]
+      - if: { min_tokens: 8000, max_tokens: 9000, tools: true, stream: false }
+        targets: [openai/a, openai/b]
 timeouts: { connect: 2s, first_token: 1.5m, idle: 20s, total: 1h }
 cache:
   mode: on
@@ -334,6 +349,33 @@ fn a_route_inherits_the_limits_it_does_not_set() {
     let weighted = &config.routes["weighted"].targets;
     assert_eq!(weighted[1].target, target("local-vllm/meta/llama"));
     assert_eq!(weighted.iter().map(|w| w.weight).collect::<Vec<_>>(), [Some(3), Some(1)]);
+}
+
+#[test]
+fn limits_of_providers_and_choices_of_routes_arrive() {
+    let (config, _) = load(Some(CONFIG), &[]).unwrap();
+    let expected = Quota {
+        requests_per_minute: Some(500),
+        tokens_per_minute: Some(200_000),
+        concurrency: Some(50),
+        wait: Duration::from_secs(2),
+        learn: false,
+    };
+    assert_eq!(config.providers["openai"].quota, expected);
+    assert_eq!(config.providers["local-vllm"].quota, Quota::default());
+    assert_eq!(config.routes["weighted"].choose, Policy::Order);
+    let chosen = &config.routes["chosen"];
+    let weights = Weights { cost: 1.0, latency: 0.5, quality: 2.0 };
+    assert_eq!(chosen.choose, Policy::Score(weights));
+    let [first, second] = chosen.when.as_slice() else { panic!("{:?}", chosen.when) };
+    let matches = &first.condition.matches;
+    assert_eq!(matches.headers, [("x-tag".parse::<HeaderName>().unwrap(), "vip".to_owned())]);
+    assert_eq!(matches.fields, [("/user".to_owned(), json!("u-1"))]);
+    assert_eq!(matches.tenants, ["0123456789abcdef"]);
+    let Condition { min_tokens, max_tokens, tools, stream, .. } = second.condition;
+    assert_eq!((min_tokens, max_tokens), (Some(8000), Some(9000)));
+    assert_eq!((tools, stream), (Some(true), Some(false)));
+    assert_eq!(second.targets.len(), 2);
 }
 
 #[test]

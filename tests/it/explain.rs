@@ -6,7 +6,9 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const CONFIG: &str = "routes:\n  support-bot: { targets: [openai/gpt-4o, anthropic/claude-x] }\n";
+const CONFIG: &str = "routes:\n  support-bot: { targets: [openai/gpt-4o, anthropic/claude-x] }\n\
+    \x20 cheap:\n    targets: [openai/gpt-4o, openai/gpt-4o-mini]\n    choose: cost\n\
+    \x20   when: [{ if: { tools: true }, targets: [anthropic/claude-haiku-4-5] }]\n";
 const EXPERIMENT: &str = "experiment: upgrade\nmatch: { model: support-bot }\n\
     unit: { header: x-user-id }\ncontrol: { target: openai/gpt-4o }\n\
     candidates: { next: { target: anthropic/claude-x } }\n\
@@ -71,6 +73,31 @@ fn every_decision_is_told_with_its_reason_and_no_credential_is_shown() {
         ("headers", "x-user-id", false),
     ] {
         assert_eq!(counts(list, name), expected, "{list} {name}");
+    }
+}
+
+#[test]
+fn a_choice_is_told_with_the_condition_that_holds_and_what_speaks_for_each() {
+    let turns = r#""messages":[{"role":"user","content":"hi"}]"#;
+    let tools = r#""tools":[{"type":"function","function":{"name":"f"}}]"#;
+    for (body, said) in [
+        (
+            format!(r#"{{"model":"cheap",{turns}}}"#),
+            [
+                "1. openai/gpt-4o-mini",
+                "by cost",
+                "openai/gpt-4o: 4.375 USD per million tokens, pace known to a running sidecar only, \
+                 quality 0.50",
+            ],
+        ),
+        (
+            format!(r#"{{"model":"cheap",{turns},{tools}}}"#),
+            ["1. anthropic/claude-haiku-4-5", "the route cheap, when[0] holds", "by cost"],
+        ),
+    ] {
+        let (code, text, error) = explain(&body, &[]);
+        assert_eq!(code, 0, "{error}");
+        said.iter().for_each(|said| assert!(text.contains(said), "{said}: {text}"));
     }
 }
 

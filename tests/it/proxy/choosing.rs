@@ -1,17 +1,29 @@
 //! Who is asked first: by price, by what a request is like, and what the cache makes of it.
 
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use understudy::choice::Merit;
 use understudy::choice::Policy;
 use understudy::choice::Weights;
 use understudy::config::Clause;
 use understudy::config::Condition;
+use understudy::experiment::Experiment;
 use understudy::experiment::Match;
+use understudy::experiment::Share;
+use understudy::experiment::Standing;
+use understudy::experiment::life::Event;
+use understudy::experiment::life::Ruling;
+use understudy::stats::Verdict;
 
 use crate::harness::provider::Answer;
 use crate::harness::provider::Provider;
 use crate::harness::sidecar::Sidecar;
 use crate::harness::sidecar::asking;
 use crate::harness::sidecar::config;
+use crate::harness::sidecar::experiment;
 use crate::harness::sidecar::route;
+use crate::harness::sidecar::target;
 use crate::harness::sidecar::whole;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -22,7 +34,6 @@ async fn the_cheapest_is_asked_first_and_any_targets_stored_answer_is_served() {
     let mut cheap = route(&config, &targets);
     cheap.choose = Policy::Cost;
     config.routes.insert("cheap".into(), cheap);
-    config.retry.attempts = 0;
     let sidecar = Sidecar::start(config).await;
     groq.expect(Answer::error(500));
     openai.expect(Answer::saying("dear"));
@@ -48,7 +59,6 @@ async fn whoever_has_not_been_asked_is_tried_and_the_faster_one_is_kept() {
         let targets = [(&*format!("alpha/{name}"), None), (&*format!("beta/{name}"), None)];
         let mut by_pace = route(&config, &targets);
         by_pace.choose = choose;
-        by_pace.hedge = None;
         config.routes.insert(name.into(), by_pace);
     }
     let sidecar = Sidecar::start(config).await;
@@ -115,4 +125,37 @@ async fn the_first_condition_that_holds_says_who_answers() {
         assert_eq!(reply.header("x-understudy-target"), expected, "{extra} {tag:?}");
     }
     sidecar.stop().await;
+}
+
+/// Control is p/a and the candidate p/b, which won this share.
+fn decided(won_ppm: i64) -> Experiment {
+    let mut decided = experiment("p/a", "p/b", Share::ALL, Share::NONE);
+    let verdict = Verdict::Ship;
+    let (win_ppm, lower_ppm, upper_ppm) = (Some(won_ppm), 0, 1_000_000);
+    let ruling = Ruling { verdict, pairs: 100, win_ppm, lower_ppm, upper_ppm };
+    let verdicts = BTreeMap::from([("next".to_owned(), ruling)]);
+    decided.standing = Standing::default().after(&Event::Decided { verdict, verdicts }).unwrap();
+    decided
+}
+
+#[test]
+fn quality_is_what_finished_experiments_found_of_targets_alone() {
+    let running = experiment("p/a", "p/b", Share::ALL, Share::NONE);
+    let mut drifted = decided(900_000);
+    drifted.standing.drifted = Some("since then".to_owned());
+    let mut prompted = decided(900_000);
+    prompted.candidates[0].variant.patch = json!({"seed": 1}).as_object().unwrap().clone();
+    for (experiments, expected) in [
+        (vec![], [0.5, 0.5, 0.5]),
+        (vec![running], [0.5, 0.5, 0.5]),
+        (vec![drifted], [0.5, 0.5, 0.5]),
+        (vec![prompted], [0.5, 0.5, 0.5]),
+        (vec![decided(700_000)], [0.3, 0.7, 0.5]),
+        (vec![decided(700_000), decided(500_000)], [0.4, 0.6, 0.5]),
+    ] {
+        let quality = |name| Merit::of(&target(name), None, None, &experiments).quality;
+        let found = ["p/a", "p/b", "p/c"].map(quality);
+        let is_same = found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9);
+        assert!(is_same, "{found:?}, not {expected:?}");
+    }
 }
