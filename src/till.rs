@@ -10,10 +10,10 @@ use crate::cost::Hour;
 use crate::cost::Line;
 use crate::cost::Sums;
 
-/// Lines held apart at once; what comes beyond is summed by its provider alone.
+/// Lines held apart at once; what comes beyond is summed by its caller and provider alone.
 const MOST_LINES: usize = 4096;
 
-/// The model of calls that are summed by their provider alone.
+/// The model of calls that are summed so.
 const OTHERS: &str = "(others)";
 
 /// Sums by hour and line.
@@ -54,6 +54,7 @@ fn put(drawer: &mut Drawer, (hour, line): (Hour, Line), sums: &Sums) {
         false => key,
         true => {
             let line = Line {
+                caller: key.1.caller,
                 provider: key.1.provider,
                 model: OTHERS.to_owned(),
                 purpose: key.1.purpose,

@@ -116,11 +116,7 @@ impl Ending {
             Metrics::count(&metrics.broken, account.ended.as_str());
         }
         let is_good = account.ended == Ended::Whole && self.status == 200;
-        let sums = self.sums(&account, is_good);
-        self.front.recorder.book(self.line.clone(), &sums);
-        if let Some(reservation) = self.reservation.take() {
-            reservation.settle_now(&sums);
-        }
+        self.pay(&account, is_good);
         if let Some(sample) = self.trial.as_ref().and_then(|trial| trial.sample(&self, &account)) {
             self.front.serve(sample);
         }
@@ -136,6 +132,19 @@ impl Ending {
         // After the cache has the answer, so that whoever sees the pair finds it there.
         if let Some(half) = half {
             front.recorder.record(half);
+        }
+    }
+
+    /// Books what the call comes to, and settles what was set aside for it.
+    fn pay(&mut self, account: &Account, is_good: bool) {
+        let (sums, mut line) = (self.sums(account, is_good), self.line.clone());
+        if self.status >= 400 && self.front.config.prices.of(&self.target).is_none() {
+            // What applications make up as a model's name is not worth a row of its own.
+            line.model.clear();
+        }
+        self.front.recorder.book(line, &sums);
+        if let Some(reservation) = self.reservation.take() {
+            reservation.settle_now(&sums);
         }
     }
 

@@ -114,7 +114,10 @@ async fn handle(edge: &Edge, request: Request<hyper::body::Incoming>) -> Respons
         let open = upgrade::open(edge, &mut parts, request_id.clone(), arrived);
         (dialect, Box::pin(open).await)
     } else if parts.uri.path() == feedback::PATH {
-        let taken = feedback::take(&edge.front.recorder, &parts.method, body).await;
+        let taken = match edge.caller(&parts.headers) {
+            Ok(_) => feedback::take(&edge.front.recorder, &parts.method, body).await,
+            Err(error) => Err(error),
+        };
         (DialectName::OpenAi, taken.map(|reply| named(reply, &request_id)))
     } else {
         let asked = edge.asked(&parts);

@@ -26,10 +26,13 @@ pub fn spellings(model: &str) -> Vec<&str> {
 
 /// The name without a date such as `-2024-08-06` or `-20240806` at its end.
 fn undated(model: &str) -> Option<&str> {
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-    [11, 9].into_iter().find_map(|length| {
+    [("-dddd-dd-dd", 11), ("-dddddddd", 9)].into_iter().find_map(|(form, length)| {
         let (name, date) = model.split_at_checked(model.len().checked_sub(length)?)?;
-        (date.starts_with('-') && digits(date)).then_some(name)
+        let fits = |(byte, form): (u8, u8)| match form {
+            b'd' => byte.is_ascii_digit(),
+            dash => byte == dash,
+        };
+        date.bytes().zip(form.bytes()).all(fits).then_some(name)
     })
 }
 

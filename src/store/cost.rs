@@ -16,6 +16,13 @@ use crate::error::Result;
 use crate::store::Store;
 use crate::store::failed;
 
+/// Hours after which rows of an hour become rows of a day.
+pub const KEEP_HOURS: Hour = 8 * DAY;
+
+/// Hours after which costs are forgotten: thirteen months, so that a month can be compared with the
+/// same one of the year before.
+pub const KEEP_DAYS: Hour = 400 * DAY;
+
 /// Rows that are merged or forgotten at once, so that the recorder is not held up.
 const STEP: usize = 1000;
 
@@ -114,9 +121,44 @@ fn unwritable() -> Error {
     Error::new(Kind::Internal, "a sum of costs could not be written as JSON")
 }
 
-/// Hours after which rows of an hour become rows of a day.
-pub const KEEP_HOURS: Hour = 8 * DAY;
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
 
-/// Hours after which costs are forgotten: thirteen months, so that a month can be compared with the
-/// same one of the year before.
-pub const KEEP_DAYS: Hour = 400 * DAY;
+    use crate::cost::Line;
+    use crate::cost::Sums;
+    use crate::store::Store;
+
+    #[test]
+    fn old_hours_become_days_older_days_are_forgotten_and_no_cent_is_lost_between() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap().store;
+        let line = |model: &str| Line { model: model.into(), ..Line::default() };
+        let mut added = HashMap::new();
+        for hour in 0..96 {
+            added.insert((hour, line("a")), Sums::call(None, Some(1)));
+            added.insert((hour, line("b")), Sums::call(None, Some(100)));
+        }
+        store.add_costs(&added).unwrap();
+        let rows = |hours| {
+            let mut rows = Vec::new();
+            let mut take = |hour, line: &Line, sums: &Sums| {
+                rows.push((hour, line.model.clone(), sums.cost_nano_usd));
+            };
+            store.costs(hours, &mut take).unwrap();
+            rows.sort();
+            rows
+        };
+        assert_eq!(rows(0..96).len(), 192);
+        // Again and again changes nothing more.
+        for _ in 0..2 {
+            store.thin_costs(48, 24).unwrap();
+        }
+        let day = |cost, model: &str| (24, model.to_owned(), cost);
+        assert_eq!(rows(0..48), [day(24, "a"), day(2400, "b")]);
+        assert_eq!(rows(48..96).len(), 96);
+        store.add_costs(&HashMap::from([((30, line("a")), Sums::call(None, Some(6)))])).unwrap();
+        store.thin_costs(48, 24).unwrap();
+        assert_eq!(rows(0..48), [day(30, "a"), day(2400, "b")], "what comes late is added");
+    }
+}

@@ -89,6 +89,8 @@ async fn only_a_known_key_gets_in_and_none_reaches_a_provider() {
         (401, Some("UNAUTHENTICATED"))
     );
     assert_eq!(whole(sidecar.client.get(format!("{}/v1/models", sidecar.data))).await.status, 401);
+    let said = sidecar.post("/v1/feedback", r#"{"request_id":"r","thumbs":"up"}"#);
+    assert_eq!(whole(said).await.status, 401);
     assert_eq!(alpha.count(), calls, "nobody was asked");
     sidecar.stop().await;
 }

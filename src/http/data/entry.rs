@@ -1,8 +1,12 @@
 //! Who gets in: as many as there are places, and where callers have keys of ours, those with one.
 
+use std::sync::Arc;
+
+use http::HeaderMap;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::caller::Patron;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -43,20 +47,22 @@ impl Edge {
         Ok(Slot::new(slot, self.front.metrics.open.clone()))
     }
 
-    /// Finds out who asks, where callers have keys of ours; none of these keys goes any further.
-    pub(super) fn admit(&self, incoming: &mut Incoming, slot: &mut Slot) -> Result<()> {
+    /// Who asks, where callers have keys of ours.
+    pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Option<&Arc<Patron>>> {
         let config = &self.front.config;
-        if config.patrons.is_empty() {
-            return Ok(());
-        }
-        let Some(patron) = config.patrons.find(&incoming.headers) else {
-            if !config.callers_required {
-                return Ok(());
+        match config.patrons.find(headers) {
+            None if config.callers_required && !config.patrons.is_empty() => {
+                let what = "no caller has this key: send one that understudy knows, where your \
+                            SDK sends its API key";
+                Err(Error::new(Kind::Unauthorized, what))
             }
-            let what = "no caller has this key: send one that understudy knows, where your SDK \
-                        sends its API key";
-            return Err(Error::new(Kind::Unauthorized, what));
-        };
+            found => Ok(found),
+        }
+    }
+
+    /// Lets whoever asks in as itself, if there is room for it; none of our keys goes any further.
+    pub(super) fn admit(&self, incoming: &mut Incoming, slot: &mut Slot) -> Result<()> {
+        let Some(patron) = self.caller(&incoming.headers)? else { return Ok(()) };
         slot.guest = Some(self.front.turnstile.enter(patron, incoming.arrived.into_std())?);
         plan::CREDENTIAL_HEADERS.iter().for_each(|name| drop(incoming.headers.remove(*name)));
         incoming.patron = Some(patron.clone());
