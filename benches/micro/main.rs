@@ -38,6 +38,7 @@ use understudy::plan;
 use understudy::plan::CacheRules;
 use understudy::plan::Caller;
 use understudy::store::Store;
+use understudy::store::cipher::Keys;
 use understudy::store::exchange::Exchange;
 use understudy::store::exchange::Head;
 use understudy::store::seal;
@@ -328,12 +329,13 @@ fn envelope(c: &mut Criterion) {
     let Exchange { head, request, frames } = exchange();
     let payload: Vec<&[u8]> =
         [&request[..]].into_iter().chain(frames.iter().map(|frame| &frame.bytes[..])).collect();
-    let mut sealer = seal::Sealer::new().unwrap();
+    let keys = Keys::default();
+    let mut sealer = seal::Sealer::new(keys.clone()).unwrap();
     let record = sealer.seal(&head, &payload).unwrap();
     let mut group = c.benchmark_group("envelope");
     group.bench_function("seal", |b| b.iter(|| sealer.seal(black_box(&head), &payload).unwrap()));
     group.bench_function("unseal", |b| {
-        b.iter(|| seal::unseal::<Head>(black_box(&record)).unwrap());
+        b.iter(|| seal::unseal::<Head>(black_box(&record), &keys).unwrap());
     });
     group.finish();
 }

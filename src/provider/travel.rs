@@ -61,6 +61,7 @@ const ASKED_PREFIXES: &[&str] = &[
     "x-groq-",
     "x-hf-",
     "x-ms-",
+    "x-simulate-", // `understudy simulate`
     "x-stainless-",
 ];
 

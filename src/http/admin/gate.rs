@@ -91,8 +91,9 @@ pub async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -
     for (name, value) in &SAID {
         headers.insert(name, value.clone());
     }
-    let policy = HeaderValue::try_from(format!("{POLICY}; frame-ancestors 'none'"));
-    headers.extend(policy.ok().map(|policy| (header::CONTENT_SECURITY_POLICY, policy)));
+    if let Ok(policy) = HeaderValue::try_from(format!("{POLICY}; frame-ancestors 'none'")) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     response
 }
 

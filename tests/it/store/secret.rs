@@ -17,7 +17,7 @@ use super::exchange;
 use super::id;
 use super::key;
 
-/// Words that do not repeat, so that compression leaves them as they are.
+/// Words that would be found again anywhere.
 const PROMPT: &str = "canaryPrompt7";
 const UNIT: &str = "canaryUnit7";
 
@@ -26,8 +26,12 @@ fn keys(words: &[&str]) -> Keys {
 }
 
 fn telling(number: u64) -> Exchange {
-    let frames = vec![Frame { at_us: 1, bytes: Bytes::from(format!("answer {PROMPT}")) }];
-    Exchange { request: Bytes::from(PROMPT), frames, ..exchange(number) }
+    let frames = vec![Frame { at_us: 1, bytes: Bytes::from_static(b"answer") }];
+    // With noise, because otherwise compression would hide the words.
+    let mut request = vec![0; 4000];
+    fastrand::Rng::with_seed(number).fill(&mut request);
+    request.extend_from_slice(PROMPT.as_bytes());
+    Exchange { request: Bytes::from(request), frames, ..exchange(number) }
 }
 
 /// Every file below a directory, whole.
@@ -57,7 +61,7 @@ fn store(dir: &Path, keys: &Keys) -> Store {
 fn has(store: &Store, number: u64) -> bool {
     let found = store.exchange(id(number));
     if let Some(found) = &found {
-        assert_eq!(found.request, PROMPT);
+        assert_eq!(found.request, telling(number).request);
         assert_eq!(store.answers(&key(number)).len(), 1);
     }
     found.is_some()
