@@ -53,6 +53,9 @@ pub fn config(providers: &[(&str, &Provider)]) -> Config {
     }
     config.timeouts.connect = Duration::from_secs(2);
     config.limits.drain = Duration::from_secs(5);
+    // One request is one call: what is made again has tests of its own.
+    config.retry.attempts = 0;
+    (config.breaker.failures, config.breaker.requests) = (u32::MAX, usize::MAX);
     config
 }
 
@@ -76,6 +79,8 @@ pub fn route(config: &Config, targets: &[(&str, Option<u32>)]) -> Route {
     Route {
         targets: targets.iter().map(weighted).collect(),
         timeouts: config.timeouts,
+        retry: config.retry,
+        hedge: None,
         cache: config.cache,
     }
 }
