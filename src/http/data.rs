@@ -113,7 +113,11 @@ async fn handle(edge: &Edge, request: Request<hyper::body::Incoming>) -> Respons
         (dialect, Box::pin(open).await)
     } else if parts.uri.path() == feedback::PATH {
         let taken = feedback::take(&edge.front.recorder, &parts.method, body).await;
-        (DialectName::OpenAi, taken.map(|reply| named(reply, &request_id)))
+        let name = |mut reply| {
+            finish(&mut reply, &request_id);
+            reply
+        };
+        (DialectName::OpenAi, taken.map(name))
     } else {
         let asked = edge.asked(&parts);
         let dialect = asked.as_ref().map_or(DialectName::OpenAi, Asked::dialect);
@@ -379,17 +383,12 @@ fn error_response(dialect: &dyn Dialect, error: &Error, request_id: &str) -> Res
     *response.status_mut() =
         http::StatusCode::from_u16(error.status()).unwrap_or(http::StatusCode::BAD_GATEWAY);
     finish(&mut response, request_id);
-    let usual = (error.kind == Kind::Overloaded).then_some(Duration::from_secs(1));
-    if let Some(wait) = error.retry_after.or(usual) {
-        // Whole seconds, and not a moment too early.
-        let seconds = wait.as_millis().div_ceil(1000).max(1);
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds as u64));
+    let usual = || (error.kind == Kind::Overloaded).then_some(Duration::from_secs(1));
+    if let Some(wait) = error.retry_after.or_else(usual) {
+        // Not a moment too early.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    response
-}
-
-fn named(mut response: Response, request_id: &str) -> Response {
-    finish(&mut response, request_id);
     response
 }
 

@@ -104,7 +104,9 @@ impl Opened {
         }
         match self.settle_whole(window).await {
             // A reader of streams would see none, and take it for one that is over.
-            Err(Flaw { reason, error: None, asked, is_lasting }) if window.is_stream || !is_json => {
+            Err(Flaw { reason, error: None, asked, is_lasting })
+                if window.is_stream || !is_json =>
+            {
                 let error = Some(self.wrong_type());
                 Err(Flaw { reason, error, asked, is_lasting })
             }

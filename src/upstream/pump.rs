@@ -23,8 +23,8 @@ use crate::health::Fault;
 use crate::health::Ticket;
 use crate::price;
 use crate::upstream::Opened;
+use crate::upstream::begun;
 use crate::upstream::begun::Begun;
-use crate::upstream::begun::Reader;
 use crate::upstream::broke_off;
 use crate::upstream::way::Way;
 use crate::wire::Dialect;
@@ -105,7 +105,7 @@ pub struct Flow {
     kept_bytes: usize,
     too_large: bool,
     observed: usize,
-    reader: Reader,
+    reader: begun::Reader,
     /// Read before the flow began, and still to go out.
     held: VecDeque<Bytes>,
     /// What a whole body says, if it was read before.
@@ -161,8 +161,7 @@ impl Flow {
             self.keep(piece);
         }
         self.observed = self.pieces.len();
-        let Reader { events, fold, .. } = &mut self.reader;
-        tell(events, fold, &mut self.terms.way);
+        tell(&mut self.reader.events, &mut self.reader.fold, &mut self.terms.way);
     }
 
     /// The next piece for the application; `None` at the end.
@@ -195,7 +194,7 @@ impl Flow {
                     return Poll::Ready(Some(bytes));
                 }
                 Poll::Ready(Some(Err(error))) => {
-return Poll::Ready(self.break_off(broke_off(&error)));
+                    return Poll::Ready(self.break_off(broke_off(&error)));
                 }
                 Poll::Ready(None) => return Poll::Ready(self.end()),
                 Poll::Pending => {

@@ -75,7 +75,8 @@ struct Break {
 
 fn breaks() -> Vec<Break> {
     let finish = || ending().remove(0);
-    let stopped = |name, steps, code, says, counted| Break { name, status: 200, steps, code, says, counted };
+    let stopped =
+        |name, steps, code, says, counted| Break { name, status: 200, steps, code, says, counted };
     let told = |status, stopped| Break { status, ..stopped };
     let (broken, timeout) = ("provider_broken", "provider_timeout");
     vec![

@@ -296,7 +296,9 @@ async fn one_lane_waits_for_itself_and_lanes_do_not_wait_for_each_other() {
     let gate = Gate::new();
     let slow = events("resp_slow", &[item("slow")]);
     let begins = [&slow[0], &slow[1]].map(event);
-    alpha.expect(Answer::stream([&begins[..], &[Step::Wait(gate.clone()), event(&slow[2])]].concat()));
+    alpha.expect(Answer::stream(
+        [&begins[..], &[Step::Wait(gate.clone()), event(&slow[2])]].concat(),
+    ));
     create(&mut socket, "alpha/m", json!({"input": "slow", "stream_id": "a"})).await;
     for _ in begins {
         assert_eq!(told(&mut socket).await["stream_id"], "a");
