@@ -10,6 +10,7 @@ pub mod local;
 mod opened;
 pub mod outgoing;
 mod paid;
+pub mod passage;
 pub mod pump;
 mod resolve;
 mod scrub;
@@ -189,26 +190,6 @@ impl Upstream {
         let body = std::mem::take(&mut outgoing.body);
         let unpaid = Unpaid { endpoint, pool, dialect, method, url, headers, body };
         self.execute(unpaid, target.clone(), timeouts, outgoing).await
-    }
-
-    /// Sends a request untouched to a path below a provider's base URL.
-    ///
-    /// # Errors
-    /// As [`Self::send_once`].
-    pub async fn pass(
-        &self,
-        provider: &str,
-        method: Method,
-        path_and_query: &str,
-        headers: &HeaderMap,
-        body: Bytes,
-        timeouts: Timeouts,
-    ) -> Result<Opened> {
-        let unpaid = self.endpoint(provider)?.passing(method, path_and_query, headers, body)?;
-        let target = Target { provider: provider.to_owned(), model: String::new() };
-        // Nothing is known of the dialect, and nobody reads the answer.
-        let outgoing = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
-        self.execute(unpaid, target, timeouts, outgoing).await
     }
 
     async fn execute(

@@ -205,6 +205,8 @@ fn opened(pieces: &[Bytes]) -> Opened {
         body: reqwest::Body::wrap_stream(stream::iter(pieces)),
         sent: Instant::now(),
         timeouts: Timeouts::default(),
+        begun: None,
+        ticket: None,
     }
 }
 

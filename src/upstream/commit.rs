@@ -38,6 +38,8 @@ const MOST_OF_ERROR: usize = 64 << 10;
 pub struct Window {
     /// A stream was asked for.
     pub is_stream: bool,
+    /// Streams are held back; one that cannot be asked again goes out as it comes.
+    pub holds_streams: bool,
     /// The most of a whole answer that is held back, bytes.
     pub max_bytes: usize,
     /// Whether an answer with nothing in it is a failure.
@@ -88,6 +90,9 @@ impl Opened {
             return Err(self.refused(reason).await?);
         }
         if !self.status.is_success() {
+            return Ok(());
+        }
+        if self.is_event_stream() && !window.holds_streams {
             return Ok(());
         }
         if self.is_event_stream() {

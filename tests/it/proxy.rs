@@ -1,6 +1,7 @@
 //! The whole proxy between a real client and a scripted provider, over sockets of this machine.
 
 mod border;
+mod broken;
 mod bytes;
 mod cache_policy;
 mod caching;
