@@ -44,6 +44,7 @@ use crate::health::Health;
 use crate::provider::KEY_HEADERS;
 use crate::provider::url;
 use crate::upstream::gate::Gates;
+use crate::upstream::gate::Sake;
 use crate::upstream::outgoing::Outgoing;
 
 pub use opened::Opened;
@@ -123,7 +124,7 @@ impl Upstream {
     pub async fn send_once(&self, call: Call<'_>) -> Result<Opened> {
         let endpoint = self.endpoint(&call.target.provider)?;
         self.spare(call.target)?;
-        self.send_admitted(endpoint, &endpoint.provider, call).await
+        self.send_admitted(endpoint, call, Sake::Application).await
     }
 
     /// Sends a copy of a request, with the provider's keys for copies if it has such.
@@ -133,8 +134,11 @@ impl Upstream {
     pub async fn send_copy(&self, call: Call<'_>) -> Result<Opened> {
         let endpoint = self.endpoint(&call.target.provider)?;
         self.spare(call.target)?;
-        let provider = endpoint.for_copies.as_ref().unwrap_or(&endpoint.provider);
-        self.send_admitted(endpoint, provider, call).await
+        match &endpoint.for_copies {
+            // Limits are those of keys.
+            Some(provider) => self.send_to(endpoint, provider, call).await,
+            None => self.send_admitted(endpoint, call, Sake::Copy).await,
+        }
     }
 
     /// Requests of our own never ask a target whose breaker applications have opened.

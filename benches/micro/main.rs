@@ -204,6 +204,9 @@ fn opened(pieces: &[Bytes]) -> Opened {
         body: reqwest::Body::wrap_stream(stream::iter(pieces)),
         sent: Instant::now(),
         timeouts: Timeouts::default(),
+        begun: None,
+        ticket: None,
+        permit: None,
     }
 }
 
@@ -311,7 +314,8 @@ fn plans(c: &mut Criterion) {
     let request = openai().read_head(request(1 << 10), None).unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("authorization", HeaderValue::from_static("Bearer sk-bench"));
-    let caller = Caller { provider: None, headers: &headers, query: None, thread: None };
+    let caller =
+        Caller { provider: None, headers: &headers, query: None, thread: None, paces: None };
     let mut group = c.benchmark_group("plan");
     group.bench_function("1 KB, no experiment", |b| {
         b.iter(|| plan::plan(&plain, openai(), black_box(&request), &caller).unwrap());
