@@ -52,6 +52,7 @@ use crate::provider::url;
 use crate::secrets::Secrets;
 use crate::secrets::pool::Pool;
 use crate::upstream::gate::Gates;
+use crate::upstream::gate::Sake;
 use crate::upstream::outgoing::Outgoing;
 use crate::upstream::paid::Unpaid;
 use crate::upstream::resolve::Resolver;
@@ -152,7 +153,7 @@ impl Upstream {
     pub async fn send_once(&self, call: Call<'_>) -> Result<Opened> {
         let endpoint = self.endpoint(&call.target.provider)?;
         self.spare(call.target)?;
-        self.send_admitted(endpoint, &endpoint.keys, call).await
+        self.send_admitted(endpoint, call, Sake::Application).await
     }
 
     /// Sends a copy of a request, with the provider's keys for copies if it has such.
@@ -162,9 +163,11 @@ impl Upstream {
     pub async fn send_copy(&self, call: Call<'_>) -> Result<Opened> {
         let endpoint = self.endpoint(&call.target.provider)?;
         self.spare(call.target)?;
-        let own = &endpoint.keys_for_copies;
-        let keys = if own.is_empty() { &endpoint.keys } else { own };
-        self.send_admitted(endpoint, keys, call).await
+        match endpoint.keys_for_copies.is_empty() {
+            true => self.send_admitted(endpoint, call, Sake::Copy).await,
+            // Limits are those of keys.
+            false => self.send_to(endpoint, &endpoint.keys_for_copies, call).await,
+        }
     }
 
     /// Requests of our own never ask a target whose breaker applications have opened.

@@ -207,6 +207,7 @@ fn opened(pieces: &[Bytes]) -> Opened {
         timeouts: Timeouts::default(),
         begun: None,
         ticket: None,
+        permit: None,
     }
 }
 
@@ -314,8 +315,14 @@ fn plans(c: &mut Criterion) {
     let request = openai().read_head(request(1 << 10), None).unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("authorization", HeaderValue::from_static("Bearer sk-bench"));
-    let caller =
-        Caller { provider: None, headers: &headers, query: None, thread: None, patron: None };
+    let caller = Caller {
+        provider: None,
+        headers: &headers,
+        query: None,
+        thread: None,
+        paces: None,
+        patron: None,
+    };
     let mut group = c.benchmark_group("plan");
     group.bench_function("1 KB, no experiment", |b| {
         b.iter(|| plan::plan(&plain, openai(), black_box(&request), &caller).unwrap());

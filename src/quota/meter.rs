@@ -35,6 +35,8 @@ pub struct Need {
     pub line: Line,
     /// The tokens it will take, as far as can be told before; 0 when nothing counts them.
     pub tokens: f64,
+    /// Share of each configured limit that it has to leave to others.
+    pub leaves: f64,
 }
 
 /// Why a call cannot be made yet.
@@ -136,7 +138,8 @@ impl Meter {
     /// What a call has to wait for longest.
     fn holds(&self, quota: &Quota, need: Need, now: Instant) -> Option<Held> {
         let own = |bucket: &Bucket, most: Option<u64>, amount| {
-            most.map(|most| bucket.wait(amount, Size::per_minute(most), now))
+            most.map(Size::per_minute)
+                .map(|size| bucket.wait(amount + need.leaves * size.burst, size, now))
         };
         let told = self.lines.get(&need.line).filter(|_| quota.learn);
         // How a provider counts the tokens of a prompt is its own affair: as long as any are left,
@@ -220,7 +223,7 @@ mod tests {
     const NONE: Duration = Duration::ZERO;
 
     fn need(line: u64, tokens: f64) -> Need {
-        Need { line, tokens }
+        Need { line, tokens, leaves: 0.0 }
     }
 
     fn seconds(seconds: f64) -> Duration {
@@ -249,6 +252,18 @@ mod tests {
         meter.settle(&quota, need(1, 500.0), 50.0, now);
         meter.leave(&quota, need(2, 100.0), false, now);
         assert_eq!(meter.enter(&quota, need(3, 550.0), NONE, now), Ok(NONE));
+    }
+
+    #[test]
+    fn what_has_to_leave_some_to_others_is_held_while_that_is_all_there_is() {
+        let (mut meter, now) = (Meter::default(), Instant::now());
+        let quota = Quota { requests_per_minute: Some(4), ..Quota::default() };
+        let spare = Need { leaves: 0.5, ..need(1, 0.0) };
+        assert_eq!(meter.enter(&quota, spare, NONE, now), Ok(NONE));
+        assert_eq!(meter.enter(&quota, spare, NONE, now), Ok(NONE));
+        let held = Held { limit: Limit::Requests, wait: seconds(15.0) };
+        assert_eq!(meter.enter(&quota, spare, NONE, now), Err(held));
+        assert_eq!(meter.enter(&quota, need(1, 0.0), NONE, now), Ok(NONE));
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::upstream::Opened;
 use crate::upstream::Upstream;
 use crate::upstream::commit::Flaw;
 use crate::upstream::commit::Window;
+use crate::upstream::gate::Sake;
 use crate::upstream::outgoing::Outgoing;
 
 /// What an application wants to know, and what may be done to find it out.
@@ -244,7 +245,7 @@ impl Trip<'_, '_> {
         let timeouts = Timeouts { total: left, ..self.errand.timeouts };
         let call = Call { target, outgoing, headers: (self.errand.headers)(target), timeouts };
         let endpoint = self.upstream.endpoint(&target.provider).map_err(Failed::for_good)?;
-        match self.upstream.send_admitted(endpoint, &endpoint.keys, call).await {
+        match self.upstream.send_admitted(endpoint, call, Sake::Application).await {
             Ok(mut opened) => match opened.settle(self.errand.window).await {
                 Ok(()) => Ok(begun(opened, ticket)),
                 Err(flaw) => Err(Failed::of(flaw, Some(opened), ticket)),

@@ -38,7 +38,6 @@ use crate::quota::meter::Held;
 use crate::quota::meter::Meter;
 use crate::quota::meter::Need;
 use crate::quota::said::Said;
-use crate::secrets::pool::Pool;
 use crate::upstream::Call;
 use crate::upstream::Endpoint;
 use crate::upstream::Opened;
@@ -49,6 +48,19 @@ const MOST_WAITING: usize = 100;
 
 /// When a place among the calls under way may be free again; nobody knows.
 const PERHAPS_FREE: Duration = Duration::from_secs(1);
+
+/// Share of each limit that copies leave to applications.
+const LEFT_BY_COPIES: f64 = 0.5;
+
+/// On whose behalf a call is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sake {
+    /// Somebody waits for the answer.
+    Application,
+    /// Nobody does: it waits for nothing, leaves half of each limit to applications, and what it is
+    /// told of limits is nothing to them.
+    Copy,
+}
 
 /// The gates of all providers.
 #[derive(Debug, Default)]
@@ -96,12 +108,12 @@ impl Upstream {
     pub(super) async fn send_admitted(
         &self,
         endpoint: &Endpoint,
-        pool: &Pool,
         call: Call<'_>,
+        sake: Sake,
     ) -> Result<Opened> {
-        let mut permit = self.gates.admit(&endpoint.provider, &call).await?;
-        let mut opened = self.send_to(endpoint, pool, call).await?;
-        permit.answered(opened.status, &opened.headers);
+        let mut permit = self.gates.admit(&endpoint.provider, &call, sake).await?;
+        let mut opened = self.send_to(endpoint, &endpoint.keys, call).await?;
+        permit.answered(opened.status, &opened.headers, sake);
         opened.permit = Some(permit);
         Ok(opened)
     }
@@ -118,11 +130,16 @@ impl Gates {
     ///
     /// # Errors
     /// [`Kind::Limited`]: there is none within the provider's `limits.wait`, or too many wait.
-    pub async fn admit(&self, provider: &Provider, call: &Call<'_>) -> Result<Permit> {
-        let (gate, quota) = (self.gate(&provider.name), provider.quota);
+    pub async fn admit(&self, provider: &Provider, call: &Call<'_>, sake: Sake) -> Result<Permit> {
+        let (gate, mut quota) = (self.gate(&provider.name), provider.quota);
+        let mut leaves = 0.0;
+        if sake == Sake::Copy {
+            (quota.wait, leaves) = (Duration::ZERO, LEFT_BY_COPIES);
+        }
         let began = Instant::now();
         let tokens = call.outgoing.tokens(provider) as f64;
-        let need = Need { line: line(provider, &call.target.model, call.headers), tokens };
+        let line = line(provider, &call.target.model, call.headers);
+        let need = Need { line, tokens, leaves };
         let until = began + quota.wait.min(call.timeouts.total);
         let admitted = gate.admit(quota, need, until).await;
         let waited = began.elapsed();
@@ -157,7 +174,7 @@ impl Gate {
         until: Instant,
     ) -> std::result::Result<Permit, Held> {
         let slot = match self.slots(quota.concurrency) {
-            Some(slots) => Some(self.slot(slots, until).await?),
+            Some(slots) => Some(self.slot(slots, quota, need, until).await?),
             None => None,
         };
         let now = Instant::now();
@@ -184,12 +201,18 @@ impl Gate {
     async fn slot(
         &self,
         slots: Arc<Semaphore>,
+        quota: Quota,
+        need: Need,
         until: Instant,
     ) -> std::result::Result<OwnedSemaphorePermit, Held> {
+        let held = Held { limit: Limit::Concurrency, wait: PERHAPS_FREE };
+        let to_leave = quota.concurrency.unwrap_or_default() as f64 * need.leaves;
+        if (slots.available_permits() as f64) < to_leave {
+            return Err(held);
+        }
         if let Ok(slot) = slots.clone().try_acquire_owned() {
             return Ok(slot);
         }
-        let held = Held { limit: Limit::Concurrency, wait: PERHAPS_FREE };
         let _waiter = self.wait_in_line().ok_or(held)?;
         match timeout_at(until, slots.acquire_owned()).await {
             Ok(Ok(slot)) => Ok(slot),
@@ -231,8 +254,13 @@ impl Drop for Waiter<'_> {
 
 impl Permit {
     /// Takes what the head of the answer says of the provider's limits.
-    pub fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
-        let said = Said::read(status, headers, jiff::Timestamp::now().as_millisecond());
+    pub fn answered(&mut self, status: StatusCode, headers: &HeaderMap, sake: Sake) {
+        let said = match sake {
+            Sake::Application => {
+                Said::read(status, headers, jiff::Timestamp::now().as_millisecond())
+            }
+            Sake::Copy => Said::default(),
+        };
         let now = Instant::now().into_std();
         lock(&self.gate.meter).answered(&self.quota, self.need, &said, now);
         self.stage = if status.is_success() { Stage::Answered } else { Stage::Failed };

@@ -33,6 +33,7 @@ use understudy::experiment::Variant;
 use understudy::metrics::FunnelLabels;
 use understudy::metrics::Metrics;
 use understudy::metrics::Word;
+use understudy::quota::Quota;
 use understudy::stats::rule::Goal;
 use understudy::store::Store;
 use understudy::store::exchange::Head;
@@ -64,6 +65,8 @@ pub fn config(providers: &[(&str, &Provider)]) -> Config {
 pub fn endpoint(name: &str, base_url: &str) -> Endpoint {
     Endpoint {
         dialects: vec![DialectName::OpenAi],
+        // What a provider says of its limits has tests of its own, too.
+        quota: Quota { learn: false, ..Quota::default() },
         ..Endpoint::native(name, base_url.parse().unwrap(), DialectName::OpenAi)
     }
 }
