@@ -269,14 +269,15 @@ mod tests {
     fn what_has_no_key_is_signed_and_without_anything_to_sign_with_it_is_an_error() {
         let base_url = "http://127.0.0.1:1".parse().unwrap();
         let mut provider = Provider::native("bedrock", base_url, DialectName::Converse);
-        let error = provider.authorize(DialectName::Converse, &mut HeaderMap::new()).unwrap_err();
+        let error =
+            provider.authorize(DialectName::Converse, &mut HeaderMap::new(), None).unwrap_err();
         assert!(error.detail.contains("AWS_BEARER_TOKEN_BEDROCK"), "{error}");
         provider.signing = Some("us-east-1".to_owned());
         let mut headers = HeaderMap::new();
         let signing = provider.authorize(DialectName::Converse, &mut headers, None).unwrap();
         assert_eq!(signing, Some("us-east-1"));
         provider.auth = Auth::None;
-        assert!(provider.authorize(DialectName::Converse, &mut headers).unwrap().is_none());
+        assert!(provider.authorize(DialectName::Converse, &mut headers, None).unwrap().is_none());
         assert!(headers.is_empty());
     }
 
