@@ -82,9 +82,15 @@ impl Pool {
         if self.is_empty() {
             return Ok(None);
         }
-        if let Some(picked) = self.best(&[]) {
-            return Ok(Some(picked));
+        match self.best(&[]) {
+            Some(picked) => Ok(Some(picked)),
+            // Boxed, because it hardly ever happens and its future is large.
+            None => Box::pin(self.awaited()).await.map(Some),
         }
+    }
+
+    /// The first key that a store gives.
+    async fn awaited(&self) -> Result<Picked> {
         let mut trouble = None;
         for slot in &self.slots {
             let Some(source) = &slot.source else { continue };
@@ -93,13 +99,12 @@ impl Pool {
                 Err(error) => trouble = trouble.or(Some((&slot.place, error))),
             }
         }
-        match (self.best(&[]), trouble) {
-            (Some(picked), _) => Ok(Some(picked)),
-            (None, Some((place, error))) => {
-                Err(Error::new(error.kind, format!("cannot be read from {place}: {error}")))
+        self.best(&[]).ok_or_else(|| match trouble {
+            Some((place, error)) => {
+                Error::new(error.kind, format!("cannot be read from {place}: {error}"))
             }
-            (None, None) => Err(Error::new(Kind::Config, "is not there")),
-        }
+            None => Error::new(Kind::Config, "is not there"),
+        })
     }
 
     /// Notes what the provider thought of a key.

@@ -82,7 +82,8 @@ impl Unpaid<'_> {
                 return Ok((response, quoted));
             }
             tried.push(last.key.digest);
-            picked = match self.pool.another(&last, outcome, &tried).await {
+            // Boxed, because it hardly ever happens and its future is large.
+            picked = match Box::pin(self.pool.another(&last, outcome, &tried)).await {
                 None => return Ok((response, quoted)),
                 next => next,
             };
@@ -101,7 +102,7 @@ impl Unpaid<'_> {
         let key = picked.map(|picked| &picked.key.secret);
         let region = self.endpoint.provider.authorize(self.dialect, request.headers_mut(), key)?;
         if let Some(region) = region {
-            let key = secrets.signing_key(region).await?;
+            let key = Box::pin(secrets.signing_key(region)).await?;
             sign::sign(&mut request, &self.body, &key, region)?;
         }
         if !self.body.is_empty() {
