@@ -31,9 +31,18 @@ pub struct WireUsage {
     cache_creation_input_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_read_input_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_creation: Option<Creation>,
     output_tokens: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_tokens_details: Option<OutputDetails>,
+}
+
+/// How long what was written to the cache is to be kept.
+#[derive(Serialize)]
+struct Creation {
+    ephemeral_5m_input_tokens: u64,
+    ephemeral_1h_input_tokens: u64,
 }
 
 #[derive(Serialize)]
@@ -54,6 +63,10 @@ impl WireUsage {
             input_tokens: usage.input_tokens.map(|input| input.saturating_sub(cached)),
             cache_creation_input_tokens: write,
             cache_read_input_tokens: read,
+            cache_creation: usage.cache_write_1h_tokens.map(|hour| Creation {
+                ephemeral_5m_input_tokens: write.unwrap_or(0).saturating_sub(hour),
+                ephemeral_1h_input_tokens: hour,
+            }),
             output_tokens,
             output_tokens_details: usage
                 .reasoning_tokens
