@@ -385,7 +385,6 @@ fn error_response(dialect: &dyn Dialect, error: &Error, request_id: &str) -> Res
     finish(&mut response, request_id);
     let usual = || (error.kind == Kind::Overloaded).then_some(Duration::from_secs(1));
     if let Some(wait) = error.retry_after.or_else(usual) {
-        // Not a moment too early.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
