@@ -35,7 +35,7 @@ pub struct Class {
     pub name: &'static str,
     /// Whether answers to its requests are served again unless the configuration says otherwise.
     pub by_default: bool,
-    /// Whether its requests may do something at the provider, which asking again would do twice.
+    /// Whether its requests may do something at the provider that must not be done twice.
     pub acts: bool,
     /// Why, in one sentence.
     pub why: &'static str,
@@ -111,7 +111,7 @@ pub static CLASSES: [Class; COUNT] = [
     Class {
         name: "store",
         by_default: false,
-        acts: true,
+        acts: false,
         why: "the provider is asked to keep the answer, which an answer from here would not do",
         is_of: |q| is_true(q, "store"),
     },

@@ -12,6 +12,7 @@ mod watch;
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch::Sender;
@@ -31,8 +32,10 @@ use crate::experiment::State;
 use crate::experiment::life::By;
 use crate::experiment::life::Event;
 use crate::experiment::life::Life;
+use crate::health::breaker::Standing;
 use crate::metrics::ConfigLabel;
 use crate::metrics::Metrics;
+use crate::metrics::TargetLabel;
 use crate::report::Report;
 use crate::scene::Scene;
 use crate::script::Print;
@@ -303,6 +306,25 @@ impl Director {
 
     fn config(&self) -> Arc<Config> {
         self.stage.borrow().config.clone()
+    }
+
+    /// Shows where the breaker of every target of a route or an experiment stands now.
+    pub fn show_breakers(&self) {
+        let scene = self.stage.borrow().clone();
+        let routed = scene.config.routes.values().flat_map(|route| &route.targets);
+        let variants = scene.config.experiments.iter().flat_map(Experiment::variants);
+        let targets = routed.map(|t| &t.target).chain(variants.map(|v| &v.target));
+        // A target that is no longer configured is not shown for ever.
+        self.metrics.breaker_state.clear();
+        for target in targets {
+            let state = match scene.upstream.health().standing(target, Instant::now()) {
+                Standing::Closed => 0,
+                Standing::Returning | Standing::Due => 1,
+                Standing::Open { .. } => 2,
+            };
+            let label = TargetLabel { target: target.to_string() };
+            self.metrics.breaker_state.get_or_create(&label).set(state);
+        }
     }
 }
 

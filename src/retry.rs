@@ -3,6 +3,7 @@
 pub mod said;
 
 use std::time::Duration;
+use std::time::Instant;
 
 use http::HeaderMap;
 use http::StatusCode;
@@ -10,6 +11,11 @@ use http::header;
 
 use crate::error::Error;
 use crate::error::Kind;
+use crate::experiment::Target;
+use crate::health::Health;
+
+/// Says that a request may be sent again, because its receiver knows it by this.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// How calls that fail are made again.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -142,6 +148,39 @@ impl Retry {
         let Some(asked) = asked else { return Some(own) };
         let most = if has_others { longest.min(self.max_wait) } else { self.max_wait };
         (asked <= most).then(|| asked.max(own))
+    }
+}
+
+/// A call that failed and might be made again.
+#[derive(Clone, Copy, Debug)]
+pub struct Again {
+    /// How often it was made again before.
+    pub number: u32,
+    /// How long the provider wants to be left alone.
+    pub asked: Option<Duration>,
+    /// Whether others can be asked in the meantime.
+    pub has_others: bool,
+    /// A random number from 0 to 1, for the wait.
+    pub part: f64,
+    /// How long the whole request may still take.
+    pub left: Duration,
+}
+
+impl Again {
+    /// How long to wait before the target is asked again; `None`: it is not.
+    ///
+    /// What is allowed is taken out of the target's allowance.
+    pub fn wait(
+        &self,
+        retry: &Retry,
+        health: &Health,
+        target: &Target,
+        now: Instant,
+    ) -> Option<Duration> {
+        let Self { number, asked, has_others, part, left } = *self;
+        let wait = retry.wait(number, asked, has_others, part)?;
+        let may = wait < left && health.shut_for(target, now).is_none();
+        (may && health.spend_retry(target, retry.budget, now)).then_some(wait)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod gate;
 pub mod local;
 mod opened;
 pub mod outgoing;
+pub mod passage;
 pub mod pump;
 pub mod shared;
 pub mod sign;
@@ -170,26 +171,6 @@ impl Upstream {
         authorize(provider, outgoing.dialect, &mut request, &outgoing.body)?;
         *request.body_mut() = Some(std::mem::take(&mut outgoing.body).into());
         self.execute(request, target.clone(), timeouts, outgoing).await
-    }
-
-    /// Sends a request untouched to a path below a provider's base URL.
-    ///
-    /// # Errors
-    /// As [`Self::send_once`].
-    pub async fn pass(
-        &self,
-        provider: &str,
-        method: Method,
-        path_and_query: &str,
-        headers: &HeaderMap,
-        body: Bytes,
-        timeouts: Timeouts,
-    ) -> Result<Opened> {
-        let request = self.passing(provider, method, path_and_query, headers, body)?;
-        let target = Target { provider: provider.to_owned(), model: String::new() };
-        // Nothing is known of the dialect, and nobody reads the answer.
-        let outgoing = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
-        self.execute(request, target, timeouts, outgoing).await
     }
 
     /// A request for a path below a provider's base URL, otherwise untouched.

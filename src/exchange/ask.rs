@@ -21,15 +21,13 @@ use crate::key::CacheKey;
 use crate::plan;
 use crate::plan::Caller;
 use crate::plan::Thread;
+use crate::retry;
 use crate::retry::Hedge;
 use crate::retry::Retry;
 use crate::store::exchange::Asked;
 use crate::tokens;
 use crate::upstream::outgoing::Outgoing;
 use crate::wire::ChatRequest;
-
-/// Says that a request may be sent again, because its receiver knows it by this.
-pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Everything that asking upstream needs, so that it can outlive the client's connection.
 pub struct Ask {
@@ -96,7 +94,7 @@ impl Ask {
     ///
     /// An application that gives an idempotency key has seen to that itself.
     pub fn may_repeat(&self) -> bool {
-        if self.incoming.headers.contains_key(IDEMPOTENCY_KEY) {
+        if self.incoming.headers.contains_key(retry::IDEMPOTENCY_KEY) {
             return true;
         }
         let unread = || cacheable::unread(self.incoming.dialect.name(), &self.request.body);

@@ -119,6 +119,7 @@ impl Front {
             true => HeaderMap::new(),
             false => header::without_credential(&ask.incoming.headers),
         };
+        let may_repeat = ask.may_repeat();
         let errand = Errand {
             targets: &ask.targets,
             write: &|target| ask.write(&self.config, target),
@@ -131,10 +132,11 @@ impl Front {
             // Both halves of a pair have to have waited for the one they were asked of.
             hedge: ask.hedge.filter(|_| pair.is_none()),
             rules: self.config.breaker,
-            may_repeat: &|| ask.may_repeat(),
+            may_repeat,
             keeps_first: ask.variant.is_some(),
             window: Window {
                 is_stream: ask.request.stream,
+                holds_streams: may_repeat,
                 max_bytes: self.config.limits.max_answer_bytes,
                 empty: ask.retry.empty,
             },

@@ -14,6 +14,7 @@ use crate::exchange::header;
 use crate::plan;
 use crate::upstream::Opened;
 use crate::upstream::body::Pump;
+use crate::upstream::passage::Passage;
 use crate::upstream::pump::Flow;
 use crate::upstream::pump::Terms;
 use crate::upstream::upgrade::Tunnel;
@@ -45,10 +46,18 @@ impl Front {
         path_and_query: &str,
         incoming: Incoming,
     ) -> Result<Reply> {
-        let timeouts = self.config.timeouts;
         let Incoming { headers, body, request_id, arrived, .. } = incoming;
-        let opened =
-            self.upstream.pass(provider, method, path_and_query, &headers, body, timeouts).await?;
+        let passage = Passage {
+            provider,
+            method,
+            path_and_query,
+            headers: &headers,
+            body,
+            timeouts: self.config.timeouts,
+            retry: self.config.retry,
+            metrics: &self.metrics,
+        };
+        let opened = self.upstream.pass(&passage).await?;
         Ok(passed(opened, &request_id, arrived))
     }
 

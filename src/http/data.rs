@@ -113,7 +113,11 @@ async fn handle(edge: &Edge, request: Request<hyper::body::Incoming>) -> Respons
         (dialect, Box::pin(open).await)
     } else if parts.uri.path() == feedback::PATH {
         let taken = feedback::take(&edge.front.recorder, &parts.method, body).await;
-        (DialectName::OpenAi, taken.map(|reply| named(reply, &request_id)))
+        let name = |mut reply| {
+            finish(&mut reply, &request_id);
+            reply
+        };
+        (DialectName::OpenAi, taken.map(name))
     } else {
         let asked = edge.asked(&parts);
         let dialect = asked.as_ref().map_or(DialectName::OpenAi, Asked::dialect);
@@ -380,11 +384,6 @@ fn error_response(dialect: &dyn Dialect, error: &Error, request_id: &str) -> Res
         http::StatusCode::from_u16(error.status()).unwrap_or(http::StatusCode::BAD_GATEWAY);
     finish(&mut response, request_id);
     head::add_wait(response.headers_mut(), error);
-    response
-}
-
-fn named(mut response: Response, request_id: &str) -> Response {
-    finish(&mut response, request_id);
     response
 }
 

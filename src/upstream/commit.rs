@@ -38,6 +38,8 @@ const MOST_OF_ERROR: usize = 64 << 10;
 pub struct Window {
     /// A stream was asked for.
     pub is_stream: bool,
+    /// Streams are held back; one that cannot be asked again goes out as it comes.
+    pub holds_streams: bool,
     /// The most of a whole answer that is held back, bytes.
     pub max_bytes: usize,
     /// Whether an answer with nothing in it is a failure.
@@ -88,6 +90,9 @@ impl Opened {
             return Err(self.refused(reason).await?);
         }
         if !self.status.is_success() {
+            return Ok(());
+        }
+        if self.is_event_stream() && !window.holds_streams {
             return Ok(());
         }
         if self.is_event_stream() {
@@ -142,7 +147,7 @@ impl Opened {
         let mut begun = Begun::new(self.dialect.dialect());
         let until = self.sent + self.timeouts.total;
         let mut is_over = false;
-        while begun.len() < MOST_OF_ERROR && !is_over {
+        while begun.size() < MOST_OF_ERROR && !is_over {
             is_over = !self.take(&mut begun, until).await?;
         }
         let answer = wire::fold(self.dialect.dialect(), false, bytes(&begun));
@@ -167,7 +172,7 @@ impl Opened {
                 begun.reader.push(&piece.bytes);
             }
             let events = &begun.reader.events[looked..];
-            if events.iter().any(said::is_content) || begun.len() > MOST_HELD {
+            if events.iter().any(said::is_content) || begun.size() > MOST_HELD {
                 break None;
             }
             looked = begun.reader.events.len();
@@ -189,7 +194,7 @@ impl Opened {
         let mut begun = Begun::new(self.dialect.dialect());
         let until = self.sent + self.timeouts.total;
         while self.take(&mut begun, until).await? {
-            if begun.len() > window.max_bytes {
+            if begun.size() > window.max_bytes {
                 self.begun = Some(Box::new(begun));
                 return Ok(());
             }

@@ -18,6 +18,7 @@ use crate::health::Ticket;
 use crate::health::Wish;
 use crate::health::breaker::Rules;
 use crate::metrics::Metrics;
+use crate::retry::Again;
 use crate::retry::Hedge;
 use crate::retry::Reason;
 use crate::retry::Retry;
@@ -46,7 +47,7 @@ pub struct Errand<'a> {
     /// When breakers open.
     pub rules: Rules,
     /// Whether asking twice does nothing twice, wherever a call failed.
-    pub may_repeat: &'a (dyn Fn() -> bool + Sync),
+    pub may_repeat: bool,
     /// An experiment assigned the first target.
     pub keeps_first: bool,
     /// What an answer is held against.
@@ -131,7 +132,7 @@ impl Trip<'_, '_> {
 
     /// Whether anybody may be asked the same again.
     fn may_go_on(&self, failed: &Failed) -> bool {
-        failed.reason.is_some_and(|reason| reason.is_harmless() || (self.errand.may_repeat)())
+        failed.reason.is_some_and(|reason| reason.is_harmless() || self.errand.may_repeat)
     }
 
     /// Asks a target, and another beside it when it does not begin in time.
@@ -142,7 +143,7 @@ impl Trip<'_, '_> {
         ticket: Ticket,
     ) -> std::result::Result<Opened, Failed> {
         let mut first = pin!(self.ask(at, asked.len() < self.errand.targets.len(), ticket));
-        let Some(hedge) = self.errand.hedge.filter(|_| (self.errand.may_repeat)()) else {
+        let Some(hedge) = self.errand.hedge.filter(|_| self.errand.may_repeat) else {
             return first.await;
         };
         tokio::select! {
@@ -226,13 +227,11 @@ impl Trip<'_, '_> {
         if failed.is_lasting || !self.may_go_on(failed) {
             return None;
         }
-        let retry = &self.errand.retry;
-        let wait = retry.wait(number, failed.asked, has_others, fastrand::f64())?;
         let now = Instant::now();
-        let (health, is_in_time) = (&self.upstream.health, now + wait < self.until);
-        let is_shut = health.shut_for(target, now.into_std()).is_some();
-        let may = is_in_time && !is_shut;
-        (may && health.spend_retry(target, retry.budget, now.into_std())).then_some(wait)
+        let left = self.until.saturating_duration_since(now);
+        let (asked, part) = (failed.asked, fastrand::f64());
+        let again = Again { number, asked, has_others, part, left };
+        again.wait(&self.errand.retry, &self.upstream.health, target, now.into_std())
     }
 
     /// Makes one call, and reads until it is clear whether it is answered.
@@ -279,13 +278,18 @@ fn begun(mut opened: Opened, mut ticket: Ticket) -> Opened {
 }
 
 impl Failed {
-    fn of(flaw: Flaw, opened: Option<Opened>, ticket: Ticket) -> Self {
+    fn of(flaw: Flaw, opened: Option<Opened>, mut ticket: Ticket) -> Self {
         let Flaw { reason, error, asked, is_lasting } = flaw;
         let fault = match reason {
             Reason::Overloaded => Fault::Overloaded,
             _ => Fault::Broken,
         };
-        ticket.failed(fault, asked, Instant::now().into_std());
+        let now = Instant::now().into_std();
+        match reason {
+            // It may be the prompt that leaves nothing to say.
+            Reason::Empty => ticket.began(None, now),
+            _ => ticket.failed(fault, asked, now),
+        }
         let outcome = match (error, opened) {
             (None, Some(opened)) => Ok(opened),
             (Some(error), _) => Err(error),

@@ -22,8 +22,8 @@ use crate::health::Fault;
 use crate::health::Ticket;
 use crate::price;
 use crate::upstream::Opened;
+use crate::upstream::begun;
 use crate::upstream::begun::Begun;
-use crate::upstream::begun::Reader;
 use crate::upstream::broke_off;
 use crate::upstream::gate::Permit;
 use crate::upstream::way::Way;
@@ -107,7 +107,7 @@ pub struct Flow {
     kept_bytes: usize,
     too_large: bool,
     observed: usize,
-    reader: Reader,
+    reader: begun::Reader,
     /// Read before the flow began, and still to go out.
     held: VecDeque<Bytes>,
     /// What a whole body says, if it was read before.
@@ -164,8 +164,7 @@ impl Flow {
             self.keep(piece);
         }
         self.observed = self.pieces.len();
-        let Reader { events, fold, .. } = &mut self.reader;
-        tell(events, fold, &mut self.terms.way);
+        tell(&mut self.reader.events, &mut self.reader.fold, &mut self.terms.way);
     }
 
     /// The next piece for the application; `None` at the end.

@@ -60,6 +60,8 @@ routes:
   helpdesk:
     targets: [openai/gpt-4o, anthropic/claude-sonnet-4-5]
     timeouts: { idle: 500ms }
+    retry: { attempts: 0, empty: false }
+    hedge: { after: 2s }
     cache: { mode: record, ttl: 1h, errors: 0s, cacheable: { server_tools: true } }
   weighted:
     choose: weighted
@@ -74,6 +76,8 @@ routes:
       - if: { min_tokens: 8000, max_tokens: 9000, tools: true, stream: false }
         targets: [openai/a, openai/b]
 timeouts: { connect: 2s, first_token: 1.5m, idle: 20s, total: 1h }
+retry: { attempts: 3, backoff: 100ms, max_backoff: 4s, max_wait: 30s, budget: 10%, empty: true }
+breaker: { failures: 7, rate: 25%, requests: 40, open: 5s }
 cache:
   mode: on
   ttl: 7d
@@ -261,6 +265,16 @@ fn every_key_of_the_configuration_arrives() {
     assert_eq!(config.timeouts.connect, Duration::from_secs(2));
     assert_eq!(config.timeouts.first_token, Duration::from_secs(90));
     assert_eq!(config.timeouts.total, Duration::from_secs(3600));
+    let (retry, route) = (config.retry, &config.routes["helpdesk"]);
+    assert_eq!((retry.attempts, retry.backoff), (3, Duration::from_millis(100)));
+    assert_eq!((retry.max_backoff, retry.budget), (Duration::from_secs(4), 0.1));
+    assert_eq!((retry.max_wait, retry.empty), (Duration::from_secs(30), true));
+    assert_eq!((route.retry.attempts, route.retry.empty, route.retry.budget), (0, false, 0.1));
+    let hedge = route.hedge.unwrap();
+    assert_eq!((hedge.after, hedge.budget), (Duration::from_secs(2), 0.05));
+    let breaker = config.breaker;
+    assert_eq!((breaker.failures, breaker.rate, breaker.requests), (7, 0.25, 40));
+    assert_eq!(breaker.open, Duration::from_secs(5));
     assert_eq!(config.cache.mode, CacheMode::On);
     assert_eq!(config.cache.ttl, Duration::from_secs(7 * 86_400));
     assert_eq!(config.cache.max_bytes, 512 << 20);

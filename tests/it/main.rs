@@ -41,4 +41,5 @@ mod simulate;
 mod startup;
 mod stats;
 mod store;
+mod storm;
 mod tidy;

@@ -333,7 +333,10 @@ def config(bases):
     if "aim-converse" in providers:
         # A plain key instead of signed requests.
         providers["aim-converse"]["auth"] = "bearer"
-    return {"providers": providers, "cache": {"mode": "off"}}
+    # Every error is to be seen, the first time and the hundredth.
+    never = {"failures": 1_000_000, "requests": 1000}
+    once = {"attempts": 0}
+    return {"providers": providers, "cache": {"mode": "off"}, "retry": once, "breaker": never}
 
 
 def cases(bases, sidecar, ingresses, only):

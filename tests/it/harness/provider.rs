@@ -1,7 +1,6 @@
 //! A provider that answers exactly as a test tells it to, and fails the test on any other call.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,6 +54,8 @@ pub enum Step {
     Trickle(Duration),
     /// The connection breaks.
     Cut,
+    /// These bytes again and again, with this pause between, until the connection ends.
+    Repeat(Bytes, Duration),
     /// Nothing, until the connection ends.
     Hang,
 }
@@ -67,12 +68,14 @@ pub struct Answer {
     steps: Vec<Step>,
     /// Instead of an answer: nothing, until the connection ends or the gate opens.
     before_head: Option<Gate>,
+    /// Instead of an answer: the connection ends.
+    hangs_up: bool,
 }
 
 impl Answer {
     pub fn new(status: u16, content_type: &str, steps: Vec<Step>) -> Self {
         let headers = vec![("content-type", content_type.to_owned())];
-        Self { status, headers, steps, before_head: None }
+        Self { status, headers, steps, before_head: None, hangs_up: false }
     }
 
     pub fn json(body: impl Into<Bytes>) -> Self {
@@ -86,6 +89,11 @@ impl Answer {
 
     pub fn stream(steps: Vec<Step>) -> Self {
         Self::new(200, "text/event-stream", steps)
+    }
+
+    /// No answer at all.
+    pub fn hang_up() -> Self {
+        Self { hangs_up: true, ..Self::stream(Vec::new()) }
     }
 
     /// A plain answer that says `text`.
@@ -272,10 +280,7 @@ impl Drop for Watch {
     }
 }
 
-async fn answer(
-    state: Arc<State>,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+async fn answer(state: Arc<State>, request: Request<Incoming>) -> io::Result<Response<Body>> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
     let path = parts.uri.to_string();
@@ -290,7 +295,10 @@ async fn answer(
         answer.unwrap_or_else(|| Answer::error(599))
     };
     state.open.fetch_add(1, Ordering::SeqCst);
-    let watch = Watch { state, is_finished: false };
+    let watch = Watch { state, is_finished: answer.hangs_up };
+    if answer.hangs_up {
+        return Err(io::Error::other("hung up by the script"));
+    }
     if let Some(gate) = &answer.before_head {
         gate.pass().await;
     }
@@ -323,6 +331,10 @@ async fn play(steps: &mut VecDeque<Step>) -> Option<io::Result<Bytes>> {
             Step::Trickle(pause) => {
                 tokio::time::sleep(pause).await;
                 return Some(Ok(Bytes::from_static(b": still here\n\n")));
+            }
+            Step::Repeat(bytes, pause) => {
+                tokio::time::sleep(pause).await;
+                return Some(Ok(bytes));
             }
             Step::Cut => {
                 // What was sent has to leave first: hyper throws it away with the connection.

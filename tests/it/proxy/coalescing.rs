@@ -70,13 +70,13 @@ fn sent(steps: &[Step]) -> Vec<u8> {
     steps.iter().flat_map(piece).collect()
 }
 
-/// A stream of ten words with a gate before each, and the gates.
+/// A stream of ten words with a gate before each but a first one, and the gates.
 fn gated() -> (Vec<Step>, Vec<Gate>) {
     let gates: Vec<Gate> = (0..10).map(|_| Gate::new()).collect();
     let word =
         |(at, gate): (usize, &Gate)| [Step::Wait(gate.clone()), delta(&format!("word{at} "))];
     let words = gates.iter().enumerate().flat_map(word).collect();
-    ([words, ending()].concat(), gates)
+    ([vec![delta("first ")], words, ending()].concat(), gates)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

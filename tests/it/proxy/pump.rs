@@ -65,6 +65,8 @@ fn told(body: &[u8]) -> Value {
 /// How a stream breaks, what is told of it, and how it is counted.
 struct Break {
     name: &'static str,
+    /// What breaks before its first content can still be told with a status.
+    status: u16,
     steps: Vec<Step>,
     code: &'static str,
     says: &'static str,
@@ -73,7 +75,9 @@ struct Break {
 
 fn breaks() -> Vec<Break> {
     let finish = || ending().remove(0);
-    let stopped = |name, steps, code, says, counted| Break { name, steps, code, says, counted };
+    let stopped =
+        |name, steps, code, says, counted| Break { name, status: 200, steps, code, says, counted };
+    let told = |status, stopped| Break { status, ..stopped };
     let (broken, timeout) = ("provider_broken", "provider_timeout");
     vec![
         stopped("cut", vec![delta("a"), delta("b"), Step::Cut], broken, "broke off", "cut"),
@@ -98,9 +102,13 @@ fn breaks() -> Vec<Break> {
             "broke off",
             "cut",
         ),
-        stopped("cut after its finish", vec![finish(), Step::Cut], broken, "broke off", "cut"),
+        told(502, {
+            stopped("cut after its finish", vec![finish(), Step::Cut], broken, "broke off", "cut")
+        }),
         stopped("stalled", vec![delta("a"), Step::Hang], timeout, "sent nothing for", "cut"),
-        stopped("never a first byte", vec![Step::Hang], timeout, "sent nothing for", "cut"),
+        told(504, {
+            stopped("never a first byte", vec![Step::Hang], timeout, "sent nothing of", "cut")
+        }),
         stopped(
             "a trickle past the total",
             vec![delta("a"), Step::Trickle(Duration::from_millis(40))],
@@ -129,13 +137,20 @@ fn breaks() -> Vec<Break> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_breaks_ends_with_an_error_is_never_kept_and_is_counted_once() {
-    for Break { name, steps, code, says, counted } in breaks() {
+    for Break { name, status, steps, code, says, counted } in breaks() {
         let provider = Provider::start().await;
         let sidecar = Sidecar::start(impatient(&provider)).await;
         for round in 1..=2 {
             provider.expect(Answer::stream(steps.clone()));
             let reply = sidecar.ask(asking("alpha/m", "x", true)).await;
-            assert_eq!(reply.status, 200, "{name}");
+            assert_eq!(reply.status, status, "{name}");
+            if status != 200 {
+                let error = told(&reply.body);
+                assert_eq!(error["code"], code, "{name}");
+                assert!(error["message"].as_str().unwrap().contains(says), "{name}: {error}");
+                assert_eq!(sidecar.all_broken(), 0, "{name}: there was no answer to break");
+                continue;
+            }
             assert!(reply.cache().starts_with("understudy; fwd=miss"), "{name}: kept");
             let body = &reply.body[..];
             let untouched = sent(&steps);
@@ -418,7 +433,7 @@ async fn a_broken_answer_makes_no_pair_on_either_side() {
             // A pair that is lost before the copy was sent asks for none.
             beta.always(shadow);
             let reply: Reply = whole(sidecar.chat(asking("alpha/m", "x", true))).await;
-            assert_eq!(reply.status, 200);
+            assert_eq!(reply.status, if is_live { broken.status } else { 200 });
             until(broken.name, || sidecar.funnel("lost") == 1).await;
             until("no call under way", || beta.open() == 0).await;
             sidecar.flush().await;

@@ -22,8 +22,8 @@ async fn a_failing_target_is_passed_over_and_a_refusing_one_is_not() {
     let mut config = config(&[("alpha", &alpha), ("beta", &beta)]);
     let both = route(&config, &[("alpha/one", None), ("beta/two", None)]);
     config.routes.insert("both".into(), both);
-    let sidecar = Sidecar::start(config).await;
     for (number, status) in [500, 502, 503, 529, 429, 408].into_iter().enumerate() {
+        let sidecar = Sidecar::start(config.clone()).await;
         alpha.expect(Answer::error(status));
         beta.expect(Answer::saying("from beta"));
         let body = asking("both", &number.to_string(), false);
@@ -39,7 +39,9 @@ async fn a_failing_target_is_passed_over_and_a_refusing_one_is_not() {
         let again = sidecar.ask(body).await;
         assert_eq!(again.header("x-understudy-target"), "alpha/one");
         alpha.calls();
+        sidecar.stop().await;
     }
+    let sidecar = Sidecar::start(config).await;
     for (number, status) in [400, 401, 403, 404, 422].into_iter().enumerate() {
         let answer = Answer::error(status).header("x-ratelimit-remaining-requests", "3");
         alpha.expect(answer);

@@ -295,9 +295,14 @@ async fn one_lane_waits_for_itself_and_lanes_do_not_wait_for_each_other() {
     let mut socket = connect(&sidecar.data, "/v1/responses", &KEY).await.unwrap();
     let gate = Gate::new();
     let slow = events("resp_slow", &[item("slow")]);
-    alpha.expect(Answer::stream(vec![event(&slow[0]), Step::Wait(gate.clone()), event(&slow[2])]));
+    let begins = [&slow[0], &slow[1]].map(event);
+    alpha.expect(Answer::stream(
+        [&begins[..], &[Step::Wait(gate.clone()), event(&slow[2])]].concat(),
+    ));
     create(&mut socket, "alpha/m", json!({"input": "slow", "stream_id": "a"})).await;
-    assert_eq!(told(&mut socket).await["stream_id"], "a");
+    for _ in begins {
+        assert_eq!(told(&mut socket).await["stream_id"], "a");
+    }
     create(&mut socket, "alpha/m", json!({"input": "behind", "stream_id": "a"})).await;
     alpha.expect(stream(&events("resp_b", &[])));
     create(&mut socket, "alpha/m", json!({"input": "beside", "stream_id": "b"})).await;
@@ -324,9 +329,10 @@ async fn what_waits_is_bounded_and_a_client_that_leaves_ends_its_calls() {
     let (alpha, chat) = (Provider::start().await, Provider::start().await);
     let sidecar = start(&alpha, &chat).await;
     let mut socket = connect(&sidecar.data, "/v1/responses", &KEY).await.unwrap();
-    let first = event(&events("resp_1", &[])[0]);
-    alpha.expect(Answer::stream(vec![first, Step::Hang]));
+    let begun = events("resp_1", &[item("begun")]);
+    alpha.expect(Answer::stream(vec![event(&begun[0]), event(&begun[1]), Step::Hang]));
     create(&mut socket, "alpha/m", json!({"input": "0"})).await;
+    told(&mut socket).await;
     told(&mut socket).await;
     for number in 1..=32 {
         create(&mut socket, "alpha/m", json!({"input": number.to_string()})).await;
