@@ -332,7 +332,7 @@ impl Director {
     pub fn show_breakers(&self) {
         let scene = self.stage.borrow().clone();
         let routed = scene.config.routes.values().flat_map(|route| &route.targets);
-        let variants = scene.config.experiments.iter().flat_map(|e| e.variants());
+        let variants = scene.config.experiments.iter().flat_map(Experiment::variants);
         let targets = routed.map(|t| &t.target).chain(variants.map(|v| &v.target));
         // A target that is no longer configured is not shown for ever.
         self.metrics.breaker_state.clear();

@@ -39,7 +39,7 @@ impl Begun {
     }
 
     /// The bytes that were read.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.pieces.iter().map(|piece| piece.bytes.len()).sum()
     }
 }

@@ -147,7 +147,7 @@ impl Opened {
         let mut begun = Begun::new(self.dialect.dialect());
         let until = self.sent + self.timeouts.total;
         let mut is_over = false;
-        while begun.len() < MOST_OF_ERROR && !is_over {
+        while begun.size() < MOST_OF_ERROR && !is_over {
             is_over = !self.take(&mut begun, until).await?;
         }
         let answer = wire::fold(self.dialect.dialect(), false, bytes(&begun));
@@ -172,7 +172,7 @@ impl Opened {
                 begun.reader.push(&piece.bytes);
             }
             let events = &begun.reader.events[looked..];
-            if events.iter().any(said::is_content) || begun.len() > MOST_HELD {
+            if events.iter().any(said::is_content) || begun.size() > MOST_HELD {
                 break None;
             }
             looked = begun.reader.events.len();
@@ -194,7 +194,7 @@ impl Opened {
         let mut begun = Begun::new(self.dialect.dialect());
         let until = self.sent + self.timeouts.total;
         while self.take(&mut begun, until).await? {
-            if begun.len() > window.max_bytes {
+            if begun.size() > window.max_bytes {
                 self.begun = Some(Box::new(begun));
                 return Ok(());
             }
