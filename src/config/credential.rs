@@ -96,7 +96,10 @@ pub struct Outside<'a> {
 
 const FORMS: &str =
     "write { env: NAME }, { file: PATH }, { value: KEY }, { vault: … } or { aws: … }";
+const PLAIN_FORMS: &str = "write { env: NAME }, { file: PATH } or { value: KEY }";
+/// Where keys come from, those first that are at hand when the configuration is read.
 const SOURCES: [&str; 5] = ["env", "file", "value", "vault", "aws"];
+const PLAIN: usize = 3;
 
 /// The keys of a provider that can be used, or may be once their store has given them.
 pub fn read(
@@ -136,19 +139,18 @@ pub fn needed(
     at_hand(reader, node, path, outside)
 }
 
-/// A key that has to be known from the start, so that it is in no store that is asked later.
+/// A key that has to be known from the start, so that no store is asked for it.
 pub fn at_hand(
     reader: &mut Reader<'_>,
     node: &Node,
     path: &str,
     outside: Outside<'_>,
 ) -> Option<SecretString> {
-    let source = credential(reader, node, path, outside)?;
-    if source.key.is_none() {
-        let what = format!("`{path}` has to be known from the start");
-        reader.problem(node.start, what, "write { env: NAME }, { file: PATH } or { value: KEY }");
-    }
-    source.key
+    let found = source(reader, node, path, PLAIN_FORMS, |s| {
+        let key = plain(s, outside).map(|(_, key)| key);
+        (key, &SOURCES[..PLAIN])
+    });
+    found.flatten()
 }
 
 fn credential(
@@ -157,38 +159,56 @@ fn credential(
     path: &str,
     outside: Outside<'_>,
 ) -> Option<KeySource> {
-    if matches!(&node.kind, Kind::Scalar { .. }) {
-        let what = format!("`{path}` has to say where the key comes from");
-        reader.problem(node.start, what, FORMS);
-        return None;
-    }
-    let source = reader.section(node, path, |s| {
-        let at = s.at;
+    let found = source(reader, node, path, FORMS, |s| {
         let weight = s.take("weight", value::count(1, MAX_WEIGHT)).unwrap_or(1) as u32;
-        let known = |place, key: Option<SecretString>| {
-            key.map(|key| KeySource { place, weight, key: Some(key) })
-        };
-        let env = s.take("env", variable).and_then(|name| {
-            let key = from_env(s.reader, at, &name, outside);
-            known(Place::Env(name), key)
-        });
-        let file = s.take("file", value::text).and_then(|name| {
-            let key = from_file(s.reader, at, &name, outside);
-            known(Place::File(PathBuf::from(name)), key)
-        });
-        let value = s.take("value", value::text).and_then(|key| {
-            let key = usable(s.reader, at, "`value`", &key);
-            known(Place::Value, key)
-        });
+        let at_hand = plain(s, outside);
+        let at_hand = at_hand.map(|(place, key)| KeySource { place, weight, key: Some(key) });
         let store = vault(s, outside.stores).or(aws(s, outside.stores));
         let store = store.map(|place| KeySource { place, weight, key: None });
-        let given = SOURCES.iter().filter(|key| s.key_at(key).is_some()).count();
-        if given != 1 {
-            s.reader.problem(at, format!("`{path}` needs one source and has {given}"), FORMS);
-        }
-        env.or(file).or(value).or(store)
+        (at_hand.or(store), &SOURCES[..])
     });
-    source.flatten()
+    found.flatten()
+}
+
+/// What `take` finds in a section that holds exactly one of the sources that it names.
+fn source<T>(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    path: &str,
+    forms: &str,
+    take: impl FnOnce(&mut Section<'_, '_, '_>) -> (T, &'static [&'static str]),
+) -> Option<T> {
+    if matches!(&node.kind, Kind::Scalar { .. }) {
+        let what = format!("`{path}` has to say where the key comes from");
+        reader.problem(node.start, what, forms);
+        return None;
+    }
+    reader.section(node, path, |s| {
+        let (found, sources) = take(s);
+        let given = sources.iter().filter(|key| s.key_at(key).is_some()).count();
+        if given != 1 {
+            s.reader.problem(s.at, format!("`{path}` needs one source and has {given}"), forms);
+        }
+        found
+    })
+}
+
+/// A key that is at hand, and where.
+fn plain(s: &mut Section<'_, '_, '_>, outside: Outside<'_>) -> Option<(Place, SecretString)> {
+    let at = s.at;
+    let env = s.take("env", variable).and_then(|name| {
+        let key = from_env(s.reader, at, &name, outside)?;
+        Some((Place::Env(name), key))
+    });
+    let file = s.take("file", value::text).and_then(|name| {
+        let key = from_file(s.reader, at, &name, outside)?;
+        Some((Place::File(PathBuf::from(name)), key))
+    });
+    let value = s.take("value", value::text).and_then(|key| {
+        let key = usable(s.reader, at, "`value`", &key)?;
+        Some((Place::Value, key))
+    });
+    env.or(file).or(value)
 }
 
 /// A field of a secret in Vault.

@@ -179,9 +179,9 @@ impl Breaker {
     }
 
     fn is_rate_met(&self, rules: Rules) -> bool {
-        let failed = self.recent.iter().filter(|failed| **failed).count();
         let all = self.recent.len();
-        all >= rules.requests && failed as f64 >= rules.rate * all as f64
+        let failed = || self.recent.iter().filter(|failed| **failed).count();
+        all >= rules.requests && failed() as f64 >= rules.rate * all as f64
     }
 }
 

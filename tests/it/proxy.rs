@@ -1,5 +1,6 @@
 //! The whole proxy between a real client and a scripted provider, over sockets of this machine.
 
+mod again;
 mod border;
 mod broken;
 mod bytes;

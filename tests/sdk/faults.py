@@ -54,7 +54,7 @@ def faults():
         found.append(fault(f"{kind} in content", True, begun, TOLD, TOLD))
         first = {**begun, "after_chunks": 0}
         found.append(fault(f"{kind} at once", True, first, HIDDEN))
-    slow = {**stream_fault, "kind": "slow_first_token", "stall_seconds": STALL}
+    slow = {"type": "slow_first_token", "seconds": STALL, "times": 1}
     found.append(fault("slow first token", True, slow, HIDDEN))
     return found
 
@@ -91,11 +91,13 @@ def config(bad, good):
 
 def scenario(name, model):
     """What llmock does wrong, each for a model of its own."""
-    return [
-        {**behavior, "match": {"model": f"{model}-{row}-{which}"}}
-        for row, (_, _, behavior, _, _) in enumerate(faults())
-        for which in ("one", "two")
-    ]
+    found = []
+    for row, (_, _, behavior, _, _) in enumerate(faults()):
+        # Anthropic's content begins behind three events that say nothing.
+        begun = {"after_chunks": 6} if name == "anthropic" and behavior.get("after_chunks") else {}
+        for which in ("one", "two"):
+            found.append({**behavior, **begun, "match": {"model": f"{model}-{row}-{which}"}})
+    return found
 
 
 def attempt(sdk, model, prompt, stream):
@@ -173,6 +175,10 @@ def main():
                         prompt = f"{name} {stream} of {dialect} with {which}"
                         got, how = attempt(sdk, f"{dialect}-{row}-{which}", prompt, stream)
                         shown.append(f"{got} {how}".strip())
+                        if "in content" in name and got == TOLD:
+                            # What has begun is the application's to ask again, as it was told to.
+                            again, _ = attempt(sdk, f"{dialect}-{row}-{which}", prompt, stream)
+                            got = got if again == HIDDEN else f"{again} when asked again"
                         if got != wanted:
                             failed += 1
                             print(f"FAILED  {dialect}: {prompt}: {got} {how}, not {wanted}")

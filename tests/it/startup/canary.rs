@@ -124,6 +124,7 @@ fn config(providers: [&Provider; 5], is_encrypted: bool) -> String {
         },
         "routes": {"desk": {"targets": ["open/m"]}, "both": {"targets": ["alpha/m", "beta/m"]}},
         "timeouts": {"idle": "300ms"},
+        "retry": {"attempts": 0},
     });
     if is_encrypted {
         config["encryption_keys"] = json!([{"env": "ENCRYPTION_KEY"}]);

@@ -55,6 +55,7 @@ async fn no_log_line_holds_a_prompt_an_answer_or_a_key() {
             },
             "routes": {"both": {"targets": ["alpha/m", "beta/m"]}},
             "timeouts": {"idle": "200ms"},
+            "retry": {"attempts": 0},
         });
         fs::write(dir.path().join("understudy.yaml"), config.to_string()).unwrap();
         fs::write(dir.path().join("trial.yaml"), TRIAL).unwrap();
