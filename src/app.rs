@@ -33,10 +33,13 @@ use crate::judge::Judge;
 use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::recorder;
+use crate::recorder::JudgeJob;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
+use crate::recorder::ShadowJob;
 use crate::recorder::writer::Writer;
 use crate::scene::Scene;
+use crate::scene::Scenes;
 use crate::script::Print;
 use crate::script::Script;
 use crate::shadow::Shadow;
@@ -121,18 +124,8 @@ impl App {
             judge,
         })?;
         let writer = write(writer)?;
-        let shadow = Shadow::new(scenes.clone(), store.clone(), recorder.clone());
-        let shadow = Arc::new(shadow);
-        let judge = Judge::new(
-            scenes.clone(),
-            store.clone(),
-            recorder.clone(),
-            board.clone(),
-            metrics.clone(),
-        );
-        let judge = Arc::new(judge);
-        let mut workers =
-            vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))];
+        let jobs = (shadow_jobs, judge_jobs);
+        let mut workers = pair_up(&scenes, &store, &recorder, (&board, &metrics), jobs);
         let (vitals, served) = mpsc::channel(VITALS_QUEUE);
         let now_ms = jiff::Timestamp::now().as_millisecond();
         let turnstile = Arc::new(Turnstile::load(&store, now_ms)?);
@@ -248,6 +241,21 @@ fn front(
         metrics: metrics.clone(),
         config: scene.config.clone(),
     }
+}
+
+/// Starts those who make pairs of what the recorder hands over, and judge them.
+fn pair_up(
+    scenes: &Scenes,
+    store: &Store,
+    recorder: &Recorder,
+    (board, metrics): (&Arc<Board>, &Arc<Metrics>),
+    (shadow_jobs, judge_jobs): (mpsc::Receiver<ShadowJob>, mpsc::Receiver<JudgeJob>),
+) -> Vec<JoinHandle<()>> {
+    let shadow = Arc::new(Shadow::new(scenes.clone(), store.clone(), recorder.clone()));
+    let (board, metrics) = (board.clone(), metrics.clone());
+    let judge = Judge::new(scenes.clone(), store.clone(), recorder.clone(), board, metrics);
+    let judge = Arc::new(judge);
+    vec![tokio::spawn(shadow.run(shadow_jobs)), tokio::spawn(judge.run(judge_jobs))]
 }
 
 /// Serves the admin plane, and its probes where they have an address of their own.
