@@ -32,6 +32,8 @@ pub enum Kind {
     Overloaded,
     /// A limit on how much may be asked is used up for now.
     Limited,
+    /// The provider takes nothing for now, by its limits as they are configured or as it says.
+    Busy,
     /// The configuration or an experiment is wrong.
     Config,
     /// The data directory cannot be used.
@@ -96,6 +98,7 @@ impl Error {
             Kind::Unauthorized | Kind::Forbidden => Blame::Client,
             Kind::TooLarge | Kind::NotCached | Kind::Limited => Blame::Client,
             Kind::Connect | Kind::Timeout | Kind::Status(_) | Kind::Broken => Blame::Provider,
+            Kind::Busy => Blame::Provider,
             Kind::Overloaded | Kind::Config | Kind::Store | Kind::Internal => Blame::Understudy,
         }
     }
@@ -109,7 +112,7 @@ impl Error {
             Kind::Unauthorized => 401,
             Kind::Forbidden => 403,
             Kind::TooLarge => 413,
-            Kind::Limited => 429,
+            Kind::Limited | Kind::Busy => 429,
             Kind::Status(status) => status,
             Kind::Internal | Kind::Config | Kind::Store => 500,
             Kind::Connect | Kind::Broken => 502,
@@ -122,7 +125,7 @@ impl Error {
     pub fn may_retry(&self) -> bool {
         match self.kind {
             Kind::Connect | Kind::Timeout | Kind::Broken => true,
-            Kind::Overloaded | Kind::Limited => true,
+            Kind::Overloaded | Kind::Busy => true,
             Kind::Status(status) => matches!(status, 408 | 409 | 429 | 500..=599),
             _ => false,
         }
@@ -144,6 +147,7 @@ impl Error {
             Kind::Broken => "provider_broken",
             Kind::Overloaded => "overloaded",
             Kind::Limited => "limited",
+            Kind::Busy => "provider_busy",
             Kind::Config => "config",
             Kind::Store => "store",
             Kind::Internal => "internal",

@@ -92,7 +92,7 @@ impl Reason {
             Kind::Timeout => Some(Self::Timeout),
             Kind::Broken => Some(Self::Broken),
             Kind::Overloaded => Some(Self::Shut),
-            Kind::Limited => Some(Self::Limited),
+            Kind::Busy => Some(Self::Limited),
             Kind::Status(429) => Some(Self::Overloaded),
             Kind::Status(_) if error.may_retry() => Some(Self::Status),
             _ => None,

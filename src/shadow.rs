@@ -230,7 +230,7 @@ impl Shadow {
                 let (cost, reason) = match error.kind {
                     Kind::Timeout => (None, "shadow_timeout"),
                     Kind::Connect => (Some(0), "shadow_unreachable"),
-                    Kind::Limited => (Some(0), "shadow_limited"),
+                    Kind::Busy => (Some(0), "shadow_limited"),
                     Kind::Status(_) => (Some(0), "shadow_status"),
                     Kind::NotFound | Kind::Config | Kind::BadRequest => (Some(0), "shadow_failed"),
                     _ => (None, "shadow_failed"),

@@ -40,8 +40,9 @@ pub struct New {
 /// The name is none, or the system gives no random bytes.
 pub fn run(command: Command) -> Result<ExitCode> {
     let Command::New(New { name, json }) = command;
-    if let Some(wrong) = config::wrong_name(&name) {
-        return Err(Error::new(Kind::BadRequest, format!("the name \"{name}\" {wrong}")));
+    if let Some(help) = config::wrong_name(&name) {
+        let what = format!("a caller cannot be called \"{name}\": {help}");
+        return Err(Error::new(Kind::BadRequest, what));
     }
     let mut bytes = [0; 32];
     let filled = SystemRandom::new().fill(&mut bytes);

@@ -176,7 +176,7 @@ pub fn add_wait(headers: &mut HeaderMap, error: &Error) {
     let Some(wait) = error.retry_after.or(usual) else { return };
     let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     headers.insert(header::RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000).max(1)));
-    if error.kind == Kind::Limited {
+    if matches!(error.kind, Kind::Limited | Kind::Busy) {
         headers.insert(RETRY_AFTER_MS, HeaderValue::from(millis));
     }
 }

@@ -18,6 +18,7 @@ pub struct Begun {
     pub pieces: Vec<Frame>,
     /// What a whole body says, once all of it is there.
     pub answer: Option<Answer>,
+    size: usize,
 }
 
 /// Reads a stream of events.
@@ -35,12 +36,18 @@ pub struct Reader {
 impl Begun {
     /// Nothing read.
     pub fn new(dialect: &dyn Dialect) -> Self {
-        Self { reader: Reader::new(dialect), pieces: Vec::new(), answer: None }
+        Self { reader: Reader::new(dialect), pieces: Vec::new(), answer: None, size: 0 }
+    }
+
+    /// Keeps another piece.
+    pub fn keep(&mut self, piece: Frame) {
+        self.size = self.size.saturating_add(piece.bytes.len());
+        self.pieces.push(piece);
     }
 
     /// The bytes that were read.
     pub fn size(&self) -> usize {
-        self.pieces.iter().map(|piece| piece.bytes.len()).sum()
+        self.size
     }
 }
 

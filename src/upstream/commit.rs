@@ -6,12 +6,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
+use crate::cacheable::repeat;
 use crate::chat::Answer;
+use crate::chat::ChatEvent;
 use crate::chat::DialectName;
 use crate::chat::Frame;
 use crate::chat::ProviderError;
@@ -175,11 +178,11 @@ impl Opened {
             if events.iter().any(said::is_content) || begun.size() > MOST_HELD {
                 break None;
             }
-            looked = begun.reader.events.len();
-            let answer = folded(&begun);
-            if answer.error.is_some() || answer.done {
-                break flaw_of(&answer, window.empty);
+            let ends = |event: &ChatEvent| matches!(event, ChatEvent::Error(_) | ChatEvent::Done);
+            if events.iter().any(ends) {
+                break flaw_of(&folded(&begun), window.empty);
             }
+            looked = begun.reader.events.len();
         };
         // What an unfinished last frame says is content, too.
         let has_content = begun.reader.events.iter().any(said::is_content);
@@ -214,7 +217,7 @@ impl Opened {
             return Ok(false);
         };
         let at_us = u64::try_from(self.sent.elapsed().as_micros()).unwrap_or(u64::MAX);
-        begun.pieces.push(Frame { at_us, bytes });
+        begun.keep(Frame { at_us, bytes });
         Ok(true)
     }
 
@@ -261,11 +264,62 @@ fn folded(begun: &Begun) -> Answer {
 /// What is wrong with an answer of which nothing more will come.
 fn flaw_of(answer: &Answer, empty_is_failure: bool) -> Option<Flaw> {
     if let Some(error) = &answer.error {
-        return Some(Flaw::as_it_is(Reason::Error, Some(error)));
+        return reason_of(error).map(|reason| Flaw::as_it_is(reason, Some(error)));
     }
     if !answer.is_whole() {
         return Some(Flaw::as_it_is(Reason::Broken, None));
     }
     let is_empty = empty_is_failure && said::is_empty(answer);
     is_empty.then(|| Flaw::as_it_is(Reason::Empty, None))
+}
+
+/// In the class or code of an error: the request is at fault, whoever is asked.
+const OF_REQUEST: &[&str] = &["content_", "invalid_request", "moderation", "policy", "safety"];
+
+/// In the class or code of an error: too much was asked.
+const OF_LIMITS: &[&str] = &["exhausted", "quota", "rate_limit", "throttl", "too_many"];
+
+/// Why an error inside a success is no answer; `None` where anybody would say the same.
+fn reason_of(error: &ProviderError) -> Option<Reason> {
+    let status = error.code.as_deref().and_then(|code| code.parse().ok());
+    if let Some(status) = status.and_then(|code| StatusCode::from_u16(code).ok()) {
+        return Reason::of_status(status);
+    }
+    let said = [&error.kind, &error.code].map(|word| word.as_deref().unwrap_or_default());
+    let said = said.join(" ").to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if says(OF_LIMITS) {
+        return Some(Reason::Overloaded);
+    }
+    let is_of_request = says(OF_REQUEST) || repeat::would_repeat(400, error);
+    (!is_of_request).then_some(Reason::Error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reason_of;
+    use crate::chat::ProviderError;
+    use crate::retry::Reason;
+
+    #[test]
+    fn an_error_inside_a_success_is_the_requests_the_limits_or_the_providers() {
+        for (kind, code, expected) in [
+            ("", "content_filter", None),
+            ("invalid_request_error", "", None),
+            ("", "context_length_exceeded", None),
+            ("", "400", None),
+            ("", "429", Some(Reason::Overloaded)),
+            ("insufficient_quota", "insufficient_quota", Some(Reason::Overloaded)),
+            ("rate_limit_error", "", Some(Reason::Overloaded)),
+            ("", "502", Some(Reason::Status)),
+            ("overloaded_error", "", Some(Reason::Error)),
+            ("api_error", "", Some(Reason::Error)),
+            ("", "", Some(Reason::Error)),
+        ] {
+            let word = |word: &str| (!word.is_empty()).then(|| word.to_owned());
+            let (kind, code) = (word(kind), word(code));
+            let error = ProviderError { kind, code, ..ProviderError::default() };
+            assert_eq!(reason_of(&error), expected, "{error:?}");
+        }
+    }
 }

@@ -251,7 +251,7 @@ impl Trip<'_, '_> {
                 Err(flaw) => Err(Failed::of(flaw, Some(opened), ticket)),
             },
             // Nobody was asked, so nothing is said of the target.
-            Err(error) if matches!(error.kind, Kind::Limited | Kind::Overloaded) => {
+            Err(error) if matches!(error.kind, Kind::Busy | Kind::Overloaded) => {
                 Err(Failed::held(error))
             }
             Err(error) if error.may_retry() => Err(Failed::of(error.into(), None, ticket)),

@@ -129,7 +129,7 @@ impl Gates {
     /// Waits for the right to make a call to a provider.
     ///
     /// # Errors
-    /// [`Kind::Limited`]: there is none within the provider's `limits.wait`, or too many wait.
+    /// [`Kind::Busy`]: there is none within the provider's `limits.wait`, or too many wait.
     pub async fn admit(&self, provider: &Provider, call: &Call<'_>, sake: Sake) -> Result<Permit> {
         let (gate, mut quota) = (self.gate(&provider.name), provider.quota);
         let mut leaves = 0.0;
@@ -188,9 +188,12 @@ impl Gate {
         while ready > Instant::now() {
             sleep_until(ready).await;
             // The provider may have asked to be left alone meanwhile.
-            let wait = lock(&self.meter).closed_for(need.line, Instant::now().into_std());
-            ready = Instant::now() + if quota.learn { wait } else { Duration::ZERO };
-            if ready > until {
+            let now = Instant::now();
+            let wait = lock(&self.meter).closed_for(need.line, now.into_std());
+            let wait = if quota.learn { wait } else { Duration::ZERO };
+            ready = now + wait;
+            // Whose turn has come is not sent away for having waited a moment too long.
+            if !wait.is_zero() && ready > until {
                 return Err(Held { limit: Limit::RetryAfter, wait });
             }
         }
@@ -331,7 +334,7 @@ fn refusal(provider: &Provider, held: Held) -> Error {
     // A moment too early would be refused again.
     let wait = Duration::from_millis(1) + held.wait;
     let what = format!("the provider {name} takes {why}: ask again in {} ms", wait.as_millis());
-    Error::new(Kind::Limited, what).after(wait)
+    Error::new(Kind::Busy, what).after(wait)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

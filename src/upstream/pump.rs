@@ -127,7 +127,8 @@ impl Flow {
             false => (opened.timeouts.total, opened.timeouts.total),
         };
         let first = Instant::now() + first;
-        let Begun { reader, pieces, answer } = begun.unwrap_or_else(|| Begun::new(terms.dialect));
+        let Begun { reader, pieces, answer, .. } =
+            begun.unwrap_or_else(|| Begun::new(terms.dialect));
         let mut flow = Self {
             told: None,
             permit: opened.permit,

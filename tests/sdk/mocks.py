@@ -329,6 +329,8 @@ def config(bases):
                 "dialect": provider.dialect,
                 "base_url": bases[provider.mock] + provider.path,
                 "api_keys": [{"value": "test"}],
+                # Each is scripted to have enough of one call and none of the next.
+                "limits": {"learn": False},
             }
     if "aim-converse" in providers:
         # A plain key instead of signed requests.

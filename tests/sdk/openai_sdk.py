@@ -59,7 +59,9 @@ class Bench:
         self.programs.start("simulate", _rig.binary(), "simulate", *listen, "--api-key", KEY)
         self.data = self.programs.understudy(
             {
-                "providers": {"openai": {"base_url": self.simulator}},
+                # Every failure is to be seen, and none keeps the next request from being sent.
+                "providers": {"openai": {"base_url": self.simulator, "limits": {"learn": False}}},
+                "retry": {"attempts": 0},
                 "routes": {"support-bot": {"targets": ["openai/gpt-4o"]}},
             }
         )

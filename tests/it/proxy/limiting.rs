@@ -42,8 +42,8 @@ async fn what_is_over_a_limit_is_our_own_429_in_the_clients_dialect() {
         r#"{"model":"alpha/m","max_tokens":9,"messages":[{"role":"user","content":"2"}]}"#;
     let gemini = r#"{"contents":[{"parts":[{"text":"3"}]}]}"#;
     for (path, body, place, kind) in [
-        ("/v1/chat/completions", asking("alpha/m", "2", false), "/error/code", "limited"),
-        ("/v1/chat/completions", asking("alpha/m", "2", true), "/error/code", "limited"),
+        ("/v1/chat/completions", asking("alpha/m", "2", false), "/error/code", "provider_busy"),
+        ("/v1/chat/completions", asking("alpha/m", "2", true), "/error/code", "provider_busy"),
         ("/v1/messages", messages.to_owned(), "/error/type", "rate_limit_error"),
         (
             "/v1beta/models/alpha%2Fm:generateContent",
