@@ -265,8 +265,10 @@ impl From<&Error> for ProviderError {
     /// Our own failures; a missing kind is to be filled in by the HTTP status.
     fn from(error: &Error) -> Self {
         let blame = error.blame();
+        // Every dialect has a word of its own for too many requests.
+        let is_ours = blame != Blame::Client && error.status() != 429;
         Self {
-            kind: (blame != Blame::Client).then(|| format!("{}_error", blame.as_str())),
+            kind: is_ours.then(|| format!("{}_error", blame.as_str())),
             code: Some(error.code().to_owned()),
             message: format!("understudy: {} (fault: {})", error.detail, blame.as_str()),
             ..Self::default()
