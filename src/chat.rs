@@ -262,10 +262,10 @@ pub struct ProviderError {
 }
 
 impl From<&Error> for ProviderError {
-    /// Our own failures; a missing kind is to be filled in by the HTTP status.
+    /// Our own failures; a missing kind is to be filled in by the HTTP status, as that of too many
+    /// requests, for which every dialect has a word of its own.
     fn from(error: &Error) -> Self {
         let blame = error.blame();
-        // Every dialect has a word of its own for too many requests.
         let is_ours = blame != Blame::Client && error.status() != 429;
         Self {
             kind: is_ours.then(|| format!("{}_error", blame.as_str())),
