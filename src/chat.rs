@@ -262,8 +262,7 @@ pub struct ProviderError {
 }
 
 impl From<&Error> for ProviderError {
-    /// Our own failures; a missing kind is to be filled in by the HTTP status, as that of too many
-    /// requests, for which every dialect has a word of its own.
+    /// Our own failures; where the kind is missing, the dialect has a word for the HTTP status.
     fn from(error: &Error) -> Self {
         let blame = error.blame();
         let is_ours = blame != Blame::Client && error.status() != 429;
