@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
+use secrecy::ExposeSecret;
 
 use super::credential;
 use super::credential::Outside;
@@ -16,6 +17,7 @@ use super::read::quote;
 use super::tree::Node;
 use super::value;
 use crate::keyring::Key;
+use crate::sigv4::Signer;
 
 /// Where the token of a pod's service account for Vault is usually mounted.
 const TOKEN_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -124,6 +126,19 @@ pub struct AwsKey {
     pub secret: Key,
     /// What comes with a key that lasts for a while only.
     pub session: Option<Key>,
+}
+
+impl AwsKey {
+    /// Signs with it, for a service in a region.
+    pub fn signer<'a>(&'a self, region: &'a str, service: &'a str) -> Signer<'a> {
+        Signer {
+            access_key: &self.id,
+            secret_key: self.secret.secret.expose_secret(),
+            session_token: self.session.as_ref().map(|session| session.secret.expose_secret()),
+            region,
+            service,
+        }
+    }
 }
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;

@@ -67,7 +67,7 @@ impl Said {
 }
 
 fn window(headers: &HeaderMap, names: &Names, now_ms: i64) -> Option<Window> {
-    let either = |of: &[&str; 2]| of.iter().find_map(|name| text(headers, name));
+    let either = |of: &[&str; 2]| of.iter().find_map(|name| retry::text(headers, name));
     let number = |of| either(of)?.parse().ok().filter(|n: &f64| n.is_finite());
     let limit = number(&names.limit).filter(|limit| *limit > 0.0)?;
     let left = number(&names.left)?.clamp(0.0, limit);
@@ -107,10 +107,6 @@ fn seconds_of(unit: &str) -> Option<f64> {
         "ns" => 1e-9,
         _ => return None,
     })
-}
-
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    headers.get(name)?.to_str().ok().map(str::trim)
 }
 
 #[cfg(test)]

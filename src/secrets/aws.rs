@@ -23,7 +23,6 @@ use crate::secrets::answer::Answer;
 use crate::secrets::answer::secret;
 use crate::secrets::identity::Identity;
 use crate::sigv4::Signed;
-use crate::sigv4::Signer;
 
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(8);
@@ -98,13 +97,7 @@ impl Account {
         let url = self.url(SERVICE, region);
         let host = host(&url)?;
         let headers = [("host", host.as_str()), ("content-type", JSON), ("x-amz-target", GET)];
-        let signer = Signer {
-            access_key: &key.id,
-            secret_key: key.secret.secret.expose_secret(),
-            session_token: key.session.as_ref().map(|session| session.secret.expose_secret()),
-            region,
-            service: SERVICE,
-        };
+        let signer = key.signer(region, SERVICE);
         let signed = Signed { method: "POST", path: "/", headers: &headers, body: body.as_bytes() };
         let mut request = client(&self.client)?.post(&url);
         for (name, value) in signer.sign(&signed, jiff::Timestamp::now()) {

@@ -5,14 +5,12 @@ use http::HeaderName;
 use http::HeaderValue;
 use http::header;
 use reqwest::Url;
-use secrecy::ExposeSecret;
 
 use crate::config::stores::AwsKey;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::sigv4::Signed;
-use crate::sigv4::Signer;
 
 /// The name of Bedrock, whose runtime is all that is signed, in signatures.
 const SERVICE: &str = "bedrock";
@@ -35,13 +33,7 @@ pub fn sign(
     let headers: Vec<(&str, &str)> = std::iter::once(("host", host.as_str()))
         .chain(kind.map(|kind| ("content-type", kind)))
         .collect();
-    let signer = Signer {
-        access_key: &key.id,
-        secret_key: key.secret.secret.expose_secret(),
-        session_token: key.session.as_ref().map(|session| session.secret.expose_secret()),
-        region,
-        service: SERVICE,
-    };
+    let signer = key.signer(region, SERVICE);
     let signed = Signed { method: request.method().as_str(), path: &path, headers: &headers, body };
     for (name, value) in signer.sign(&signed, jiff::Timestamp::now()) {
         let mut value = HeaderValue::from_str(&value).map_err(|_| {
