@@ -14,8 +14,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::HeaderValue;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
@@ -47,6 +49,10 @@ use crate::till::Till;
 
 /// The most that waiting records may hold, bytes.
 const MAX_WAITING_BYTES: usize = 64 << 20;
+
+/// How long the till may fill before it is emptied: a disk takes longer for one line of the books
+/// than a stored answer takes altogether.
+const CASHING_UP: Duration = Duration::from_millis(200);
 
 /// Something to bring to disk.
 #[derive(Debug)]
@@ -200,9 +206,22 @@ impl Recorder {
     /// Notes what a call comes to, without waiting and without losing it to a full queue.
     pub fn book(&self, line: Line, sums: &Sums) {
         let now_ms = jiff::Timestamp::now().as_millisecond();
-        // A queue without room wakes the recorder all the same.
-        if self.till.add(now_ms, line, sums) && self.answers.try_send((0, Record::Costs)).is_ok() {
-            self.metrics.recorder_queue.inc();
+        if !self.till.add(now_ms, line, sums) {
+            return;
+        }
+        let (answers, metrics) = (self.answers.clone(), self.metrics.clone());
+        let tell = move || {
+            // Where there is no room, the till is emptied with the next housekeeping.
+            if answers.try_send((0, Record::Costs)).is_ok() {
+                metrics.recorder_queue.inc();
+            }
+        };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move {
+                tokio::time::sleep(CASHING_UP).await;
+                tell();
+            })),
+            Err(_) => tell(),
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Ask {
     pub different: bool,
     /// The answer is to be a stream of [`CHUNKS`] chunks.
     pub stream: bool,
+    /// The key of who asks.
+    pub key: &'static str,
 }
 
 /// What one round showed.
@@ -78,9 +80,10 @@ impl Ask {
         );
         let head = format!(
             "POST {} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n\
-             authorization: Bearer sk-bench\r\naccept: application/json\r\n\
+             authorization: Bearer {}\r\naccept: application/json\r\n\
              user-agent: bench\r\ncontent-length: {}\r\n\r\n",
             self.path,
+            self.key,
             body.len()
         );
         [head.into_bytes(), body.into_bytes()].concat()

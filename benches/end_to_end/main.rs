@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
+use understudy::caller;
 
 use crate::load::Ask;
 use crate::load::Until;
@@ -48,6 +49,35 @@ const BARE: &str = "bare";
 /// A contender that answers every request but the first from memory.
 const MEMORY: &str = "memory";
 
+/// The key of everybody.
+const ANYBODY: &str = "sk-bench";
+
+/// The key of a caller whom the guarded understudy knows.
+const CALLER: &str = "us-bench";
+
+/// What is configured where everything is on that guards a request: none of it ever refuses one.
+const GUARDS: &str = r#"
+    api_keys: [{ value: sk-one, weight: 3 }, { value: sk-two }]
+    limits: { requests_per_minute: 100000000, tokens_per_minute: 1000000000, concurrency: 10000 }
+  spare: { base_url: "http://127.0.0.1:9/v1", api_keys: [{ value: sk-one }] }
+routes:
+  simulated: { targets: [bench/simulated, spare/simulated], choose: score, hedge: { after: 30s } }
+  echo: { targets: [bench/echo, spare/echo], choose: score, hedge: { after: 30s } }
+prices:
+  alias:
+    bench/simulated: openai/gpt-4o
+    bench/echo: openai/gpt-4o
+    spare/simulated: openai/gpt-4o
+    spare/echo: openai/gpt-4o
+encryption_keys: [{ value: 0123456789abcdef0123456789abcdef }]
+callers:
+  bench:
+    routes: [simulated, echo]
+    limits: { requests_per_minute: 100000000, tokens_per_minute: 1000000000, concurrency: 10000 }
+    budget: { usd_per_day: 1000000, tokens_per_month: 1000000000000 }
+    metadata: { team: bench }
+"#;
+
 /// How large a run is.
 struct Size {
     rounds: usize,
@@ -71,6 +101,7 @@ struct Field {
     bare: Process,
     memory: Process,
     understudy: Process,
+    guarded: Process,
     admin: SocketAddr,
     numbers: Arc<AtomicU64>,
     folder: tempfile::TempDir,
@@ -147,13 +178,18 @@ async fn run(options: &Options) -> io::Result<()> {
 
 fn asked(different: bool, stream: bool) -> Ask {
     let model = if stream { "echo" } else { "simulated" };
-    Ask { path: "/v1/chat/completions", model, different, stream }
+    Ask { path: "/v1/chat/completions", model, different, stream, key: ANYBODY }
 }
 
 /// The same question through understudy, whose models carry their provider's name.
 fn through(ask: &Ask) -> Ask {
     let model = if ask.stream { "bench/echo" } else { "bench/simulated" };
     Ask { model, ..ask.clone() }
+}
+
+/// The same from a caller it knows, whose models are routes.
+fn known(ask: &Ask) -> Ask {
+    Ask { key: CALLER, ..ask.clone() }
 }
 
 impl Field {
@@ -176,24 +212,35 @@ impl Field {
         let data = folder.path().join("data");
         let (understudy, admin) =
             start_understudy(folder.path(), &data, simulator.address, threads).await?;
+        let data = folder.path().join("guarded");
+        let guarded = start_guarded(folder.path(), &data, simulator.address, threads).await?;
         let numbers = Arc::default();
-        Ok(Self { simulator, bare, memory, understudy, admin, numbers, folder, threads })
+        Ok(Self { simulator, bare, memory, understudy, guarded, admin, numbers, folder, threads })
     }
 
     /// Makes sure that the workloads are what they are called.
     async fn check(&self) -> io::Result<()> {
-        let same = through(&asked(false, false));
-        load::once(self.understudy.address, &same).await?;
-        let again = load::once(self.understudy.address, &same).await?;
-        let stream = load::once(self.understudy.address, &through(&asked(true, true))).await?;
-        let texts = stream.matches("\"content\":\" gear\"").count();
-        if !again.contains("understudy; hit") || texts + 1 != load::CHUNKS {
-            let what = format!(
-                "no hit, or {texts} chunks of text: the figures would be of something else"
-            );
-            return Err(io::Error::other(what));
+        let asks = |ask: fn(&Ask) -> Ask| (ask(&asked(false, false)), ask(&asked(true, true)));
+        for (process, (same, stream)) in
+            [(&self.understudy, asks(through)), (&self.guarded, asks(known))]
+        {
+            load::once(process.address, &same).await?;
+            let again = load::once(process.address, &same).await?;
+            let stream = load::once(process.address, &stream).await?;
+            let texts = stream.matches("\"content\":\" gear\"").count();
+            if !again.contains("understudy; hit") || texts + 1 != load::CHUNKS {
+                let what = format!(
+                    "no hit, or {texts} chunks of text: the figures would be of something else"
+                );
+                return Err(io::Error::other(what));
+            }
         }
-        Ok(())
+        // It would be cheap to guard nothing.
+        let stranger = load::once(self.guarded.address, &asked(false, false)).await;
+        match stranger {
+            Ok(_) => Err(io::Error::other("a stranger was served: the guards are not on")),
+            Err(_) => Ok(()),
+        }
     }
 
     /// The contenders in turn.
@@ -204,7 +251,7 @@ impl Field {
         concurrency: usize,
         size: &Size,
     ) -> io::Result<Vec<Row>> {
-        let inside = through(ask);
+        let (inside, guarded) = (through(ask), known(ask));
         // A hit asks nobody, so neither does what it is compared with.
         let (name, bare) = match workload {
             "hit" => (MEMORY, &self.memory),
@@ -214,11 +261,13 @@ impl Field {
             Row::new(workload, concurrency, "direct"),
             Row::new(workload, concurrency, name),
             Row::new(workload, concurrency, "understudy"),
+            Row::new(workload, concurrency, "guarded"),
         ];
         let sides = [
             (None, self.simulator.address, ask),
             (Some(bare), bare.address, ask),
             (Some(&self.understudy), self.understudy.address, &inside),
+            (Some(&self.guarded), self.guarded.address, &guarded),
         ];
         let before = sides.map(|(process, ..)| process.map(Process::cpu));
         for number in 0..=size.rounds {
@@ -301,9 +350,32 @@ async fn start_understudy(
     upstream: SocketAddr,
     threads: usize,
 ) -> io::Result<(Process, SocketAddr)> {
+    let first = through(&asked(true, false));
+    start(folder, (data, ""), upstream, threads, &first).await
+}
+
+async fn start_guarded(
+    folder: &Path,
+    data: &Path,
+    upstream: SocketAddr,
+    threads: usize,
+) -> io::Result<Process> {
+    let hash = blake3::Hash::from_bytes(caller::digest(CALLER.as_bytes())).to_hex();
+    let guards = format!("{GUARDS}    key_blake3: {hash}\n");
+    let first = known(&asked(true, false));
+    Ok(start(folder, (data, &guards), upstream, threads, &first).await?.0)
+}
+
+async fn start(
+    folder: &Path,
+    (data, guards): (&Path, &str),
+    upstream: SocketAddr,
+    threads: usize,
+    first: &Ask,
+) -> io::Result<(Process, SocketAddr)> {
     let (address, admin) = (free_address()?, free_address()?);
-    let config = folder.join("understudy.yaml");
-    let provider = format!("providers:\n  bench:\n    base_url: http://{upstream}/v1\n");
+    let config = data.with_extension("yaml");
+    let provider = format!("providers:\n  bench:\n    base_url: http://{upstream}/v1\n{guards}");
     fs::write(&config, provider)?;
     let arguments = [
         format!("--threads={threads}"),
@@ -315,8 +387,7 @@ async fn start_understudy(
         format!("--experiments={}", none(folder)?.display()),
         "--log=error".to_owned(),
     ];
-    let first = through(&asked(true, false));
-    Ok((Process::start(&program(), &arguments, address, &first).await?, admin))
+    Ok((Process::start(&program(), &arguments, address, first).await?, admin))
 }
 
 /// An empty folder, so that no experiment of the working directory takes part.

@@ -84,28 +84,31 @@ pub fn text(threads: usize, rows: &[Row], memory: &Memory) -> String {
          reqwest pass-through,\nfor hits to a bare axum handler with the answer in memory.\nWorker threads of each proxy: {threads}. A stream has {CHUNKS} \
          chunks of text, one a millisecond.\n\n\
          workload  conc  contender    first p50     +p50      p99     +p99   whole p50  requests/s  \
-         CPU/request  ×bare CPU  ×bare rate\n"
+         CPU/request  ×bare CPU  ×bare rate  ×off CPU  ×off p99\n"
     );
-    for three in rows.chunks(3) {
-        let [direct, bare, _] = three else { continue };
-        let (direct, bare) = (direct.figures(), bare.figures());
-        for row in three {
+    for all in rows.chunks(4) {
+        let [direct, bare, off, _] = all else { continue };
+        let (direct, bare, off) = (direct.figures(), bare.figures(), off.figures());
+        for row in all {
             let own = row.figures();
             let is_direct = row.contender == "direct";
             let added = |own: f64, direct: f64| match is_direct {
                 true => "-".to_owned(),
                 false => format!("{:.0}", own - direct),
             };
-            let ratio = |own: Option<f64>, bare: Option<f64>| match (own, bare) {
-                (Some(own), Some(bare)) if !is_direct && bare > 0.0 => format!("{:.2}", own / bare),
+            let ratio = |own: Option<f64>, other: Option<f64>, is_wanted| match (own, other) {
+                (Some(own), Some(other)) if is_wanted && other > 0.0 => {
+                    format!("{:.2}", own / other)
+                }
                 _ => "-".to_owned(),
             };
+            let is_guarded = row.contender == "guarded";
             let cpu = own.cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.1}"));
             // Writing to a String cannot fail.
             let _ = writeln!(
                 out,
                 "{:<8} {:>5}  {:<11} {:>10.0} {:>8} {:>8.0} {:>8} {:>11.0} {:>11.0} {cpu:>12} {:>10} \
-                 {:>11}",
+                 {:>11} {:>9} {:>9}",
                 row.workload,
                 row.concurrency,
                 row.contender,
@@ -115,8 +118,10 @@ pub fn text(threads: usize, rows: &[Row], memory: &Memory) -> String {
                 added(own.first_p99, direct.first_p99),
                 own.whole_p50,
                 own.a_second,
-                ratio(own.cpu, bare.cpu),
-                ratio(Some(own.a_second), Some(bare.a_second)),
+                ratio(own.cpu, bare.cpu, !is_direct),
+                ratio(Some(own.a_second), Some(bare.a_second), !is_direct),
+                ratio(own.cpu, off.cpu, is_guarded),
+                ratio(Some(own.first_p99), Some(off.first_p99), is_guarded),
             );
         }
     }

@@ -79,6 +79,7 @@ pub struct Writer {
     /// What follows from the batch once it is on disk.
     after: Vec<Effect>,
     dirty: bool,
+    is_till_due: bool,
     last_housekeeping: Instant,
     complaints: Complaints,
 }
@@ -140,6 +141,7 @@ impl Writer {
             unjudged: VecDeque::new(),
             after: Vec::new(),
             dirty: false,
+            is_till_due: false,
             last_housekeeping: Instant::now(),
             complaints: Complaints::default(),
         })
@@ -207,8 +209,10 @@ impl Writer {
                 self.dirty = true;
                 Ok(())
             }
-            // They are taken with every batch.
-            Record::Costs => Ok(()),
+            Record::Costs => {
+                self.is_till_due = true;
+                Ok(())
+            }
             Record::Exposure(exposure) => {
                 self.exposed(&exposure);
                 Ok(())
@@ -240,7 +244,7 @@ impl Writer {
         }
         // sled brings it to disk within half a second, and the report shows it at once.
         if !self.dirty
-            && let Err(error) = guarded(|| self.put_met().and_then(|()| self.put_costs()))
+            && let Err(error) = guarded(|| self.put_what_is_due())
         {
             self.complaints.tell(&error);
         }
@@ -255,6 +259,14 @@ impl Writer {
             self.complaints.tell(&error);
         }
         self.follow();
+    }
+
+    fn put_what_is_due(&mut self) -> Result<()> {
+        self.put_met()?;
+        match std::mem::take(&mut self.is_till_due) {
+            true => self.put_costs(),
+            false => Ok(()),
+        }
     }
 
     /// Brings everything to disk, with the number of the last promise and the counters up to it.
