@@ -30,7 +30,7 @@ impl<'c> Cascading<'c> {
             return None;
         }
         let Some(request) = sought.reading.request.as_deref() else {
-            return Some(Self::Straight("only its provider can read it"));
+            return Some(Self::Straight("unread"));
         };
         let acts = cacheable::acts(&Question { request, targets });
         Some(acts.map_or(Self::Checked(cascade), |class| Self::Straight(class.name)))
