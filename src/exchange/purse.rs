@@ -105,3 +105,50 @@ fn all(calls: impl Iterator<Item = Most>) -> Most {
     };
     calls.reduce(more).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::Tab;
+    use super::all;
+    use super::dearest;
+    use crate::budget::Cap;
+    use crate::budget::Caps;
+    use crate::caller::Patron;
+    use crate::cost::Sums;
+    use crate::turnstile::Turnstile;
+
+    /// What a caller has spent today and what is set aside, after a tab of these calls.
+    fn after(calls: &[Option<u64>]) -> (u64, u64) {
+        let turnstile = Arc::new(Turnstile::default());
+        let day = Cap { nano_usd: Some(1_000), tokens: None };
+        let budget = Caps { day, ..Caps::default() };
+        let patron = Arc::new(Patron { name: "one".into(), budget, ..Patron::default() });
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let reserved = turnstile.reserve(&patron, (Some(500), 0), (Instant::now(), now_ms));
+        let mut tab = Tab { reservation: reserved.ok(), sums: Sums::default() };
+        calls.iter().for_each(|cost| tab.add(&Sums::call(None, *cost)));
+        drop(tab);
+        let [day, _, aside] = turnstile.spent("one");
+        (day.nano_usd, aside.nano_usd)
+    }
+
+    #[test]
+    fn whatever_a_request_has_cost_is_settled_however_it_ends() {
+        assert_eq!(after(&[]), (0, 0));
+        assert_eq!(after(&[Some(30), Some(3)]), (33, 0));
+        assert_eq!(after(&[Some(30), None]), (30, 0));
+    }
+
+    #[test]
+    fn what_is_not_known_of_one_call_is_not_known_of_all() {
+        let of = |cost| (cost, 10);
+        let (known, unknown) = ([of(Some(2)), of(Some(3))], [of(Some(2)), of(None)]);
+        assert_eq!(all(known.into_iter()), (Some(5), 20));
+        assert_eq!(dearest(known.into_iter()), (Some(3), 10));
+        assert_eq!(all(unknown.into_iter()), (None, 20));
+        assert_eq!(dearest(unknown.into_iter()), (None, 10));
+    }
+}

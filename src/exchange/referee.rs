@@ -16,6 +16,9 @@ use crate::chat::request::Request;
 use crate::cost::Line;
 use crate::cost::Purpose;
 use crate::cost::Sums;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
 use crate::exchange::Front;
 use crate::exchange::ask::Ask;
 use crate::exchange::bill::Bill;
@@ -29,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::upstream::held::Check;
 use crate::upstream::held::Held;
 use crate::upstream::held::Saying;
+use crate::wire::Prompt;
 use crate::wire::turn;
 
 /// Applies a cascade's rules to the answers to one request.
@@ -99,11 +103,12 @@ impl<'a> Referee<'a> {
         };
         self.count(target, word);
         let request_id = &self.ask.incoming.request_id;
-        tracing::info!(request_id, %target, word, is_accepted, "cascade");
         if is_accepted {
+            tracing::debug!(request_id, %target, word, "will do");
             // It is booked when it has gone out.
             unaccepted.sums = None;
         } else {
+            tracing::info!(request_id, %target, reason = word, "passed over");
             lock(&self.passed_over).push((target.clone(), word));
         }
         is_accepted
@@ -131,35 +136,42 @@ impl<'a> Referee<'a> {
             return Ruling::PassedOver("suspicious");
         }
         let prompt = alone::write(judge, &turn::of(&request.messages), &text, &fence());
-        let Front { config, upstream, metrics, .. } = self.front;
-        let until = self.until.min(Instant::now() + judge.timeout);
-        let asked = timeout_at(until, call(config, upstream, &judge.target, &prompt)).await;
-        let word = match asked {
-            Ok(Ok(reply)) => {
-                let cost = reply.usage.and_then(|usage| {
-                    config.prices.cost_of(&judge.target, reply.model.as_deref(), &usage)
-                });
-                let sums = Sums::call(reply.usage.as_ref(), cost);
-                self.book(&judge.target, Purpose::Judge, &sums);
-                let word = alone::read(&reply);
-                let result = if word.is_some() { "verdict" } else { "no_verdict" };
-                Metrics::count(&metrics.judge_calls, result);
-                word
+        let word = match self.reply(judge, &prompt).await {
+            Ok(reply) => {
+                self.book(&judge.target, Purpose::Judge, &self.sums_of_word(judge, &reply));
+                alone::read(&reply).ok_or("no_verdict")
             }
-            failed => {
+            Err(error) => {
                 self.book(&judge.target, Purpose::Judge, &Sums::failure());
-                Metrics::count(&metrics.judge_calls, "failed");
-                let error = failed.map_or_else(|_| "it is too slow".to_owned(), said);
-                tracing::warn!(judge = %judge.target, error, "the judge of a cascade fails");
-                None
+                tracing::warn!(judge = %judge.target, %error, "the judge of a cascade fails");
+                Err("failed")
             }
         };
+        let result = word.err().unwrap_or("verdict");
+        Metrics::count(&self.front.metrics.judge_calls, result);
         match (word, self.cascade.on_failure) {
-            (Some(Word::Accept), _) => Ruling::Accepted,
-            (Some(Word::Reject), _) => Ruling::PassedOver("judge"),
-            (None, OnFailure::Accept) => Ruling::Unjudged,
-            (None, OnFailure::Escalate) => Ruling::PassedOver("judge_failed"),
+            (Ok(Word::Accept), _) => Ruling::Accepted,
+            (Ok(Word::Reject), _) => Ruling::PassedOver("judge"),
+            (Err(_), OnFailure::Accept) => Ruling::Unjudged,
+            (Err(_), OnFailure::Escalate) => Ruling::PassedOver("judge_failed"),
         }
+    }
+
+    async fn reply(&self, judge: &Judge, prompt: &Prompt) -> Result<Answer> {
+        let Front { config, upstream, .. } = self.front;
+        let until = self.until.min(Instant::now() + judge.timeout);
+        let asked = timeout_at(until, call(config, upstream, &judge.target, prompt)).await;
+        asked.unwrap_or_else(|_| {
+            Err(Error::new(Kind::Timeout, format!("{} has said nothing yet", judge.target)))
+        })
+    }
+
+    fn sums_of_word(&self, judge: &Judge, reply: &Answer) -> Sums {
+        let cost = reply.usage.and_then(|usage| {
+            let prices = &self.front.config.prices;
+            prices.cost_of(&judge.target, reply.model.as_deref(), &usage)
+        });
+        Sums::call(reply.usage.as_ref(), cost)
     }
 
     /// What an answer comes to that does not go out.
@@ -192,8 +204,4 @@ fn fence() -> String {
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn said(failed: Result<Answer, crate::error::Error>) -> String {
-    failed.err().map_or_else(String::new, |error| error.to_string())
 }
