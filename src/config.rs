@@ -13,6 +13,7 @@ mod place;
 mod endpoint;
 mod price;
 mod settings;
+mod cascade;
 mod route;
 mod audit;
 mod cache;
@@ -41,6 +42,7 @@ use secrecy::SecretString;
 
 use crate::cacheable::Choices;
 use crate::caller::Patrons;
+use crate::cascade::Cascade;
 use crate::choice::Policy;
 use crate::experiment::Experiment;
 use crate::experiment::Match;
@@ -138,6 +140,8 @@ pub struct Route {
     pub when: Vec<Clause>,
     /// Who of them is asked first.
     pub choose: Policy,
+    /// What the answers of all but the last have to be; `None`: any will do.
+    pub cascade: Option<Arc<Cascade>>,
     /// Limits of this route.
     pub timeouts: Timeouts,
     /// How calls that fail are made again.

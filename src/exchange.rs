@@ -1,6 +1,7 @@
 //! The request path: plan, cache, upstream, pump, recorder.
 
 pub mod ask;
+mod bill;
 pub mod count;
 pub mod ending;
 mod exposure;
@@ -13,6 +14,7 @@ mod missed;
 mod pace;
 pub mod pass;
 mod purse;
+mod referee;
 mod sharing;
 pub mod thread;
 pub mod translate;
@@ -41,6 +43,7 @@ use crate::exchange::flight::Flights;
 use crate::exchange::lookup::Forward;
 use crate::exchange::lookup::Hit;
 use crate::exchange::lookup::Known;
+use crate::exchange::purse::Tab;
 use crate::exchange::thread::Threads;
 use crate::exchange::trial::Trial;
 use crate::experiment;
@@ -54,6 +57,7 @@ use crate::pair::Intent;
 use crate::pair::IntentHead;
 use crate::plan;
 use crate::plan::Caller;
+use crate::plan::Cascading;
 use crate::plan::Plan;
 use crate::plan::Thread;
 use crate::recorder::Credential;
@@ -61,7 +65,6 @@ use crate::recorder::Record;
 use crate::recorder::Recorder;
 use crate::scene::Scene;
 use crate::tally::AGAIN;
-use crate::turnstile::Reservation;
 use crate::turnstile::Turnstile;
 use crate::upstream::Opened;
 use crate::upstream::Upstream;
@@ -293,6 +296,10 @@ impl Front {
         let route = self.config.routes.get(&request.model);
         let retry = route.map_or(self.config.retry, |route| route.retry);
         let hedge = route.and_then(|route| route.hedge);
+        let cascade = match plan.cascading {
+            Some(Cascading::Checked(cascade)) => Some(cascade.clone()),
+            Some(Cascading::Straight(_)) | None => None,
+        };
         Ask {
             retry,
             hedge,
@@ -300,6 +307,7 @@ impl Front {
             read: plan.request.clone(),
             targets: plan.targets.clone(),
             variant: plan.served.cloned(),
+            cascade,
             keys: plan.targets.iter().map(|target| plan.key(target)).collect(),
             credential_for: plan.credential_for.clone(),
             incoming,
@@ -318,7 +326,7 @@ impl Front {
         opened: &Opened,
         headers: &HeaderMap,
         is_stream: bool,
-        (pair, reservation): (Option<PairEnding>, Option<Reservation>),
+        (pair, tab): (Option<PairEnding>, Tab),
     ) -> Ending {
         let at = ask.targets.iter().position(|target| *target == opened.target).unwrap_or(0);
         Ending {
@@ -339,7 +347,7 @@ impl Front {
             trial: ask.trial.clone(),
             line: ask.incoming.line(&opened.target).assigned(ask.assigned.as_deref()),
             read: ask.read.clone(),
-            reservation,
+            tab,
             thread: ask.thread.clone(),
             pair,
             request_id: ask.incoming.request_id.clone(),

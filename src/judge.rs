@@ -1,6 +1,8 @@
 //! Scores stored pairs: free comparators first, then a judge or a panel, in the orders they say.
 
+pub mod alone;
 mod ask;
+pub mod call;
 pub mod facts;
 mod lane;
 pub mod pair;

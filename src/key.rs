@@ -61,7 +61,7 @@ pub struct Ingredients<'a> {
     pub prompt: &'a PromptDigest,
     /// Who answers.
     pub target: &'a Target,
-    /// Experiment, variant and what it changes; empty outside experiments.
+    /// Experiment, variant and what it changes, or what a cascade accepts; else empty.
     pub variant: &'a [&'a str],
     /// Headers that make another answer, with their values.
     pub headers: &'a [(&'a str, &'a [u8])],

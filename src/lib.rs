@@ -24,6 +24,7 @@ pub mod cacheable;
 pub mod pair;
 pub mod label;
 pub mod vital;
+pub mod cascade;
 pub mod guard;
 pub mod price;
 pub mod cost;

@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 use prometheus_client::registry::Unit;
 
 use crate::experiment;
+use crate::experiment::Target;
 
 /// What the cache may have done, as [`Metrics::cache`] counts it; `collapsed`: onto a call that was
 /// under way.
@@ -55,6 +56,17 @@ pub struct AgainLabels {
     pub provider: String,
     /// Why, one of the words of `retry::Reason`.
     pub reason: &'static str,
+}
+
+/// What became of an answer on a route with a cascade.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CascadeLabels {
+    /// The route's name.
+    pub route: String,
+    /// Who answered, `provider/model`.
+    pub target: String,
+    /// `accepted`, `unjudged`, `last`, or why it was passed over.
+    pub result: &'static str,
 }
 
 /// A target that the configuration names.
@@ -135,6 +147,8 @@ pub struct Metrics {
     pub failovers: Family<AgainLabels, Counter>,
     /// Calls made beside one that did not begin to answer.
     pub hedges: Family<ProviderLabel, Counter>,
+    /// Answers on routes with a cascade, by what became of them.
+    pub cascades: Family<CascadeLabels, Counter>,
     /// Where the breaker of a target stands: 0 closed, 1 probed or returning, 2 open.
     pub breaker_state: Family<TargetLabel, Gauge>,
     /// Our own part of the time to the answer's head.
@@ -196,6 +210,7 @@ impl Metrics {
             retries: Family::default(),
             failovers: Family::default(),
             hedges: Family::default(),
+            cascades: Family::default(),
             breaker_state: Family::default(),
             own_seconds: Histogram::new(OWN_BUCKETS),
             broken: Family::default(),
@@ -246,6 +261,7 @@ impl Metrics {
         r.register("upstream_retries", "Calls made again", self.retries.clone());
         r.register("upstream_failovers", "Requests that went on", self.failovers.clone());
         r.register("upstream_hedges", "Calls made beside slow ones", self.hedges.clone());
+        r.register("cascade", "Answers on routes with a cascade", self.cascades.clone());
         let states = self.breaker_state.clone();
         r.register("breaker_state", "0 closed, 1 probed or returning, 2 open", states);
         r.register("broken_answers", "Answers that broke off", self.broken.clone());
@@ -286,6 +302,12 @@ impl Metrics {
     /// Counts a call that was made beside a slow one.
     pub fn hedged(&self, provider: &str) {
         self.hedges.get_or_create(&ProviderLabel { provider: provider.to_owned() }).inc();
+    }
+
+    /// Counts an answer on a route with a cascade.
+    pub fn cascaded(&self, route: &str, target: &Target, result: &'static str) {
+        let (route, target) = (route.to_owned(), target.to_string());
+        self.cascades.get_or_create(&CascadeLabels { route, target, result }).inc();
     }
 
     /// Raises a counter to what was counted elsewhere.

@@ -1,5 +1,7 @@
 //! Everything decided about a request before any IO.
 
+mod caching;
+mod cascading;
 mod enrol;
 mod pin;
 mod sent;
@@ -11,16 +13,12 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use crate::cacheable;
-use crate::cacheable::Question;
-use crate::cacheable::directive;
-use crate::cacheable::directive::Directives;
 use crate::caller::Patron;
+use crate::cascade::Cascade;
 use crate::chat::DialectName;
 use crate::chat::request::Request;
 use crate::choice::Paces;
 use crate::config::CacheMode;
-use crate::config::CachePolicy;
 use crate::config::Config;
 use crate::config::Provider;
 use crate::config::Timeouts;
@@ -44,12 +42,15 @@ use crate::provider;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
 
+pub use cascading::Cascading;
 pub use enrol::previous_response;
 pub use pin::Thread;
 pub use sent::SentHeader;
 pub use sent::tenant_headers;
 pub use targets::Routed;
 
+use caching::cache_rules;
+use caching::refused;
 use enrol::Enrolment;
 use enrol::Entrant;
 use sent::tenant;
@@ -85,6 +86,8 @@ pub struct Plan<'c> {
     pub credential_for: String,
     /// What a route decided, if one answers to the model.
     pub route: Option<Routed>,
+    /// What its cascade makes of the request, if it has one and no experiment chose the target.
+    pub cascading: Option<Cascading<'c>>,
     /// How long each stage may take.
     pub timeouts: Timeouts,
     /// The experiment the request takes part in, and the variant it is assigned to.
@@ -212,9 +215,16 @@ pub fn plan_of<'c>(
         .filter(|(experiment, _)| experiment.is_shadowed(&prompt.0))
         .map(|(experiment, _)| PairId::of(&experiment.run(), &prompt, &tenant));
     let mut targets = asked;
-    if let Some(variant) = served {
-        targets.retain(|target| *target != variant.target);
-        targets.insert(0, variant.target.clone());
+    let mut cascading = None;
+    match served {
+        Some(variant) => {
+            targets.retain(|target| *target != variant.target);
+            targets.insert(0, variant.target.clone());
+        }
+        None => cascading = Cascading::of(&sought, &targets),
+    }
+    if let Some(Cascading::Straight(_)) = cascading {
+        targets.drain(..targets.len().saturating_sub(1));
     }
     let policy = config.routes.get(&request.model).map_or(config.cache, |route| route.cache);
     let refused = match policy.mode {
@@ -228,6 +238,7 @@ pub fn plan_of<'c>(
         dialect: dialect.name(),
         targets,
         route,
+        cascading,
         credential_for,
         timeouts,
         enrolled,
@@ -266,14 +277,19 @@ fn not_json(error: &serde_json::Error) -> Error {
 impl Plan<'_> {
     /// The key of the answer that `target` gives.
     ///
-    /// The variant counts, and so does what it changes: two variants never share an answer.
+    /// The variant counts, and so does what it changes: two variants never share an answer. So do
+    /// the rules of a cascade: what is stored under them is what they accepted.
     pub fn key(&self, target: &Target) -> CacheKey {
         let changes = self.variant(target).map(Variant::changes).unwrap_or_default();
-        let variant = self
-            .enrolled
-            .zip(self.served)
-            .map(|((experiment, _), served)| [&experiment.name, &served.name, &changes])
-            .map(|variant| variant.map(String::as_str));
+        let rules = self.checks(target).map(Cascade::rules);
+        let variant = self.enrolled.zip(self.served);
+        let variant = match (variant, &rules) {
+            (Some(((experiment, _), served)), _) => {
+                vec![experiment.name.as_str(), &served.name, &changes]
+            }
+            (None, Some(rules)) => vec!["cascade", rules],
+            (None, None) => Vec::new(),
+        };
         let sent = |is_account: bool| -> Vec<(&str, &[u8])> {
             let sent = self.headers_for(target).filter(|sent| sent.is_account == is_account);
             sent.map(|sent| (sent.name.as_str(), sent.value.as_bytes())).collect()
@@ -281,7 +297,7 @@ impl Plan<'_> {
         CacheKey::of(&Ingredients {
             prompt: &self.prompt,
             target,
-            variant: variant.as_ref().map_or(&[], |variant| variant.as_slice()),
+            variant: &variant,
             headers: &sent(false),
             tenant: &self.tenant,
             accounts: &sent(true),
@@ -299,9 +315,20 @@ impl Plan<'_> {
         self.headers.iter().filter(reads)
     }
 
-    /// Whether a stored answer of any target is as good as one of the first: what is first changes
-    /// from one moment to the next, and no experiment has assigned it.
+    /// What an answer of `target`'s has to be before anybody gets it; nothing of a last one's.
+    pub fn checks(&self, target: &Target) -> Option<&Cascade> {
+        match self.cascading? {
+            Cascading::Checked(cascade) if self.targets.last() != Some(target) => Some(cascade),
+            Cascading::Checked(_) | Cascading::Straight(_) => None,
+        }
+    }
+
+    /// Whether a stored answer of any target is as good as one of the first: it was accepted, or
+    /// what is first changes from one moment to the next, and no experiment has assigned it.
     pub fn takes_any_target(&self) -> bool {
+        if self.cascading.is_some() {
+            return true;
+        }
         let is_fickle = self.route.as_ref().is_some_and(|route| route.policy.is_fickle());
         is_fickle && self.served.is_none()
     }
@@ -334,60 +361,5 @@ impl Plan<'_> {
     /// `experiment=variant`, if the request takes part in one.
     pub fn assigned(&self) -> Option<String> {
         self.enrolled.map(|(experiment, variant)| format!("{}={}", experiment.name, variant.name))
-    }
-}
-
-/// The class of the request that the cache may not serve, if there is one.
-fn refused(
-    policy: &CachePolicy,
-    (dialect, head): (&dyn Dialect, &ChatRequest),
-    request: Option<&Request>,
-    targets: &[Target],
-) -> Option<&'static str> {
-    let unread;
-    let request = match request {
-        Some(request) => request,
-        None => {
-            unread = cacheable::unread(dialect.name(), &head.body);
-            &unread
-        }
-    };
-    let question = Question { request, targets };
-    policy.cacheable.refusal(&question).map(|class| class.name)
-}
-
-/// The configured mode, narrowed by what the request is and says.
-fn cache_rules(
-    policy: CachePolicy,
-    not_served: Option<&'static str>,
-    headers: &HeaderMap,
-) -> CacheRules {
-    let (read, write, only_if_cached) = match policy.mode {
-        CacheMode::On => (true, true, false),
-        CacheMode::Off => (false, false, false),
-        CacheMode::Record => (false, true, false),
-        CacheMode::Replay => (true, false, true),
-    };
-    let is_replay = policy.mode == CacheMode::Replay;
-    // Nobody is called in replay mode, so there is nothing that a request could want afresh.
-    let said = if is_replay { Directives::default() } else { directive::read(headers) };
-    let read = read && !said.no_cache && not_served.is_none();
-    let write = write && !said.no_store;
-    let samples = said.samples.unwrap_or(policy.samples);
-    CacheRules {
-        read,
-        write,
-        only_if_cached: only_if_cached || said.only_if_cached,
-        max_age: said.max_age,
-        min_fresh: said.min_fresh,
-        any_age: is_replay,
-        not_served,
-        // What is configured is also how long answers stay on disk, so nobody can ask for more.
-        ttl: said.ttl.map_or(policy.ttl, |ttl| ttl.min(policy.ttl)),
-        error_ttl: policy.error_ttl,
-        samples,
-        // Whoever wants several answers, or one of its own, does not want another's.
-        coalesce: policy.coalesce && policy.mode == CacheMode::On && read && write && samples == 1,
-        any_tenant: is_replay,
     }
 }

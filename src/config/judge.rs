@@ -215,8 +215,8 @@ fn method(s: &mut Section<'_, '_, '_>) -> Method {
     if is_rubric { Method::Rubric(scale.unwrap_or_default()) } else { Method::Pairwise }
 }
 
-/// One text, or a list of them.
-fn criteria(s: &mut Section<'_, '_, '_>, node: &Node) -> Vec<String> {
+/// Reads `criteria`: one text, or a list of them.
+pub fn criteria(s: &mut Section<'_, '_, '_>, node: &Node) -> Vec<String> {
     let path = s.path("criteria");
     let Kind::List(nodes) = &node.kind else {
         return s.reader.value(node, &path, value::text).into_iter().collect();
@@ -279,7 +279,8 @@ fn all_or_share(node: &Node) -> Result<Share, Wrong> {
     }
 }
 
-fn temperature(node: &Node) -> Result<f64, Wrong> {
+/// A temperature that any dialect knows.
+pub fn temperature(node: &Node) -> Result<f64, Wrong> {
     let number = node.as_number().and_then(|number| number.as_f64());
     number
         .filter(|n| (0.0..=2.0).contains(n))

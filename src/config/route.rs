@@ -10,6 +10,7 @@ use super::Route;
 use super::Timeouts;
 use super::Weighted;
 use super::cache;
+use super::cascade;
 use super::enrolment;
 use super::persistence;
 use super::problem::Pos;
@@ -73,8 +74,8 @@ pub fn read(
         }
         let (timeouts, retry, cache) = inherited;
         let (targets, when, choose) = (Vec::new(), Vec::new(), Policy::default());
-        let hedge = None;
-        let mut route = Route { targets, when, choose, timeouts, retry, hedge, cache };
+        let (cascade, hedge) = (None, None);
+        let mut route = Route { targets, when, choose, cascade, timeouts, retry, hedge, cache };
         reader.section(node, &path, |s| {
             let help = "write for example targets: [openai/gpt-4o]";
             if let Some(node) = s.need("targets", help) {
@@ -90,6 +91,7 @@ pub fn read(
             persistence::retry(s, &mut route.retry);
             persistence::hedge(s, &mut route.hedge);
             cache::of_route(s, &mut route.cache);
+            cascade::cascade(s, known, &mut route);
         });
         // Even a broken route is a name that experiments may use.
         into.insert(key.name.clone(), route);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::cacheable;
 use crate::cacheable::Question;
+use crate::cascade::Cascade;
 use crate::chat::DialectName;
 use crate::chat::request::Request;
 use crate::config::Config;
@@ -44,6 +45,8 @@ pub struct Ask {
     pub targets: Vec<Target>,
     /// The variant it was assigned, whose changes are made for its own target only.
     pub variant: Option<Variant>,
+    /// What has to hold of an answer of any target but the last.
+    pub cascade: Option<Arc<Cascade>>,
     /// The key of each target's answer.
     pub keys: Vec<CacheKey>,
     /// The only provider that may see the client's own credential.

@@ -12,11 +12,12 @@ use crate::cacheable::repeat;
 use crate::chat::Answer;
 use crate::chat::DialectName;
 use crate::chat::Frame;
-use crate::chat::Usage;
 use crate::chat::request::Request;
 use crate::cost::Line;
 use crate::cost::Sums;
 use crate::exchange::Front;
+use crate::exchange::bill::Bill;
+use crate::exchange::purse::Tab;
 use crate::exchange::trial::Trial;
 use crate::experiment::Target;
 use crate::key::CacheKey;
@@ -32,13 +33,8 @@ use crate::recorder::Record;
 use crate::store::exchange::Asked;
 use crate::store::exchange::Exchange;
 use crate::store::exchange::Head;
-use crate::tokens;
-use crate::turnstile::Reservation;
 use crate::upstream::pump::Account;
 use crate::upstream::pump::Ended;
-
-/// Bytes that make a token, about, of a request that could not be read.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// Everything that is known of an exchange before its answer ends.
 pub struct Ending {
@@ -76,8 +72,8 @@ pub struct Ending {
     pub line: Line,
     /// The request, if it could be read.
     pub read: Option<Arc<Request>>,
-    /// What is set aside for the call.
-    pub reservation: Option<Reservation>,
+    /// What the request has cost before, and what is set aside for it.
+    pub tab: Tab,
     /// What to remember of the response, if the conversation may go on from it.
     pub thread: Option<Thread>,
     /// The pair it is half of.
@@ -143,9 +139,7 @@ impl Ending {
             line.model.clear();
         }
         self.front.recorder.book(line, &sums);
-        if let Some(reservation) = self.reservation.take() {
-            reservation.settle_now(&sums);
-        }
+        std::mem::take(&mut self.tab).close(&sums);
     }
 
     /// Notes who has the response, for when the conversation goes on from it.
@@ -182,36 +176,18 @@ impl Ending {
     }
 
     /// What the call comes to in the books.
-    ///
-    /// Where an answer was given whose tokens were not told, as when it was cut, they are estimated
-    /// from the words of the request and from those that came.
     fn sums(&self, account: &Account, is_good: bool) -> Sums {
         if self.status >= 400 {
             return Sums::failure();
         }
         let answer = &account.answer;
-        let is_lost = account.ended == Ended::TooLarge;
-        let estimate = (answer.usage.is_none() && !is_lost).then(|| self.estimated(answer));
-        let usage = answer.usage.or(estimate);
-        let cost = usage.and_then(|usage| {
-            let prices = &self.front.config.prices;
-            prices.cost_of(&self.target, answer.model.as_deref(), &usage)
-        });
-        let estimated = u64::from(estimate.is_some() && cost.is_some());
-        let failed = u64::from(!is_good && !is_lost);
-        Sums { failed, estimated, ..Sums::call(usage.as_ref(), cost) }
-    }
-
-    fn estimated(&self, answer: &Answer) -> Usage {
-        let input = match &self.read {
-            Some(request) => tokens::estimate(request),
-            None => self.request.len() as u64 / BYTES_PER_TOKEN,
-        };
-        let said = answer.choices.iter().map(|choice| {
-            let calls = choice.tool_calls.iter().map(|call| tokens::of_text(&call.arguments));
-            tokens::of_text(&choice.text) + tokens::of_text(&choice.reasoning) + calls.sum::<u64>()
-        });
-        Usage { input_tokens: Some(input), output_tokens: Some(said.sum()), ..Usage::default() }
+        if account.ended == Ended::TooLarge && answer.usage.is_none() {
+            return Sums::call(None, None);
+        }
+        let (prices, target) = (&*self.front.config.prices, &self.target);
+        let (read, body) = (self.read.as_deref(), &self.request);
+        let failed = u64::from(!is_good && account.ended != Ended::TooLarge);
+        Sums { failed, ..Bill { prices, target, read, body }.sums(answer) }
     }
 
     /// What the answer cost, billionths of a dollar, if its tokens and their price are known.

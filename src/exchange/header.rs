@@ -22,6 +22,7 @@ use crate::wire::carry::Losses;
 
 const AGE: HeaderName = header::AGE;
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const CASCADE: HeaderName = HeaderName::from_static("x-understudy-cascade");
 const COST: HeaderName = HeaderName::from_static("x-understudy-cost-usd");
 const EXPERIMENT: HeaderName = HeaderName::from_static("x-understudy-experiment");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
@@ -78,6 +79,14 @@ pub fn of_hit(plan: &Plan<'_>, incoming: &Incoming, hit: &Hit) -> HeaderMap {
 /// Who answered.
 pub fn add_target(headers: &mut HeaderMap, target: &Target) {
     set(headers, TARGET, &target.to_string());
+}
+
+/// Whose answers were passed over, and why, as `openai/gpt-4o-mini; refusal`.
+pub fn add_passed_over(headers: &mut HeaderMap, all: &[(Target, &str)]) {
+    if !all.is_empty() {
+        let all: Vec<String> = all.iter().map(|(of, why)| format!("{of}; {why}")).collect();
+        set(headers, CASCADE, &all.join(", "));
+    }
 }
 
 /// The variant that was assigned, as `experiment=variant`.

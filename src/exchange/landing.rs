@@ -1,6 +1,8 @@
 //! From asking upstream to an answer's head, and what each of its readers is told of it.
 
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 use bytes::BytesMut;
@@ -19,15 +21,17 @@ use crate::exchange::ask::Ask;
 use crate::exchange::ending::PairEnding;
 use crate::exchange::flight::Listing;
 use crate::exchange::header;
+use crate::exchange::purse::Tab;
+use crate::exchange::referee::Referee;
 use crate::exchange::translate::Question;
 use crate::experiment::Target;
 use crate::key::CacheKey;
 use crate::metrics::Metrics;
 use crate::metrics::ProviderLabel;
-use crate::turnstile::Reservation;
 use crate::upstream::Opened;
 use crate::upstream::commit::Window;
 use crate::upstream::errand::Errand;
+use crate::upstream::held::Check;
 use crate::upstream::pump::Ended;
 use crate::upstream::pump::Flow;
 use crate::upstream::pump::Terms;
@@ -117,7 +121,8 @@ impl Front {
         pair: Option<PairEnding>,
         listing: Option<Listing>,
     ) -> Result<Landed<Begun>> {
-        let reservation = self.reserve(ask)?;
+        let tab = Mutex::new(self.reserve(ask)?);
+        let referee = Referee::of(self, ask, &tab);
         let waiting = Waiting { metrics: &self.metrics, is_over: false };
         let is_own = |target: &Target| target.provider == ask.credential_for;
         // Most requests have one target, which may see the credential.
@@ -146,6 +151,7 @@ impl Front {
                 max_bytes: self.config.limits.max_answer_bytes,
                 empty: ask.retry.empty,
             },
+            check: referee.as_ref().map(|referee| referee as &dyn Check),
             metrics: &self.metrics,
         };
         let opened = self.upstream.send(&errand).await;
@@ -162,19 +168,31 @@ impl Front {
                 return Err(error);
             }
         };
+        // With a referee, others were waited for as well.
+        if referee.is_none() {
+            self.time(ask, &opened);
+        }
+        let passed_over = referee.map(|referee| referee.close(&opened.target));
+        let tab = tab.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut landed = self.land(ask, opened, (pair, tab), listing).await?;
+        header::add_passed_over(&mut landed.headers, &passed_over.unwrap_or_default());
+        Ok(landed)
+    }
+
+    /// Notes how long the answer's head took, and our part of it.
+    fn time(&self, ask: &Ask, opened: &Opened) {
         let provider = ProviderLabel { provider: opened.target.provider.clone() };
         let waited = opened.sent.elapsed().as_secs_f64();
         self.metrics.upstream_seconds.get_or_create(&provider).observe(waited);
         let own = ask.incoming.arrived.elapsed().as_secs_f64() - waited;
         self.metrics.own_seconds.observe(own.max(0.0));
-        self.land(ask, opened, (pair, reservation), listing).await
     }
 
     async fn land(
         self: &Arc<Self>,
         ask: &Ask,
         mut opened: Opened,
-        of: (Option<PairEnding>, Option<Reservation>),
+        of: (Option<PairEnding>, Tab),
         listing: Option<Listing>,
     ) -> Result<Landed<Begun>> {
         let is_stream = opened.is_event_stream();
@@ -183,6 +201,7 @@ impl Front {
             false => Some(Question::new(&ask.incoming, &ask.request, ask.read.as_ref())?),
         };
         let mut headers = std::mem::take(&mut opened.headers);
+        let before = of.1.spent();
         let ending = self.ending(ask, &opened, &headers, is_stream, of);
         header::add_target(&mut headers, &opened.target);
         header::add_losses(&mut headers, opened.dialect, &opened.losses);
@@ -229,16 +248,17 @@ impl Front {
             landed.load = Load::Live((flow, Vec::new()));
             return Ok(landed);
         }
-        self.collect(landed, flow, question, from).await
+        self.collect(landed, flow, question, (from, before)).await
     }
 
-    /// An answer that no stream is made of, read to its end, or as far as may be kept.
+    /// An answer that no stream is made of, read to its end, or as far as may be kept; `before` is
+    /// what was spent until then.
     async fn collect(
         &self,
         mut landed: Landed<Begun>,
         mut flow: Flow,
         question: Option<Question>,
-        from: DialectName,
+        (from, before): (DialectName, Option<u64>),
     ) -> Result<Landed<Begun>> {
         let mut pieces = Vec::new();
         while let Some(piece) = flow.next().await {
@@ -254,9 +274,10 @@ impl Front {
         if let Some(Ended::Cut(error)) = flow.ended() {
             return Err(error.clone());
         }
-        landed.cost_nano_usd = flow
+        let cost = flow
             .told()
             .and_then(|(model, usage)| self.config.prices.cost_of(&landed.target, model, usage));
+        landed.cost_nano_usd = before.zip(cost).map(|(a, b)| a.saturating_add(b));
         let Some(question) = question else {
             landed.load = Load::Whole(join(pieces));
             return Ok(landed);

@@ -53,8 +53,8 @@ impl Front {
     ///
     /// A failover's answer is stored under the target that gave it. Where nobody may be asked, it
     /// is looked for there as well; otherwise the first target comes first. Where speed, cost or a
-    /// score choose the first, any target of the route may have answered before, and all are looked
-    /// at in the order of asking.
+    /// score choose the first, or a cascade has accepted what is stored, any target of the route may
+    /// have answered before, and all are looked at in the order of asking.
     pub async fn look_up(
         &self,
         plan: &Plan<'_>,

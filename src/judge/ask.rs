@@ -3,16 +3,13 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-
 use crate::chat::Answer;
-use crate::chat::DialectName;
 use crate::cost::Sums;
-use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment;
 use crate::judge::Judge;
+use crate::judge::call;
 use crate::judge::prompt;
 use crate::judge::prompt::Order;
 use crate::judge::prompt::Question;
@@ -26,9 +23,6 @@ use crate::scene;
 use crate::scene::Scene;
 use crate::stats::Score;
 use crate::store::judged::Kept;
-use crate::upstream::Call;
-use crate::upstream::outgoing::Outgoing;
-use crate::wire;
 
 /// The first and the longest pause between attempts at a judge that fails.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
@@ -198,30 +192,8 @@ impl Judge {
 
     async fn call(&self, question: &Question<'_>, way: Way) -> Result<Answer> {
         let Scene { config, upstream } = &*scene::now(&self.scenes);
-        let target = &question.judge.target;
-        let provider = config.providers.get(&target.provider);
-        let unknown = || Error::new(Kind::Config, format!("the judge's provider {target} is gone"));
-        let provider = provider.ok_or_else(unknown)?;
-        let spoken = provider.dialect_for(DialectName::OpenAi).ok_or_else(unknown)?;
-        let dialect = spoken.dialect();
         let prompt = prompt::write(question, way);
-        let body = wire::write_prompt(dialect, &prompt, &provider.quirks)?;
-        let (headers, timeouts) = (HeaderMap::new(), config.timeouts);
-        let outgoing = Outgoing::new(dialect.name(), body, false);
-        let call = Call { target, outgoing, headers: &headers, timeouts };
-        let opened = upstream.send_once(call).await?;
-        let status = opened.status;
-        let limit = config.limits.max_answer_bytes;
-        let body = opened.collect(limit).await?;
-        if !status.is_success() {
-            let what = format!("{target} answered with status {}", status.as_u16());
-            return Err(Error::new(Kind::Status(status.as_u16()), what));
-        }
-        let answer = wire::fold(dialect, false, [&body[..]]);
-        match &answer.error {
-            None => Ok(answer),
-            Some(_) => Err(Error::new(Kind::Broken, format!("{target} sent no readable answer"))),
-        }
+        call::call(config, upstream, &question.judge.target, &prompt).await
     }
 
     /// A word that nothing shown can know: it depends on a secret and on everything that is shown.

@@ -210,7 +210,7 @@ impl Opened {
     }
 
     /// Adds the next piece to what was read; false at the end of the body.
-    async fn take(&mut self, begun: &mut Begun, until: Instant) -> Result<bool> {
+    pub(super) async fn take(&mut self, begun: &mut Begun, until: Instant) -> Result<bool> {
         let Some(bytes) = self.piece(until).await? else {
             // A body that has ended is not to be asked again.
             self.body = reqwest::Body::default();
@@ -250,19 +250,20 @@ impl Opened {
     }
 }
 
-fn bytes(begun: &Begun) -> impl Iterator<Item = &[u8]> {
+/// The pieces that were read.
+pub(super) fn bytes(begun: &Begun) -> impl Iterator<Item = &[u8]> {
     begun.pieces.iter().map(|piece| &piece.bytes[..])
 }
 
-/// What a stream has said so far, which is little: it has no content yet.
-fn folded(begun: &Begun) -> Answer {
+/// What a stream has said so far.
+pub(super) fn folded(begun: &Begun) -> Answer {
     let mut fold = Fold::new();
     begun.reader.events.iter().for_each(|event| fold.push(event.clone()));
     fold.finish()
 }
 
 /// What is wrong with an answer of which nothing more will come.
-fn flaw_of(answer: &Answer, empty_is_failure: bool) -> Option<Flaw> {
+pub(super) fn flaw_of(answer: &Answer, empty_is_failure: bool) -> Option<Flaw> {
     if let Some(error) = &answer.error {
         return reason_of(error).map(|reason| Flaw::as_it_is(reason, Some(error)));
     }

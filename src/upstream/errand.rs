@@ -28,9 +28,11 @@ use crate::upstream::Upstream;
 use crate::upstream::commit::Flaw;
 use crate::upstream::commit::Window;
 use crate::upstream::gate::Sake;
+use crate::upstream::held::Check;
 use crate::upstream::outgoing::Outgoing;
 
 /// What an application wants to know, and what may be done to find it out.
+#[derive(Clone, Copy)]
 pub struct Errand<'a> {
     /// Who is asked, in order.
     pub targets: &'a [Target],
@@ -52,6 +54,8 @@ pub struct Errand<'a> {
     pub keeps_first: bool,
     /// What an answer is held against.
     pub window: Window,
+    /// What has to accept an answer of any target but the last; `None`: any will do.
+    pub check: Option<&'a dyn Check>,
     /// Where retries and failovers are counted.
     pub metrics: &'a Metrics,
 }
@@ -77,13 +81,36 @@ struct Trip<'t, 'a> {
 impl Upstream {
     /// Asks the targets in turn, each as often as may be, until one begins to answer.
     ///
-    /// What comes back has begun to say something, or is the last target's failure.
+    /// What comes back has begun to say something, or is the last target's failure. With a check it
+    /// has accepted the answer, which is whole, or the last target gave it; what it does not accept
+    /// is no failure of who gave it, and only those behind that one are asked from then on.
     ///
     /// # Errors
     /// No target answered in time, or the request cannot be written.
     pub async fn send(&self, errand: &Errand<'_>) -> Result<Opened> {
         let until = Instant::now() + errand.timeouts.total;
-        Trip { upstream: self, errand, until }.go().await
+        let mut errand = *errand;
+        loop {
+            let opened = Trip { upstream: self, errand: &errand, until }.go().await?;
+            let behind = errand.behind(&opened.target);
+            let Some(check) = errand.check.filter(|_| !behind.is_empty()) else {
+                return Ok(opened);
+            };
+            // Everybody has failed if this one's failure is the outcome.
+            let is_failure = Reason::of_status(opened.status).is_some();
+            if is_failure || check.accepts(opened.held()).await {
+                return Ok(opened);
+            }
+            errand.targets = behind;
+        }
+    }
+}
+
+impl<'a> Errand<'a> {
+    /// Those who are asked after a target.
+    fn behind(&self, target: &Target) -> &'a [Target] {
+        let at = self.targets.iter().position(|other| other == target);
+        at.and_then(|at| self.targets.get(at + 1..)).unwrap_or_default()
     }
 }
 
@@ -247,7 +274,7 @@ impl Trip<'_, '_> {
         let endpoint = self.upstream.endpoint(&target.provider).map_err(Failed::for_good)?;
         match self.upstream.send_admitted(endpoint, call, Sake::Application).await {
             Ok(mut opened) => match opened.settle(self.errand.window).await {
-                Ok(()) => Ok(begun(opened, ticket)),
+                Ok(()) => self.held(begun(opened, ticket)).await,
                 Err(flaw) => Err(Failed::of(flaw, Some(opened), ticket)),
             },
             // Nobody was asked, so nothing is said of the target.
@@ -256,6 +283,20 @@ impl Trip<'_, '_> {
             }
             Err(error) if error.may_retry() => Err(Failed::of(error.into(), None, ticket)),
             Err(error) => Err(Failed::for_good(error)),
+        }
+    }
+
+    /// A good answer to its end, if it is to be checked.
+    async fn held(&self, mut opened: Opened) -> std::result::Result<Opened, Failed> {
+        let is_checked =
+            self.errand.check.is_some() && !self.errand.behind(&opened.target).is_empty();
+        let Some(ticket) = opened.ticket.take_if(|_| is_checked) else { return Ok(opened) };
+        match opened.hold(self.errand.window).await {
+            Ok(()) => {
+                ticket.ended(opened.sent.elapsed());
+                Ok(opened)
+            }
+            Err(flaw) => Err(Failed::of(flaw, Some(opened), ticket)),
         }
     }
 

@@ -12,6 +12,11 @@ use proptest::prop_assert;
 use proptest::proptest;
 use secrecy::ExposeSecret;
 use serde_json::json;
+use understudy::cascade;
+use understudy::cascade::Cascade;
+use understudy::cascade::Check;
+use understudy::cascade::OnFailure;
+use understudy::cascade::USUAL;
 use understudy::chat::request::Tool;
 use understudy::choice::Policy;
 use understudy::choice::Weights;
@@ -85,6 +90,12 @@ routes:
         targets: [openai/gpt-4o]
       - if: { min_tokens: 8000, max_tokens: 9000, tools: true, stream: false }
         targets: [openai/a, openai/b]
+  stepwise:
+    targets: [openai/gpt-4o-mini, openai/gpt-4o]
+    cascade:
+      accept: [refusal, json]
+      judge: { target: openai/gpt-4o, criteria: Polite., timeout: 3s, max_chars: 2000, temperature: 0.5 }
+      on_failure: accept
 timeouts: { connect: 2s, first_token: 1.5m, idle: 20s, total: 1h }
 retry: { attempts: 3, backoff: 100ms, max_backoff: 4s, max_wait: 30s, budget: 10%, empty: true }
 breaker: { failures: 7, rate: 25%, requests: 40, open: 5s }
@@ -390,6 +401,26 @@ fn limits_of_providers_and_choices_of_routes_arrive() {
     assert_eq!((min_tokens, max_tokens), (Some(8000), Some(9000)));
     assert_eq!((tools, stream), (Some(true), Some(false)));
     assert_eq!(second.targets.len(), 2);
+}
+
+#[test]
+fn a_cascade_has_its_checks_and_its_judge_or_the_usual_ones() {
+    let (config, _) = load(Some(CONFIG), &[]).unwrap();
+    let judge = cascade::Judge {
+        target: target("openai/gpt-4o"),
+        criteria: vec!["Polite.".to_owned()],
+        timeout: Duration::from_secs(3),
+        max_chars: 2000,
+        temperature: Some(0.5),
+    };
+    let (judge, checks) = (Some(judge), vec![Check::Refusal, Check::Json]);
+    let expected = Cascade { checks, judge, on_failure: OnFailure::Accept };
+    assert_eq!(config.routes["stepwise"].cascade.as_deref(), Some(&expected));
+    assert_eq!(config.routes["chosen"].cascade, None);
+    let (config, _) =
+        load(Some("routes: { r: { targets: [openai/a, openai/b], cascade: } }"), &[]).unwrap();
+    let usual = Cascade { checks: USUAL.to_vec(), judge: None, on_failure: OnFailure::Escalate };
+    assert_eq!(config.routes["r"].cascade.as_deref(), Some(&usual));
 }
 
 #[test]

@@ -8,7 +8,9 @@ use tempfile::TempDir;
 
 const CONFIG: &str = "routes:\n  support-bot: { targets: [openai/gpt-4o, anthropic/claude-x] }\n\
     \x20 cheap:\n    targets: [openai/gpt-4o, openai/gpt-4o-mini]\n    choose: cost\n\
-    \x20   when: [{ if: { tools: true }, targets: [anthropic/claude-haiku-4-5] }]\n";
+    \x20   when: [{ if: { tools: true }, targets: [anthropic/claude-haiku-4-5] }]\n\
+    \x20 easy:\n    targets: [openai/gpt-4o-mini, openai/gpt-4o]\n\
+    \x20   cascade: { accept: [refusal], judge: { target: anthropic/claude-haiku-4-5 } }\n";
 const EXPERIMENT: &str = "experiment: upgrade\nmatch: { model: support-bot }\n\
     unit: { header: x-user-id }\ncontrol: { target: openai/gpt-4o }\n\
     candidates: { next: { target: anthropic/claude-x } }\n\
@@ -93,6 +95,18 @@ fn a_choice_is_told_with_the_condition_that_holds_and_what_speaks_for_each() {
         (
             format!(r#"{{"model":"cheap",{turns},{tools}}}"#),
             ["1. anthropic/claude-haiku-4-5", "the route cheap, when[0] holds", "by cost"],
+        ),
+        (
+            format!(r#"{{"model":"easy",{turns}}}"#),
+            [
+                "1. openai/gpt-4o-mini",
+                "asked if those before fail or will not do",
+                "all but the last are held back for refusal, the word of anthropic/claude-haiku-4-5",
+            ],
+        ),
+        (
+            format!(r#"{{"model":"easy",{turns},"web_search_options":{{}}}}"#),
+            ["1. openai/gpt-4o", "asked first", "only the last target is asked: server_tools"],
         ),
     ] {
         let (code, text, error) = explain(&body, &[]);

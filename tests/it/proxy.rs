@@ -6,6 +6,7 @@ mod broken;
 mod bytes;
 mod cache_policy;
 mod caching;
+mod cascading;
 mod choosing;
 mod hits;
 mod coalescing;

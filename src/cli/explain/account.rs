@@ -19,6 +19,7 @@ use crate::key::Reach;
 use crate::plan;
 use crate::plan::CacheRules;
 use crate::plan::Caller;
+use crate::plan::Cascading;
 use crate::plan::Plan;
 use crate::plan::Routed;
 use crate::upstream::outgoing::Outgoing;
@@ -36,6 +37,8 @@ pub struct Account {
     pub route: String,
     /// How the first of the targets is chosen, and what speaks for and against each.
     pub chosen: Vec<String>,
+    /// What has to hold of the answers of all targets but the last, or why only that one is asked.
+    pub cascade: Option<String>,
     pub targets: Vec<Asked>,
     /// The only provider that gets the caller's own credential.
     pub credential_for: String,
@@ -136,6 +139,7 @@ impl Account {
             stream: request.stream,
             route: route(config, request, caller, plan),
             chosen: plan.route.as_ref().map_or_else(Vec::new, chosen),
+            cascade: plan.cascading.map(cascade),
             targets: targets.collect(),
             credential_for: plan.credential_for.clone(),
             caller: caller.patron.map(|patron| patron.name.clone()),
@@ -229,6 +233,18 @@ fn chosen(routed: &Routed) -> Vec<String> {
         )
     }));
     lines
+}
+
+fn cascade(cascading: Cascading<'_>) -> String {
+    let cascade = match cascading {
+        Cascading::Checked(cascade) => cascade,
+        Cascading::Straight(why) => {
+            return format!("only the last target is asked: {why}");
+        }
+    };
+    let mut checks: Vec<String> = cascade.checks.iter().map(|c| c.name().to_owned()).collect();
+    checks.extend(cascade.judge.as_ref().map(|judge| format!("the word of {}", judge.target)));
+    format!("all but the last are held back for {}", checks.join(", "))
 }
 
 fn percent(ppm: u32) -> f64 {

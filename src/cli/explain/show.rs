@@ -21,8 +21,16 @@ pub fn text(account: &Account) -> String {
     for (at, chosen) in account.chosen.iter().enumerate() {
         line(&mut out, if at == 0 { "chosen" } else { "" }, chosen);
     }
+    if let Some(cascade) = &account.cascade {
+        line(&mut out, "cascade", cascade);
+    }
     for (at, asked) in account.targets.iter().enumerate() {
-        line(&mut out, if at == 0 { "targets" } else { "" }, &target(at, asked));
+        let when = match (at, &account.cascade) {
+            (0, _) => "asked first",
+            (_, None) => "asked if those before fail",
+            (_, Some(_)) => "asked if those before fail or will not do",
+        };
+        line(&mut out, if at == 0 { "targets" } else { "" }, &target(at, when, asked));
     }
     let credential = match &account.caller {
         Some(name) => format!("the key of the caller {name}, which goes no further"),
@@ -60,8 +68,7 @@ fn line(out: &mut String, label: &str, text: &str) {
     out.push('\n');
 }
 
-fn target(at: usize, asked: &Asked) -> String {
-    let when = if at == 0 { "asked first" } else { "asked if those before fail" };
+fn target(at: usize, when: &str, asked: &Asked) -> String {
     let how = match (&asked.refused, asked.dialect) {
         (Some(why), _) => format!("cannot be asked: {why}"),
         (None, Some(dialect)) if asked.is_translated => match asked.left_out.as_slice() {

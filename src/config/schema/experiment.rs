@@ -206,11 +206,29 @@ fn judges() -> Value {
     json!({"anyOf": [judge(), panel, {"const": HUMAN}, person]})
 }
 
-fn judge() -> Value {
-    let criteria = json!({"anyOf": [
+/// A judge of single answers, which a route's cascade asks.
+pub fn referee() -> Value {
+    let (least, most) = CHARS;
+    let temperature = json!({"type": "number", "minimum": 0, "maximum": 2});
+    let chars = kind::count(least, most, Some(MAX_CHARS as u64));
+    let fields = vec![
+        ("target", "A model whose answers it does not judge.", kind::target()),
+        ("criteria", "What makes an answer good enough, in your words.", criteria()),
+        ("timeout", "How long its word may take; 10s.", kind::duration()),
+        ("max_chars", "Characters of each text shown.", chars),
+        ("temperature", "How freely it draws its words.", temperature),
+    ];
+    section(fields, &["target"])
+}
+
+fn criteria() -> Value {
+    json!({"anyOf": [
         kind::text(),
         {"type": "array", "items": kind::text(), "minItems": 1, "maxItems": MAX_CRITERIA},
-    ]});
+    ]})
+}
+
+fn judge() -> Value {
     let both = json!({"anyOf": [kind::boolean(true), kind::share()]});
     let (least, most) = CHARS;
     let source = |name: &'static str, what: &'static str, schema: Value| {
@@ -223,7 +241,7 @@ fn judge() -> Value {
     let temperature = json!({"type": "number", "minimum": 0, "maximum": 2, "default": 0});
     let fields = vec![
         ("target", "A model that is not under test.", kind::target()),
-        ("criteria", "What makes an answer good, in your words.", criteria),
+        ("criteria", "What makes an answer good, in your words.", criteria()),
         ("both_orders", "Ask twice, with the answers swapped.", both),
         ("method", "Which is better, or a score for each criterion.", choice(METHODS)),
         ("scale", "The scores of a rubric.", choice(SCALES)),

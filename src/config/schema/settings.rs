@@ -16,6 +16,8 @@ use super::secret::secrets;
 use super::section;
 use crate::cacheable::CLASSES;
 use crate::cacheable::directive::MAX_SAMPLES;
+use crate::cascade::CHECKS;
+use crate::cascade::ON_FAILURE;
 use crate::chat::DIALECTS;
 use crate::config::CachePolicy;
 use crate::config::Limits;
@@ -194,12 +196,23 @@ fn route() -> Value {
         ("when", "The first whose condition holds.", list(&section(clause, &["if", "targets"]))),
         ("choose", "Who is asked first.", choice(POLICIES)),
         ("score", "What matters how much for choose: score.", section(score, &[])),
+        ("cascade", "What answers of all but the last have to be.", cascade()),
         ("timeouts", "Limits of this route.", timeouts()),
         ("retry", "How calls that fail are made again.", retry()),
         ("hedge", "When a second call is made beside the first.", hedge()),
         ("cache", "What the cache may do on this route.", cache(false)),
     ];
     section(fields, &["targets"])
+}
+
+fn cascade() -> Value {
+    let checks = json!({"type": "array", "items": choice(CHECKS), "uniqueItems": true});
+    let fields = vec![
+        ("accept", "What has to hold of an answer.", checks),
+        ("judge", "Who has to accept it besides.", super::experiment::referee()),
+        ("on_failure", "What counts when the judge fails.", choice(ON_FAILURE)),
+    ];
+    section(fields, &[])
 }
 
 fn timeouts() -> Value {

@@ -85,6 +85,7 @@ pub fn route(config: &Config, targets: &[(&str, Option<u32>)]) -> Route {
         targets: targets.iter().map(weighted).collect(),
         when: Vec::new(),
         choose: Policy::default(),
+        cascade: None,
         timeouts: config.timeouts,
         retry: config.retry,
         hedge: None,
