@@ -1,5 +1,7 @@
 //! Which of a provider's keys pays for the next request: a rule, with the time passed in.
 
+pub mod said;
+
 use std::fmt;
 use std::time::Duration;
 use std::time::Instant;
@@ -65,7 +67,7 @@ impl fmt::Debug for Key {
 pub enum Outcome {
     /// It was taken.
     Good,
-    /// It is wrong, unpaid or not allowed this: 401, 402, 403.
+    /// It is wrong, unpaid or not allowed this: 401, 402, 403, and others that say so.
     Refused,
     /// It has been used too often, for so long if the provider said: 429.
     Limited(Option<Duration>),

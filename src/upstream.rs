@@ -6,6 +6,7 @@ pub mod commit;
 pub mod errand;
 mod fetch;
 pub mod gate;
+mod glance;
 pub mod local;
 mod opened;
 pub mod outgoing;

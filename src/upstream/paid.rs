@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::HeaderValue;
 use http::Method;
-use http::StatusCode;
 use reqwest::Client;
 use reqwest::Url;
 use tokio::time::Instant;
@@ -17,12 +16,14 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Target;
 use crate::keyring::Outcome;
+use crate::keyring::said;
 use crate::retry;
 use crate::secrets::Secrets;
 use crate::secrets::pool::Picked;
 use crate::secrets::pool::Pool;
 use crate::upstream::Endpoint;
 use crate::upstream::answered;
+use crate::upstream::glance::glance;
 use crate::upstream::scrub;
 use crate::upstream::sign;
 
@@ -76,7 +77,8 @@ impl Unpaid<'_> {
             let quoted = scrub::secrets(request.headers());
             let response = answered(client, request, target, sent, limit).await?;
             let Some(last) = picked else { return Ok((response, quoted)) };
-            let Some(outcome) = outcome(&response) else { return Ok((response, quoted)) };
+            let (response, outcome) = judged(response).await;
+            let Some(outcome) = outcome else { return Ok((response, quoted)) };
             self.pool.report(&last, outcome);
             if outcome == Outcome::Good {
                 return Ok((response, quoted));
@@ -112,19 +114,15 @@ impl Unpaid<'_> {
     }
 }
 
-/// What an answer says of the key; nothing, when it is about something else.
-fn outcome(response: &reqwest::Response) -> Option<Outcome> {
-    match response.status() {
-        StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => {
-            Some(Outcome::Refused)
-        }
-        StatusCode::TOO_MANY_REQUESTS => {
-            let now_ms = jiff::Timestamp::now().as_millisecond();
-            Some(Outcome::Limited(retry::wait_in(response.headers(), now_ms)))
-        }
-        status if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS => {
-            Some(Outcome::Good)
-        }
-        _ => None,
+/// An answer, and what it says of the key.
+async fn judged(response: reqwest::Response) -> (reqwest::Response, Option<Outcome>) {
+    let status = response.status();
+    let asked = retry::wait_in(response.headers(), jiff::Timestamp::now().as_millisecond());
+    if !said::is_in_body(status) {
+        return (response, said::outcome(status, asked, &[]));
     }
+    let (parts, body) = http::Response::from(response).into_parts();
+    // Boxed, because it hardly ever happens and its future is large.
+    let (seen, body) = Box::pin(glance(body)).await;
+    (http::Response::from_parts(parts, body).into(), said::outcome(status, asked, &seen))
 }

@@ -28,6 +28,7 @@ use crate::experiment::Target;
 use crate::upstream::Opened;
 use crate::upstream::Upstream;
 use crate::upstream::outgoing::Outgoing;
+use crate::upstream::scrub;
 use crate::upstream::transport_error;
 
 /// The most bytes that are on their way in one direction.
@@ -70,10 +71,11 @@ impl Upstream {
         let (client, sent) = (self.http1(timeouts.connect)?, Instant::now());
         let limit = timeouts.first_token.min(timeouts.total);
         let sending = unpaid.send((&client, &self.secrets), &target, sent, limit);
-        let (response, _) = sending.await?;
+        let (response, secrets) = sending.await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let asked = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
-            let opened = Opened::new(response, &endpoint.pass, target, asked, sent, timeouts);
+            let mut opened = Opened::new(response, &endpoint.pass, target, asked, sent, timeouts);
+            opened.body = scrub::scrub(opened.body, &secrets);
             return Ok(Upgraded::Refused(Box::new(opened)));
         }
         let mut headers = endpoint.pass.answered(response.headers());
