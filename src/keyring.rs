@@ -28,7 +28,7 @@ const OVERLAP: Duration = Duration::from_secs(10 * 60);
 const MOST_FORMER: usize = 2;
 
 /// By what a key is told from others; it does not give the key away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
 /// A key.
@@ -183,6 +183,12 @@ impl Ring {
             (bench.until, bench.is_probed) = (now + PROBE, true);
         }
         Some((at, held.key.clone()))
+    }
+
+    /// Those that may be used, each the one that its slot offers.
+    pub fn ready(&mut self, now: Instant) -> Vec<Digest> {
+        let offered = self.slots.iter_mut().filter_map(|slot| slot.offer(&[], now));
+        offered.map(|held| held.key.digest).collect()
     }
 
     /// Of those that rest, the one that comes back first: better than no key at all.

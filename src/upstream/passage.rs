@@ -80,7 +80,8 @@ impl Upstream {
     ) -> Result<Opened> {
         let Passage { provider, method, path_and_query, headers, body, .. } = passage;
         let (method, body) = (method.clone(), body.clone());
-        let request = self.endpoint(provider)?.passing(method, path_and_query, headers, body)?;
+        let endpoint = self.endpoint(provider)?;
+        let request = endpoint.passing(method, path_and_query, headers, body).await?;
         // Nothing is known of the dialect, and nobody reads the answer.
         let outgoing = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
         let total = until.saturating_duration_since(Instant::now());
