@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::choice::Policy;
 use crate::choice::Weights;
+use crate::cli::explain::failing::Failing;
 use crate::cli::explain::guess::Endpoint;
 use crate::config::Config;
 use crate::experiment::Experiment;
@@ -37,6 +38,8 @@ pub struct Account {
     /// How the first of the targets is chosen, and what speaks for and against each.
     pub chosen: Vec<String>,
     pub targets: Vec<Asked>,
+    /// What would be done if a call failed.
+    pub failing: Failing,
     /// The only provider that gets the caller's own credential.
     pub credential_for: String,
     /// Who asks, where callers have keys of ours.
@@ -137,6 +140,7 @@ impl Account {
             route: route(config, request, caller, plan),
             chosen: plan.route.as_ref().map_or_else(Vec::new, chosen),
             targets: targets.collect(),
+            failing: Failing::of(config, request, caller, plan),
             credential_for: plan.credential_for.clone(),
             caller: caller.patron.map(|patron| patron.name.clone()),
             tenant: plan.tenant.short(),
