@@ -58,6 +58,7 @@ pub use credential::checked as checked_key;
 pub use load::is_experiment;
 pub use load::load;
 pub use problem::Problem;
+pub use provider::Ping;
 pub use provider::Provider;
 pub use value::checked_name as wrong_name;
 

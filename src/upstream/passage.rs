@@ -1,8 +1,11 @@
 //! Requests that pass untouched: made again only where that can do nothing twice.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use http::Method;
+use http::StatusCode;
 use tokio::time::Instant;
 use tokio::time::sleep;
 
@@ -70,6 +73,19 @@ impl Upstream {
             sleep(wait).await;
             number += 1;
         }
+    }
+
+    /// The status with which a provider answers a GET of ours, within `limit`.
+    ///
+    /// # Errors
+    /// The provider is unknown, unreachable or too slow.
+    pub async fn ping(&self, provider: &str, path: &str, limit: Duration) -> Result<StatusCode> {
+        let (endpoint, headers) = (self.endpoint(provider)?, HeaderMap::new());
+        let request = endpoint.passing(Method::GET, path, &headers, Bytes::new()).await?;
+        let target = Target { provider: provider.to_owned(), model: String::new() };
+        let with = (self.client(limit)?, &self.secrets);
+        let paid = request.send(with, &target, Instant::now(), limit).await?;
+        Ok(paid.response.status())
     }
 
     async fn pass_once(

@@ -72,6 +72,7 @@ pub fn whole() -> Value {
         "quirks": quirks(),
         "quota": quota(),
     });
+        "ping": ping(),
     schema
 }
 
@@ -112,6 +113,7 @@ fn provider(holes: &[Hole], is_new: bool) -> Value {
         ("quirks", "How it differs from others of its dialect.", defined("quirks")),
         ("limits", "What may be asked of it.", defined("quota")),
     ];
+        ("ping", "How it is asked whether it is well again.", defined("ping")),
     fields.extend(holes.iter().map(|hole| (hole.name, "A part of its base URL.", kind::text())));
     if !holes.iter().any(|hole| hole.name == "region") {
         fields.push(("region", "Where requests that are signed are sent to.", kind::text()));
@@ -159,6 +161,15 @@ fn route() -> Value {
     let weighted = section(
         vec![
             ("target", "Who answers.", kind::target()),
+fn ping() -> Value {
+    let path = json!({"type": "string", "pattern": "^/"});
+    let fields = vec![
+        ("path", "What is asked for, below the base URL.", path),
+        ("every", "How often; 30s.", kind::duration()),
+    ];
+    section(fields, &["path"])
+}
+
             ("weight", "Its share of the route, beside the others'.", weight),
         ],
         &["target"],

@@ -8,7 +8,9 @@ use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use understudy::config::Config;
+use understudy::config::Ping;
 use understudy::metrics::AgainLabels;
+use understudy::metrics::PingLabels;
 use understudy::retry::Hedge;
 
 use crate::harness::provider::Answer;
@@ -19,6 +21,7 @@ use crate::harness::sidecar::Sidecar;
 use crate::harness::sidecar::asking;
 use crate::harness::sidecar::config;
 use crate::harness::sidecar::endpoint;
+use crate::harness::sidecar::key;
 use crate::harness::sidecar::route;
 use crate::harness::sidecar::whole;
 use crate::harness::until;
@@ -177,5 +180,40 @@ async fn a_route_has_its_own_limit_for_connecting() {
     assert_eq!((reply.status, reply.header("x-understudy-target")), (200, "alpha/m"));
     let labels = AgainLabels { provider: "full".to_owned(), reason: "connect" };
     assert_eq!(sidecar.metrics.failovers.get_or_create(&labels).get(), 1);
+    sidecar.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ping_finds_out_instead_of_an_application_whether_a_target_is_well() {
+    let alpha = Provider::start().await;
+    let mut config = stubborn(&[("alpha", &alpha)]);
+    config.retry.attempts = 0;
+    (config.breaker.failures, config.breaker.open) = (1, Duration::from_secs(3600));
+    let ping = Ping { path: "/models".to_owned(), every: Duration::from_millis(5) };
+    let provider = config.providers.get_mut("alpha").unwrap();
+    provider.ping = Some(ping);
+    provider.api_keys = vec![key("ours")];
+    let only = route(&config, &[("alpha/m", None)]);
+    config.routes.insert("only".into(), only);
+    let sidecar = Sidecar::start(config).await;
+    let pings = |result| {
+        let labels = PingLabels { provider: "alpha".to_owned(), result };
+        sidecar.metrics.pings.get_or_create(&labels).get()
+    };
+    alpha.always(Answer::error(503));
+    assert_eq!(sidecar.ask(asking("only", "x", false)).await.status, 503);
+    until("a ping", || pings("down") > 1).await;
+    alpha.always(Answer::error(404));
+    until("another ping", || pings("unclear") > 0).await;
+    let reply = sidecar.ask(asking("only", "x", false)).await;
+    assert!(reply.text().contains("(breaker)"), "still left alone: {}", reply.text());
+    alpha.always(Answer::saying("a list, or what it takes for one"));
+    until("the ping that finds it well", || pings("well") == 1).await;
+    let calls = alpha.calls();
+    assert_eq!((calls[0].method.as_str(), calls[1].method.as_str()), ("POST", "GET"));
+    assert_eq!(calls[1].path, "/v1/models");
+    assert_eq!(calls[1].header("authorization"), Some("Bearer ours"));
+    assert_eq!(sidecar.ask(asking("only", "x", false)).await.status, 200);
+    assert_eq!(pings("well"), 1, "who is well is not asked");
     sidecar.stop().await;
 }
