@@ -84,6 +84,9 @@ pub struct Config {
     pub providers: BTreeMap<String, Provider>,
     /// Headers that travel between applications and every provider besides those that always do.
     pub forward_headers: Vec<HeaderName>,
+    /// Names by which browsers may call, and whose pages may; without any, those of this machine
+    /// where only it can call, and all elsewhere.
+    pub allow_hosts: Option<Vec<String>>,
     /// How stores of secrets are reached.
     pub stores: Stores,
     /// Model names applications may ask for, and who answers them.

@@ -51,6 +51,7 @@ pub fn whole() -> Value {
         ("encryption_keys", "What is stored is encrypted with.", list(&at_hand())),
         ("providers", "Known names need only what differs.", providers()),
         ("forward_headers", "Headers of yours that travel, too.", forwarded()),
+        ("allow_hosts", "Names that browsers may call by or come from.", hosts()),
         ("secrets", "Where keys are kept, and who asks for them.", secrets()),
         ("routes", "Model names that applications may ask for.", map(&route())),
         ("timeouts", "How long each stage of a call may take.", timeouts()),
@@ -71,8 +72,8 @@ pub fn whole() -> Value {
         "keys": list(&credential()),
         "quirks": quirks(),
         "quota": quota(),
-    });
         "ping": ping(),
+    });
     schema
 }
 
@@ -112,8 +113,8 @@ fn provider(holes: &[Hole], is_new: bool) -> Value {
         ("allow_link_local", "May be at a link-local address.", kind::boolean(false)),
         ("quirks", "How it differs from others of its dialect.", defined("quirks")),
         ("limits", "What may be asked of it.", defined("quota")),
-    ];
         ("ping", "How it is asked whether it is well again.", defined("ping")),
+    ];
     fields.extend(holes.iter().map(|hole| (hole.name, "A part of its base URL.", kind::text())));
     if !holes.iter().any(|hole| hole.name == "region") {
         fields.push(("region", "Where requests that are signed are sent to.", kind::text()));
@@ -128,6 +129,10 @@ fn token() -> Value {
 /// Names of headers, without those that belong to one connection.
 fn forwarded() -> Value {
     json!({"type": "array", "items": kind::header()})
+}
+
+fn hosts() -> Value {
+    json!({"type": "array", "items": {"type": "string", "pattern": "^[^@:/ ]+$"}})
 }
 
 fn quirks() -> Value {
@@ -156,11 +161,6 @@ fn quota() -> Value {
     section(fields, &[])
 }
 
-fn route() -> Value {
-    let weight = kind::count(0, MOST, None);
-    let weighted = section(
-        vec![
-            ("target", "Who answers.", kind::target()),
 fn ping() -> Value {
     let path = json!({"type": "string", "pattern": "^/"});
     let fields = vec![
@@ -170,6 +170,11 @@ fn ping() -> Value {
     section(fields, &["path"])
 }
 
+fn route() -> Value {
+    let weight = kind::count(0, MOST, None);
+    let weighted = section(
+        vec![
+            ("target", "Who answers.", kind::target()),
             ("weight", "Its share of the route, beside the others'.", weight),
         ],
         &["target"],

@@ -196,6 +196,12 @@ async fn a_refused_handshake_comes_back_as_it_is() {
         let Err(Error::Http(response)) = refused else { panic!("{refused:?}") };
         assert_eq!(response.status().as_u16(), status, "{path}");
     }
+    let page = [("origin", "https://evil.test")];
+    for path in ["/alpha/v1/realtime", "/v1/responses"] {
+        let refused = connect(&sidecar.data, path, &page).await;
+        let Err(Error::Http(response)) = refused else { panic!("a page of another site") };
+        assert_eq!(response.status().as_u16(), 403, "{path}");
+    }
     until("its place", || sidecar.metrics.open.get() == 0).await;
     let _one = connect(&sidecar.data, "/v1/responses", &[]).await.unwrap();
     let Err(Error::Http(full)) = connect(&sidecar.data, "/v1/responses", &[]).await else {
