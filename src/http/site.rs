@@ -84,8 +84,7 @@ mod tests {
 
     #[test]
     fn what_a_page_of_another_site_would_send_is_told_from_what_programs_send() {
-        let mut local = Config::default();
-        local.allow_hosts = None;
+        let local = Config::default();
         let listed = Config { allow_hosts: Some(vec!["llm.test".to_owned()]), ..local.clone() };
         let open = Config { listen: ([0, 0, 0, 0], 4100).into(), ..local.clone() };
         let closed = Config { listen: open.listen, ..listed.clone() };
