@@ -32,6 +32,7 @@ use crate::http::socket::Sockets;
 use crate::judge::Judge;
 use crate::library::Library;
 use crate::metrics::Metrics;
+use crate::ping;
 use crate::recorder;
 use crate::recorder::JudgeJob;
 use crate::recorder::Record;
@@ -100,7 +101,10 @@ impl App {
         let ports = Ports::bind(&config).await?;
         let (data, admin) = (address(&ports.data)?, address(&ports.admin)?);
         let store = open(&config)?;
-        wait_to_replay(&config, &store).await;
+        if config.replays() {
+            // What is not found yet would be told to be missing.
+            loaded(&store).await;
+        }
         let (book, lives) = director::resume(&store, &mut config.experiments)?;
         let scene = Arc::new(Scene::new(config)?);
         let config = &scene.config;
@@ -274,13 +278,6 @@ fn serve_admin(
     all.map(serve).collect()
 }
 
-/// Where something is replayed, what is not found yet would be told to be missing.
-async fn wait_to_replay(config: &Config, store: &Store) {
-    if config.replays() {
-        loaded(store).await;
-    }
-}
-
 /// Waits until everything that is stored can be found.
 async fn loaded(store: &Store) {
     let store = store.clone();
@@ -352,17 +349,18 @@ fn watch(
     vigil: &Arc<Vigil>,
     board: &Arc<Board>,
     served: mpsc::Receiver<Served>,
-) -> [JoinHandle<()>; 5] {
-    let director = vigil.director.clone();
-    let (board, metrics) = (board.clone(), vigil.metrics.clone());
+) -> [JoinHandle<()>; 6] {
+    let (director, metrics) = (vigil.director.clone(), vigil.metrics.clone());
+    let pings = ping::follow(vigil.scenes.clone(), metrics.clone());
     let prices = feed::follow(director.clone(), vigil.scenes.clone(), metrics.clone());
-    let guardian = Guardian { board, director: director.clone(), metrics };
+    let guardian = Guardian { board: board.clone(), director: director.clone(), metrics };
     [
         tokio::spawn(director.clone().follow_files()),
         tokio::spawn(director.follow_scores()),
         tokio::spawn(guardian.run(served)),
         tokio::spawn(vigil.clone().run()),
         tokio::spawn(prices),
+        tokio::spawn(pings),
     ]
 }
 

@@ -4,6 +4,7 @@ pub mod directive;
 pub mod maker;
 pub mod repeat;
 
+use http::HeaderMap;
 use serde_json::Map;
 use serde_json::Value;
 
@@ -15,6 +16,7 @@ use crate::chat::request::Request;
 use crate::chat::request::Source;
 use crate::chat::request::Tool;
 use crate::experiment::Target;
+use crate::retry;
 
 /// How many classes there are.
 const COUNT: usize = 13;
@@ -171,8 +173,13 @@ impl Choices {
     }
 }
 
-/// The first class of the request that may do something at the provider besides answering.
-pub fn acts(question: &Question<'_>) -> Option<&'static Class> {
+/// The first class of the request for which asking twice may do something twice at the provider.
+///
+/// An application that gives an idempotency key among its `headers` has seen to that itself.
+pub fn acts(question: &Question<'_>, headers: &HeaderMap) -> Option<&'static Class> {
+    if headers.contains_key(retry::IDEMPOTENCY_KEY) {
+        return None;
+    }
     CLASSES.iter().find(|class| class.acts && class.holds(question))
 }
 

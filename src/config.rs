@@ -60,6 +60,7 @@ pub use credential::checked as checked_key;
 pub use load::is_experiment;
 pub use load::load;
 pub use problem::Problem;
+pub use provider::Ping;
 pub use provider::Provider;
 pub use value::checked_name as wrong_name;
 
@@ -85,6 +86,9 @@ pub struct Config {
     pub providers: BTreeMap<String, Provider>,
     /// Headers that travel between applications and every provider besides those that always do.
     pub forward_headers: Vec<HeaderName>,
+    /// Names by which browsers may call, and whose pages may; without any, those of this machine
+    /// where only it can call, and all elsewhere.
+    pub allow_hosts: Option<Vec<String>>,
     /// How stores of secrets are reached.
     pub stores: Stores,
     /// Model names applications may ask for, and who answers them.

@@ -129,6 +129,22 @@ impl Health {
         Choice::Ask(at, Ticket::new(self.clone(), targets[at].clone(), rules, is_probe))
     }
 
+    /// Whether a target of a provider is left alone.
+    pub fn leaves_alone(&self, provider: &str, now: Instant) -> bool {
+        let known = self.lock();
+        let mut of_it = known.iter().filter(|(target, _)| target.provider == provider);
+        of_it.any(|(_, pulse)| {
+            matches!(pulse.breaker.standing(now), Standing::Open { .. } | Standing::Due)
+        })
+    }
+
+    /// A provider was asked whether it is well: its open breakers close by degrees, or stay open.
+    pub fn pinged(&self, provider: &str, is_well: bool, rules: Rules, now: Instant) {
+        let mut known = self.lock();
+        let of_it = known.iter_mut().filter(|(target, _)| target.provider == provider);
+        of_it.for_each(|(_, pulse)| pulse.breaker.pinged(is_well, rules, now));
+    }
+
     /// A further call to a target, if its breaker lets it through.
     pub fn again(self: &Arc<Self>, target: &Target, rules: Rules, now: Instant) -> Option<Ticket> {
         if self.shut_for(target, now).is_some() {
@@ -231,6 +247,7 @@ mod tests {
     use super::Wish;
     use crate::experiment::Target;
     use crate::health::breaker::Rules;
+    use crate::health::breaker::Standing;
 
     fn targets(names: &[&str]) -> Vec<Target> {
         names.iter().map(|name| Target::parse(name).unwrap()).collect()
@@ -295,6 +312,23 @@ mod tests {
         let fixed = Wish { keeps_first: true, ..wish(&both) };
         assert_eq!(next(&health, &fixed, now), Some(0), "an experiment assigned it");
         assert_eq!(next(&health, &wish(&both), now + Duration::from_secs(60)), Some(0));
+    }
+
+    #[test]
+    fn a_ping_closes_what_is_open_or_keeps_it_from_being_probed_and_opens_nothing() {
+        let (health, now) = (Arc::new(Health::default()), Instant::now());
+        let both = targets(&["a/m", "b/m"]);
+        assert!(!health.leaves_alone("a", now));
+        fail(&health, &both[0], 5, now);
+        assert!(health.leaves_alone("a", now) && !health.leaves_alone("b", now));
+        let due = now + Duration::from_secs(10);
+        health.pinged("a", false, Rules::default(), due);
+        health.pinged("b", false, Rules::default(), due);
+        assert_eq!(next(&health, &wish(&both), due), Some(1), "not even a probe");
+        assert_eq!(health.standing(&both[1], due), Standing::Closed);
+        health.pinged("a", true, Rules::default(), due);
+        assert_eq!(health.standing(&both[0], due), Standing::Returning);
+        assert_eq!(next(&health, &wish(&both[..1]), due), Some(0));
     }
 
     #[test]

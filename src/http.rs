@@ -4,6 +4,7 @@ pub mod admin;
 pub mod data;
 pub mod feedback;
 pub mod patience;
+pub mod site;
 pub mod socket;
 
 use std::convert::Infallible;

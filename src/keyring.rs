@@ -1,5 +1,7 @@
 //! Which of a provider's keys pays for the next request: a rule, with the time passed in.
 
+pub mod said;
+
 use std::fmt;
 use std::time::Duration;
 use std::time::Instant;
@@ -26,7 +28,7 @@ const OVERLAP: Duration = Duration::from_secs(10 * 60);
 const MOST_FORMER: usize = 2;
 
 /// By what a key is told from others; it does not give the key away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
 /// A key.
@@ -65,7 +67,7 @@ impl fmt::Debug for Key {
 pub enum Outcome {
     /// It was taken.
     Good,
-    /// It is wrong, unpaid or not allowed this: 401, 402, 403.
+    /// It is wrong, unpaid or not allowed this: 401, 402, 403, and others that say so.
     Refused,
     /// It has been used too often, for so long if the provider said: 429.
     Limited(Option<Duration>),
@@ -181,6 +183,12 @@ impl Ring {
             (bench.until, bench.is_probed) = (now + PROBE, true);
         }
         Some((at, held.key.clone()))
+    }
+
+    /// Those that may be used, each the one that its slot offers.
+    pub fn ready(&mut self, now: Instant) -> Vec<Digest> {
+        let offered = self.slots.iter_mut().filter_map(|slot| slot.offer(&[], now));
+        offered.map(|held| held.key.digest).collect()
     }
 
     /// Of those that rest, the one that comes back first: better than no key at all.

@@ -67,6 +67,7 @@ pub mod labelling;
 pub mod exchange;
 pub mod director;
 pub mod feed;
+pub mod ping;
 pub mod dossier;
 pub mod guardian;
 pub mod vigil;

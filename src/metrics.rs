@@ -49,6 +49,15 @@ pub struct LimitLabels {
     pub limit: &'static str,
 }
 
+/// Labels of questions whether a provider is well.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PingLabels {
+    /// The provider that was asked.
+    pub provider: String,
+    /// What was found: `well`, `down` or `unclear`.
+    pub result: &'static str,
+}
+
 /// A call that was made again, or elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct AgainLabels {
@@ -145,6 +154,8 @@ pub struct Metrics {
     pub retries: Family<AgainLabels, Counter>,
     /// Requests that went on to another target.
     pub failovers: Family<AgainLabels, Counter>,
+    /// Questions whether a provider is well, by what was found.
+    pub pings: Family<PingLabels, Counter>,
     /// Calls made beside one that did not begin to answer.
     pub hedges: Family<ProviderLabel, Counter>,
     /// Answers on routes with a cascade, by what became of them.
@@ -209,6 +220,7 @@ impl Metrics {
             limit_wait: Family::new_with_constructor(latency as fn() -> Histogram),
             retries: Family::default(),
             failovers: Family::default(),
+            pings: Family::default(),
             hedges: Family::default(),
             cascades: Family::default(),
             breaker_state: Family::default(),
@@ -260,6 +272,7 @@ impl Metrics {
         r.register("limited", "Calls not made for a provider's limits", self.limited.clone());
         r.register("upstream_retries", "Calls made again", self.retries.clone());
         r.register("upstream_failovers", "Requests that went on", self.failovers.clone());
+        r.register("ping", "Whether providers are well", self.pings.clone());
         r.register("upstream_hedges", "Calls made beside slow ones", self.hedges.clone());
         r.register("cascade", "Answers on routes with a cascade", self.cascades.clone());
         let states = self.breaker_state.clone();

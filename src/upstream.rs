@@ -1,5 +1,6 @@
 //! Sends requests to providers and gives back their answers, one open body at a time.
 
+pub mod account;
 pub mod begun;
 pub mod body;
 pub mod commit;
@@ -7,6 +8,7 @@ pub mod errand;
 mod fetch;
 pub mod gate;
 pub mod held;
+mod glance;
 pub mod local;
 mod opened;
 pub mod outgoing;
@@ -55,6 +57,7 @@ use crate::secrets::pool::Pool;
 use crate::upstream::gate::Gates;
 use crate::upstream::gate::Sake;
 use crate::upstream::outgoing::Outgoing;
+use crate::upstream::paid::Purse;
 use crate::upstream::paid::Unpaid;
 use crate::upstream::resolve::Resolver;
 
@@ -167,7 +170,10 @@ impl Upstream {
         match endpoint.keys_for_copies.is_empty() {
             true => self.send_admitted(endpoint, call, Sake::Copy).await,
             // Limits are those of keys.
-            false => self.send_to(endpoint, &endpoint.keys_for_copies, call).await,
+            false => {
+                let purse = Purse::open(endpoint, &endpoint.keys_for_copies, &[]).await?;
+                self.send_to(endpoint, purse, call).await
+            }
         }
     }
 
@@ -181,7 +187,12 @@ impl Upstream {
         }
     }
 
-    async fn send_to(&self, endpoint: &Endpoint, pool: &Pool, call: Call<'_>) -> Result<Opened> {
+    async fn send_to(
+        &self,
+        endpoint: &Endpoint,
+        purse: Purse<'_>,
+        call: Call<'_>,
+    ) -> Result<Opened> {
         let Call { target, mut outgoing, headers, timeouts } = call;
         let mut headers = endpoint.pass.asked(headers);
         let json = HeaderValue::from_static("application/json");
@@ -192,7 +203,7 @@ impl Upstream {
         }
         let (method, dialect) = (Method::POST, outgoing.dialect);
         let body = std::mem::take(&mut outgoing.body);
-        let unpaid = Unpaid { endpoint, pool, dialect, method, url, headers, body };
+        let unpaid = Unpaid { endpoint, purse, dialect, method, url, headers, body };
         self.execute(unpaid, target.clone(), timeouts, outgoing).await
     }
 
@@ -209,12 +220,8 @@ impl Upstream {
             if asked.is_stream { timeouts.first_token.min(timeouts.total) } else { timeouts.total };
         let pass = &unpaid.endpoint.pass;
         let with = (self.client(timeouts.connect)?, &self.secrets);
-        let (response, secrets) = unpaid.send(with, &target, sent, limit).await?;
-        let mut opened = Opened::new(response, pass, target, asked, sent, timeouts);
-        if !opened.status.is_success() {
-            opened.body = scrub::scrub(opened.body, &secrets);
-        }
-        Ok(opened)
+        let paid = unpaid.send(with, &target, sent, limit).await?;
+        Ok(Opened::new(paid, pass, target, asked, sent, timeouts))
     }
 
     /// What is known of every target.
@@ -303,7 +310,7 @@ impl Endpoint {
     }
 
     /// A request for a path below the base URL, otherwise untouched.
-    fn passing(
+    async fn passing(
         &self,
         method: Method,
         path_and_query: &str,
@@ -315,8 +322,8 @@ impl Endpoint {
             .map_err(|e| Error::new(Kind::BadRequest, format!("not a path: {e}")))?;
         let (url, headers) = (self.inside(url)?, self.pass.asked(headers));
         let dialect = self.provider.dialects.first().copied().unwrap_or(DialectName::OpenAi);
-        let pool = &self.keys;
-        Ok(Unpaid { endpoint: self, pool, dialect, method, url, headers, body })
+        let purse = Purse::open(self, &self.keys, &[]).await?;
+        Ok(Unpaid { endpoint: self, purse, dialect, method, url, headers, body })
     }
 
     /// The URL, unless dots or slashes in what the client wrote lead out of the base URL: the

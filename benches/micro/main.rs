@@ -203,6 +203,7 @@ fn opened(pieces: &[Bytes]) -> Opened {
         status: StatusCode::OK,
         headers: HeaderMap::new(),
         body: reqwest::Body::wrap_stream(stream::iter(pieces)),
+        payer: None,
         sent: Instant::now(),
         timeouts: Timeouts::default(),
         begun: None,

@@ -1,6 +1,7 @@
 //! `understudy explain`: what would happen to a request, and why; nothing is sent or stored.
 
 mod account;
+mod failing;
 mod guess;
 mod show;
 

@@ -7,6 +7,7 @@ use http::HeaderName;
 use http::HeaderValue;
 use http::Uri;
 
+use super::Ping;
 use super::Provider;
 use super::credential;
 use super::credential::Outside;
@@ -136,7 +137,30 @@ fn endpoint(s: &mut Section<'_, '_, '_>, name: &str, outside: Outside<'_>) -> Pr
     }
     s.section("quirks", |s| quirk::read(s, &mut provider.quirks));
     s.section("limits", |s| quota(s, &mut provider.quota));
+    s.section("ping", |s| provider.ping = ping(s));
     provider
+}
+
+/// How it is asked whether it is well.
+fn ping(s: &mut Section<'_, '_, '_>) -> Option<Ping> {
+    let mut every = Ping::EVERY;
+    s.need("path", "write for example path: /models");
+    let path = s.take("path", below);
+    s.set("every", &mut every, value::duration);
+    if let (Some(at), true) = (s.key_at("every"), every < Duration::from_secs(1)) {
+        let what = format!("`{}` is shorter than a second", s.path("every"));
+        s.reader.problem(at, what, "write for example 30s: it is somebody's server");
+    }
+    path.map(|path| Ping { path, every })
+}
+
+/// A path below the base URL.
+fn below(node: &Node) -> Result<String, Wrong> {
+    let text = value::any_text(node)?;
+    match text.starts_with('/') && text.parse::<http::uri::PathAndQuery>().is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err(Wrong::new("is no path", "write for example /models, behind the base_url")),
+    }
 }
 
 /// What may be asked of it.

@@ -127,6 +127,7 @@ impl Default for Config {
             encryption_keys: Vec::new(),
             providers: endpoint::known(&|_| None),
             forward_headers: Vec::new(),
+            allow_hosts: None,
             stores: stores::known(&|_| None),
             routes: BTreeMap::new(),
             timeouts: Timeouts::default(),

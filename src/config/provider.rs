@@ -1,5 +1,7 @@
 //! A configured provider: where a request for it goes, and with what credential.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
@@ -19,6 +21,20 @@ use crate::provider::KEY_HEADERS;
 use crate::provider::url;
 use crate::quota::Quota;
 use crate::wire::quirk::Quirks;
+
+/// How a provider is asked whether it is well, while targets of it are left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ping {
+    /// What is asked for, below the base URL.
+    pub path: String,
+    /// How often.
+    pub every: Duration,
+}
+
+impl Ping {
+    /// How often where that is not said.
+    pub const EVERY: Duration = Duration::from_secs(30);
+}
 
 /// A provider with its keys resolved.
 #[derive(Clone, Debug)]
@@ -49,6 +65,8 @@ pub struct Provider {
     pub quirks: Quirks,
     /// What may be asked of it.
     pub quota: Quota,
+    /// How it is asked whether it is well; usually it is not.
+    pub ping: Option<Ping>,
 }
 
 impl Provider {
@@ -69,6 +87,7 @@ impl Provider {
             allow_link_local: false,
             quirks: native.quirks,
             quota: Quota::default(),
+            ping: None,
         }
     }
 
@@ -88,6 +107,7 @@ impl Provider {
             allow_link_local: false,
             quirks: row.quirks,
             quota: Quota::default(),
+            ping: None,
         }
     }
 

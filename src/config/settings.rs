@@ -60,6 +60,7 @@ pub fn read(
         }
         known.providers.extend(config.providers.keys().cloned());
         config.forward_headers = endpoint::forwarded(s);
+        config.allow_hosts = allowed(s);
         limits_of_time(s, &mut config.timeouts);
         persistence::retry(s, &mut config.retry);
         persistence::breaker(s, &mut config.breaker);
@@ -74,6 +75,18 @@ pub fn read(
         known.routes.extend(config.routes.keys().cloned());
         caller::read(s, outside, config, known);
     });
+}
+
+/// Names of hosts, as browsers write them.
+fn allowed(s: &mut Section<'_, '_, '_>) -> Option<Vec<String>> {
+    let node = s.find("allow_hosts")?;
+    let path = s.path("allow_hosts");
+    let items = s.reader.items(node, &path).unwrap_or_default();
+    let names = items
+        .iter()
+        .enumerate()
+        .filter_map(|(index, node)| s.reader.value(node, &format!("{path}[{index}]"), value::host));
+    Some(names.collect())
 }
 
 fn addresses(s: &mut Section<'_, '_, '_>, config: &mut Config) {

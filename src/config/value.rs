@@ -77,6 +77,15 @@ pub fn duration(node: &Node) -> Result<Duration, Wrong> {
     }
 }
 
+/// The name of a host, without a port.
+pub fn host(node: &Node) -> Result<String, Wrong> {
+    let text = any_text(node)?;
+    match text.parse::<http::uri::Authority>() {
+        Ok(authority) if authority.host() == text => Ok(text.to_owned()),
+        _ => Err(Wrong::new("is no name of a host", "write for example llm.internal")),
+    }
+}
+
 /// A duration that may be 0.
 pub fn drain(node: &Node) -> Result<Duration, Wrong> {
     let example = "write a number and a unit: 500ms, 5s, 10m, 24h or 7d";

@@ -25,7 +25,6 @@ use crate::key::CacheKey;
 use crate::plan;
 use crate::plan::Caller;
 use crate::plan::Thread;
-use crate::retry;
 use crate::retry::Hedge;
 use crate::retry::Retry;
 use crate::store::exchange::Asked;
@@ -98,16 +97,11 @@ impl Ask {
     }
 
     /// Whether asking twice does nothing twice at the provider.
-    ///
-    /// An application that gives an idempotency key has seen to that itself.
     pub fn may_repeat(&self) -> bool {
-        if self.incoming.headers.contains_key(retry::IDEMPOTENCY_KEY) {
-            return true;
-        }
         let unread = || cacheable::unread(self.incoming.dialect.name(), &self.request.body);
         let read = self.read.clone().unwrap_or_else(|| Arc::new(unread()));
         let question = Question { request: &read, targets: &self.targets };
-        cacheable::acts(&question).is_none()
+        cacheable::acts(&question, &self.incoming.headers).is_none()
     }
 }
 

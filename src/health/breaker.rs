@@ -156,6 +156,19 @@ impl Breaker {
         }
     }
 
+    /// Its target was asked in another way than by a call; a probe under way finds out by itself.
+    pub fn pinged(&mut self, is_well: bool, rules: Rules, now: Instant) {
+        let until = match self.state {
+            State::Due => now,
+            State::Open { until } => until,
+            State::Closed | State::Probing { .. } | State::Returning { .. } => return,
+        };
+        match is_well {
+            true => self.succeeded(true, rules, now),
+            false => self.state = State::Open { until: until.max(now + rules.open) },
+        }
+    }
+
     /// A probe ended without saying anything; the next call is one.
     pub fn let_go(&mut self) {
         if let State::Probing { .. } = self.state {

@@ -43,6 +43,7 @@ use crate::http::Serve;
 use crate::http::data::entry::Slot;
 use crate::http::feedback;
 use crate::http::patience::patient;
+use crate::http::site;
 use crate::http::socket::Sockets;
 use crate::metrics::RequestLabels;
 use crate::upstream::body::Pump;
@@ -109,7 +110,9 @@ async fn handle(edge: &Edge, request: Request<hyper::body::Incoming>) -> Respons
     let request_id = request_id(request.headers());
     let (mut parts, body) = request.into_parts();
     let body = patient(body);
-    let (dialect, answered) = if upgrade::is_wanted(&parts) {
+    let (dialect, answered) = if let Err(error) = site::admitted(&edge.front.config, &parts) {
+        (edge.dialect(&parts), Err(error))
+    } else if upgrade::is_wanted(&parts) {
         let dialect = DialectName::Responses;
         let open = upgrade::open(edge, &mut parts, request_id.clone(), arrived);
         (dialect, Box::pin(open).await)
@@ -124,9 +127,8 @@ async fn handle(edge: &Edge, request: Request<hyper::body::Incoming>) -> Respons
         };
         (DialectName::OpenAi, taken.map(name))
     } else {
-        let asked = edge.asked(&parts);
-        let dialect = asked.as_ref().map_or(DialectName::OpenAi, Asked::dialect);
-        let answered = match asked {
+        let dialect = edge.dialect(&parts);
+        let answered = match edge.asked(&parts) {
             Ok(asked) => edge.answer(asked, &parts, body, request_id.clone(), arrived).await,
             Err(error) => Err(error),
         };
@@ -152,6 +154,11 @@ impl Edge {
     fn count(&self, dialect: DialectName, status: u16) {
         let labels = RequestLabels { dialect: dialect.as_str(), status };
         self.front.metrics.requests.get_or_create(&labels).inc();
+    }
+
+    /// The dialect that errors are told in.
+    fn dialect(&self, parts: &Parts) -> DialectName {
+        self.asked(parts).map_or(DialectName::OpenAi, |asked| asked.dialect())
     }
 
     async fn answer(

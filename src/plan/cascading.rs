@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
+
 use crate::cacheable;
 use crate::cacheable::Question;
 use crate::cascade::Cascade;
@@ -32,7 +34,8 @@ impl<'c> Cascading<'c> {
         let Some(request) = sought.reading.request.as_deref() else {
             return Some(Self::Straight("unread"));
         };
-        let acts = cacheable::acts(&Question { request, targets });
+        // A key against repetition holds at one provider, and here another may be asked as well.
+        let acts = cacheable::acts(&Question { request, targets }, &HeaderMap::new());
         Some(acts.map_or(Self::Checked(cascade), |class| Self::Straight(class.name)))
     }
 }

@@ -98,6 +98,11 @@ impl Meter {
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
+    /// How long a line has to wait by the provider's own word.
+    pub fn asked_to_wait(&self, line: Line, now: Instant) -> Duration {
+        self.asked(line, now).map(|held| held.wait).max().unwrap_or_default()
+    }
+
     /// Gives back the place of a call that was not made, or was not answered at all.
     pub fn leave(&mut self, quota: &Quota, need: Need, was_made: bool, now: Instant) {
         if let Some(size) = quota.requests_per_minute.map(Size::per_minute).filter(|_| !was_made) {
@@ -113,9 +118,18 @@ impl Meter {
     }
 
     /// Takes the provider's word when the head of a call's answer has come.
-    pub fn answered(&mut self, quota: &Quota, need: Need, said: &Said, now: Instant) {
-        let Some(told) = self.told(need.line, now).filter(|_| quota.learn) else { return };
-        told.answered(need);
+    ///
+    /// It is about `line`: another one than the call's, if another key was taken in the end.
+    pub fn answered(&mut self, quota: &Quota, need: Need, line: Line, said: &Said, now: Instant) {
+        if let Some(told) = self.lines.get_mut(&need.line).filter(|_| quota.learn) {
+            told.answered(need);
+        }
+        self.hear(quota, line, said, now);
+    }
+
+    /// Takes the provider's word about a line.
+    pub fn hear(&mut self, quota: &Quota, line: Line, said: &Said, now: Instant) {
+        let Some(told) = self.told(line, now).filter(|_| quota.learn) else { return };
         let (calls, tokens) = told.unanswered;
         if let Some(window) = &said.requests {
             told.requests = Some(filled(window, calls, now));
@@ -141,20 +155,30 @@ impl Meter {
             most.map(Size::per_minute)
                 .map(|size| bucket.wait(amount + need.leaves * size.burst, size, now))
         };
-        let told = self.lines.get(&need.line).filter(|_| quota.learn);
-        // How a provider counts the tokens of a prompt is its own affair: as long as any are left,
-        // it is asked.
-        let said =
-            |of: Option<&(Bucket, Size)>| of.map(|(bucket, size)| bucket.wait(1.0, *size, now));
         let waits = [
             (Limit::Requests, own(&self.requests, quota.requests_per_minute, 1.0)),
             (Limit::Tokens, own(&self.tokens, quota.tokens_per_minute, need.tokens)),
-            (Limit::SaidRequests, said(told.and_then(|told| told.requests.as_ref()))),
-            (Limit::SaidTokens, said(told.and_then(|told| told.tokens.as_ref()))),
-            (Limit::RetryAfter, told.map(|_| self.closed_for(need.line, now))),
         ];
         let waits = waits.into_iter().filter_map(|(limit, wait)| Some(Held { limit, wait: wait? }));
+        let told = quota.learn.then(|| self.asked(need.line, now));
+        let waits = waits.chain(told.into_iter().flatten());
         waits.filter(|held| held.wait > Duration::ZERO).max_by_key(|held| held.wait)
+    }
+
+    /// What a line has to wait for by the provider's own word.
+    ///
+    /// How a provider counts the tokens of a prompt is its own affair: as long as any are left, it
+    /// is asked.
+    fn asked(&self, line: Line, now: Instant) -> impl Iterator<Item = Held> {
+        let told = self.lines.get(&line);
+        let said =
+            |of: Option<&(Bucket, Size)>| of.map(|(bucket, size)| bucket.wait(1.0, *size, now));
+        let waits = [
+            (Limit::SaidRequests, said(told.and_then(|told| told.requests.as_ref()))),
+            (Limit::SaidTokens, said(told.and_then(|told| told.tokens.as_ref()))),
+            (Limit::RetryAfter, told.map(|_| self.closed_for(line, now))),
+        ];
+        waits.into_iter().filter_map(|(limit, wait)| Some(Held { limit, wait: wait? }))
     }
 
     /// What was told of a line; `None` when too many others are known.
@@ -290,7 +314,7 @@ mod tests {
             assert_eq!(meter.enter(&quota, need(1, 0.0), NONE, now), Ok(NONE));
         }
         let said = Said { requests: window(60.0, 3.0, 57.0), ..Said::default() };
-        meter.answered(&quota, need(1, 0.0), &said, now);
+        meter.answered(&quota, need(1, 0.0), 1, &said, now);
         // Three are left, and two calls under way may not be counted in that.
         assert_eq!(meter.enter(&quota, need(1, 0.0), NONE, now), Ok(NONE));
         let held = Held { limit: Limit::SaidRequests, wait: seconds(1.0) };
@@ -306,7 +330,7 @@ mod tests {
         assert_eq!(meter.enter(&quota, need(1, 0.0), NONE, now), Ok(NONE));
         let tokens = window(60_000.0, 0.0, 360.0);
         let said = Said { tokens, requests: window(10.0, 0.0, 86_400.0), closed_for: None };
-        meter.answered(&quota, need(1, 0.0), &said, now);
+        meter.answered(&quota, need(1, 0.0), 1, &said, now);
         let held = Held { limit: Limit::SaidRequests, wait: seconds(6.0) };
         assert_eq!(meter.enter(&quota, need(1, 0.0), NONE, now), Err(held));
     }
@@ -316,12 +340,23 @@ mod tests {
         let (mut meter, now, quota) = (Meter::default(), Instant::now(), Quota::default());
         assert_eq!(meter.enter(&quota, need(1, 0.0), NONE, now), Ok(NONE));
         let said = Said { closed_for: Some(seconds(7.0)), ..Said::default() };
-        meter.answered(&quota, need(1, 0.0), &said, now);
+        meter.answered(&quota, need(1, 0.0), 1, &said, now);
         let held = Held { limit: Limit::RetryAfter, wait: seconds(7.0) };
         assert_eq!(meter.enter(&quota, need(1, 0.0), NONE, now), Err(held));
         assert_eq!(meter.closed_for(1, now), seconds(7.0));
         assert_eq!(meter.enter(&quota, need(2, 0.0), NONE, now), Ok(NONE), "another line");
         assert_eq!(meter.enter(&quota, need(1, 0.0), NONE, now + seconds(7.0)), Ok(NONE));
+    }
+
+    #[test]
+    fn what_is_said_of_another_key_than_the_first_is_kept_for_that_one() {
+        let (mut meter, now, quota) = (Meter::default(), Instant::now(), Quota::default());
+        assert_eq!(meter.enter(&quota, need(1, 0.0), NONE, now), Ok(NONE));
+        let said = Said { requests: window(60.0, 0.0, 60.0), ..Said::default() };
+        meter.answered(&quota, need(1, 0.0), 2, &said, now);
+        assert_eq!(meter.asked_to_wait(1, now), NONE);
+        assert_eq!(meter.asked_to_wait(2, now), seconds(1.0));
+        assert_eq!(meter.lines[&1].unanswered.0, 0.0, "the call is answered");
     }
 
     #[test]

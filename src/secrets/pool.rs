@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -74,15 +75,25 @@ impl Pool {
         self.slots.is_empty()
     }
 
-    /// The key for a new request; `None` when nothing is configured.
+    /// The keys that one can choose among now; none where there is no choice.
+    pub fn choice(&self) -> Vec<Digest> {
+        if self.slots.len() < 2 {
+            return Vec::new();
+        }
+        let now = Instant::now();
+        self.ring(now).ready(now)
+    }
+
+    /// The key for a new request, another than those to `spare` if there is one; `None` when
+    /// nothing is configured.
     ///
     /// # Errors
     /// No store has given a key yet, and why.
-    pub async fn first(&self) -> Result<Option<Picked>> {
+    pub async fn first(&self, spare: &[Digest]) -> Result<Option<Picked>> {
         if self.is_empty() {
             return Ok(None);
         }
-        match self.best(&[]) {
+        match self.pick(spare).or_else(|| self.best(&[])) {
             Some(picked) => Ok(Some(picked)),
             // Boxed, because it hardly ever happens and its future is large.
             None => Box::pin(self.awaited()).await.map(Some),
@@ -149,8 +160,13 @@ impl Pool {
     }
 
     fn pick(&self, tried: &[Digest]) -> Option<Picked> {
-        let mut ring = lock(&self.ring);
         let now = Instant::now();
+        self.ring(now).pick(tried, now).map(|(slot, key)| Picked { key, slot })
+    }
+
+    /// The ring, with every key that its source has by now.
+    fn ring(&self, now: Instant) -> MutexGuard<'_, Ring> {
+        let mut ring = lock(&self.ring);
         for (at, slot) in self.slots.iter().enumerate() {
             let Some(source) = &slot.source else { continue };
             let turn = source.turn();
@@ -160,6 +176,6 @@ impl Pool {
                 ring.fill(at, key, now);
             }
         }
-        ring.pick(tried, now).map(|(slot, key)| Picked { key, slot })
+        ring
     }
 }

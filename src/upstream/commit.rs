@@ -22,6 +22,7 @@ use crate::chat::fold::Fold;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::keyring::said::is_unpaid;
 use crate::retry;
 use crate::retry::Reason;
 use crate::retry::said;
@@ -154,11 +155,20 @@ impl Opened {
             is_over = !self.take(&mut begun, until).await?;
         }
         let answer = wire::fold(self.dialect.dialect(), false, bytes(&begun));
-        let told = answer.error.and_then(|error| error.retry_after_ms).map(Duration::from_millis);
+        let error = answer.error.unwrap_or_default();
+        let told = error.retry_after_ms.map(Duration::from_millis);
         self.begun = Some(Box::new(begun));
         let now_ms = jiff::Timestamp::now().as_millisecond();
-        let asked = retry::wait_in(&self.headers, now_ms).or(told);
-        Ok(Flaw { reason, error: None, asked, is_lasting: retry::is_final(&self.headers) })
+        let asked = retry::wait_in(&self.headers, now_ms);
+        if let (Reason::Overloaded, None, Some(wait), Some(permit)) =
+            (reason, asked, told, &self.permit)
+        {
+            permit.asked_to_wait(wait);
+        }
+        let asked = asked.or(told);
+        // Nobody pays within a few seconds.
+        let is_lasting = retry::is_final(&self.headers) || is_unpaid(&error);
+        Ok(Flaw { reason, error: None, asked, is_lasting })
     }
 
     async fn settle_stream(&mut self, window: Window) -> std::result::Result<(), Flaw> {

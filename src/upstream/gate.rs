@@ -3,9 +3,6 @@
 //! What is known of limits outlives a configuration, so one set of gates is shared by every scene.
 
 use std::collections::HashMap;
-use std::hash::DefaultHasher;
-use std::hash::Hash;
-use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -28,20 +25,24 @@ use crate::config::Provider;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::keyring::Digest;
 use crate::metrics::LimitLabels;
 use crate::metrics::Metrics;
 use crate::metrics::ProviderLabel;
-use crate::provider::KEY_HEADERS;
 use crate::quota::Limit;
 use crate::quota::Quota;
 use crate::quota::meter::Held;
+use crate::quota::meter::Line;
 use crate::quota::meter::Meter;
 use crate::quota::meter::Need;
 use crate::quota::said::Said;
+use crate::secrets::pool::Pool;
 use crate::upstream::Call;
 use crate::upstream::Endpoint;
 use crate::upstream::Opened;
 use crate::upstream::Upstream;
+use crate::upstream::account::Account;
+use crate::upstream::paid::Purse;
 
 /// Calls that may wait for one provider; each holds its request in memory.
 const MOST_WAITING: usize = 100;
@@ -84,6 +85,8 @@ pub struct Permit {
     gate: Arc<Gate>,
     quota: Quota,
     need: Need,
+    /// The account that the answer speaks of.
+    line: Line,
     stage: Stage,
     _slot: Option<OwnedSemaphorePermit>,
 }
@@ -111,9 +114,13 @@ impl Upstream {
         call: Call<'_>,
         sake: Sake,
     ) -> Result<Opened> {
-        let mut permit = self.gates.admit(&endpoint.provider, &call, sake).await?;
-        let mut opened = self.send_to(endpoint, &endpoint.keys, call).await?;
-        permit.answered(opened.status, &opened.headers, sake);
+        let spare = self.gates.spare(&endpoint.provider, &call, &endpoint.keys);
+        let purse = Purse::open(endpoint, &endpoint.keys, &spare).await?;
+        let account = Account::of(&call, purse.payer());
+        let mut permit = self.gates.admit(&endpoint.provider, &call, &account, sake).await?;
+        let mut opened = self.send_to(endpoint, purse, call).await?;
+        let account = account.paid_by(opened.payer);
+        permit.answered(opened.status, &opened.headers, &account, sake);
         opened.permit = Some(permit);
         Ok(opened)
     }
@@ -130,7 +137,13 @@ impl Gates {
     ///
     /// # Errors
     /// [`Kind::Busy`]: there is none within the provider's `limits.wait`, or too many wait.
-    pub async fn admit(&self, provider: &Provider, call: &Call<'_>, sake: Sake) -> Result<Permit> {
+    pub async fn admit(
+        &self,
+        provider: &Provider,
+        call: &Call<'_>,
+        account: &Account<'_>,
+        sake: Sake,
+    ) -> Result<Permit> {
         let (gate, mut quota) = (self.gate(&provider.name), provider.quota);
         let mut leaves = 0.0;
         if sake == Sake::Copy {
@@ -138,8 +151,7 @@ impl Gates {
         }
         let began = Instant::now();
         let tokens = call.outgoing.tokens(provider) as f64;
-        let line = line(provider, &call.target.model, call.headers);
-        let need = Need { line, tokens, leaves };
+        let need = Need { line: account.line(), tokens, leaves };
         let until = began + quota.wait.min(call.timeouts.total);
         let admitted = gate.admit(quota, need, until).await;
         let waited = began.elapsed();
@@ -155,6 +167,19 @@ impl Gates {
             }
         }
         admitted.map_err(|held| refusal(provider, held))
+    }
+
+    /// The keys that would have to wait longer than the best of them, as the provider said.
+    fn spare(&self, provider: &Provider, call: &Call<'_>, keys: &Pool) -> Vec<Digest> {
+        let choice = keys.choice();
+        if choice.len() < 2 || !provider.quota.learn {
+            return Vec::new();
+        }
+        let (gate, now) = (self.gate(&provider.name), Instant::now().into_std());
+        let meter = lock(&gate.meter);
+        let wait = |key: &Digest| meter.asked_to_wait(Account::of(call, Some(*key)).line(), now);
+        let least = choice.iter().map(wait).min().unwrap_or_default();
+        choice.iter().filter(|key| wait(key) > least).copied().collect()
     }
 
     fn gate(&self, provider: &str) -> Arc<Gate> {
@@ -183,7 +208,8 @@ impl Gate {
         let most = waiter.as_ref().map_or(Duration::ZERO, |_| until.duration_since(now));
         let wait = lock(&self.meter).enter(&quota, need, most, now.into_std())?;
         let stage = Stage::Waiting;
-        let mut permit = Permit { gate: self.clone(), quota, need, stage, _slot: slot };
+        let line = need.line;
+        let mut permit = Permit { gate: self.clone(), quota, need, line, stage, _slot: slot };
         let mut ready = now + wait;
         while ready > Instant::now() {
             sleep_until(ready).await;
@@ -256,8 +282,14 @@ impl Drop for Waiter<'_> {
 }
 
 impl Permit {
-    /// Takes what the head of the answer says of the provider's limits.
-    pub fn answered(&mut self, status: StatusCode, headers: &HeaderMap, sake: Sake) {
+    /// Takes what the head of the answer says of the limits of the account that paid.
+    pub fn answered(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        account: &Account<'_>,
+        sake: Sake,
+    ) {
         let said = match sake {
             Sake::Application => {
                 Said::read(status, headers, jiff::Timestamp::now().as_millisecond())
@@ -265,8 +297,15 @@ impl Permit {
             Sake::Copy => Said::default(),
         };
         let now = Instant::now().into_std();
-        lock(&self.gate.meter).answered(&self.quota, self.need, &said, now);
+        self.line = account.line();
+        lock(&self.gate.meter).answered(&self.quota, self.need, self.line, &said, now);
         self.stage = if status.is_success() { Stage::Answered } else { Stage::Failed };
+    }
+
+    /// Takes what the body of a 429 asks for, where its headers ask for nothing.
+    pub fn asked_to_wait(&self, wait: Duration) {
+        let now = Instant::now().into_std();
+        lock(&self.gate.meter).hear(&self.quota, self.line, &Said::closing(wait), now);
     }
 
     /// Corrects the estimate of the tokens to what the answer says it took, if it says so.
@@ -296,18 +335,6 @@ impl Drop for Permit {
             Stage::Answered | Stage::Settled => {}
         }
     }
-}
-
-/// What providers count apart: models, and accounts where the application brings its own key.
-fn line(provider: &Provider, model: &str, headers: &HeaderMap) -> u64 {
-    let mut line = DefaultHasher::new();
-    model.hash(&mut line);
-    if provider.api_keys.is_empty() {
-        for name in KEY_HEADERS {
-            headers.get(name).map(http::HeaderValue::as_bytes).hash(&mut line);
-        }
-    }
-    line.finish()
 }
 
 fn refusal(provider: &Provider, held: Held) -> Error {

@@ -15,10 +15,13 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Target;
 use crate::health::Ticket;
+use crate::keyring::Digest;
 use crate::provider::travel::Pass;
 use crate::upstream::begun::Begun;
 use crate::upstream::gate::Permit;
 use crate::upstream::outgoing::Outgoing;
+use crate::upstream::paid::Paid;
+use crate::upstream::scrub;
 use crate::wire::carry::Losses;
 
 /// Media types of streams of events, in any framing.
@@ -40,6 +43,8 @@ pub struct Opened {
     pub headers: HeaderMap,
     /// The body.
     pub body: reqwest::Body,
+    /// Which of our keys paid for it.
+    pub payer: Option<Digest>,
     /// When the request was sent.
     pub sent: Instant,
     /// How long the rest may take.
@@ -54,16 +59,20 @@ pub struct Opened {
 
 impl Opened {
     pub(super) fn new(
-        response: reqwest::Response,
+        paid: Paid,
         pass: &Pass,
         target: Target,
         asked: Outgoing,
         sent: Instant,
         timeouts: Timeouts,
     ) -> Self {
-        let (parts, body) = http::Response::from(response).into_parts();
+        let Paid { response, quoted, payer } = paid;
+        let (parts, mut body) = http::Response::from(response).into_parts();
         let headers = pass.answered(&parts.headers);
         let status = parts.status;
+        if !status.is_success() {
+            body = scrub::scrub(body, &quoted);
+        }
         let Outgoing { dialect, losses, unasked_usage, .. } = asked;
         Self {
             target,
@@ -73,6 +82,7 @@ impl Opened {
             status,
             headers,
             body,
+            payer,
             sent,
             timeouts,
             permit: None,

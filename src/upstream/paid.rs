@@ -6,32 +6,76 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::HeaderValue;
 use http::Method;
-use http::StatusCode;
 use reqwest::Client;
 use reqwest::Url;
 use tokio::time::Instant;
 
 use crate::chat::DialectName;
+use crate::config::Provider;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Target;
+use crate::keyring::Digest;
 use crate::keyring::Outcome;
+use crate::keyring::said;
 use crate::retry;
 use crate::secrets::Secrets;
 use crate::secrets::pool::Picked;
 use crate::secrets::pool::Pool;
 use crate::upstream::Endpoint;
 use crate::upstream::answered;
+use crate::upstream::glance::glance;
 use crate::upstream::scrub;
 use crate::upstream::sign;
+
+/// Keys, and the one that is to pay.
+pub(super) struct Purse<'a> {
+    /// The provider's keys, or those for copies.
+    pool: &'a Pool,
+    /// The first that is sent; none where the provider takes none, or the application brings it.
+    picked: Option<Picked>,
+}
+
+impl<'a> Purse<'a> {
+    /// A pool with the key that pays first, another than those to `spare` if there is one.
+    ///
+    /// # Errors
+    /// The key is not there yet.
+    pub async fn open(endpoint: &Endpoint, pool: &'a Pool, spare: &[Digest]) -> Result<Self> {
+        let Provider { name, auth, .. } = &endpoint.provider;
+        let picked = match auth.header() {
+            // It may come back, and another target may have one.
+            Some(_) => pool.first(spare).await.map_err(|error| {
+                Error::new(Kind::Overloaded, format!("the key of {name} {error}"))
+            })?,
+            None => None,
+        };
+        Ok(Self { pool, picked })
+    }
+
+    /// Which key pays first.
+    pub fn payer(&self) -> Option<Digest> {
+        self.picked.as_ref().map(|picked| picked.key.digest)
+    }
+}
+
+/// A request that was paid for.
+pub(super) struct Paid {
+    /// The head of the answer.
+    pub response: reqwest::Response,
+    /// What of the request no error may quote.
+    pub quoted: Vec<HeaderValue>,
+    /// The last key that was sent.
+    pub payer: Option<Digest>,
+}
 
 /// A request that is finished but for its key.
 pub(super) struct Unpaid<'a> {
     /// Who is asked.
     pub endpoint: &'a Endpoint,
-    /// The provider's keys, or those for copies.
-    pub pool: &'a Pool,
+    /// What it is paid from.
+    pub purse: Purse<'a>,
     /// What is spoken.
     pub dialect: DialectName,
     /// The method.
@@ -45,48 +89,41 @@ pub(super) struct Unpaid<'a> {
 }
 
 impl Unpaid<'_> {
-    /// The head of the answer, within `limit` of `sent`, however many keys it takes, and what of
-    /// the request no error may quote.
+    /// The head of the answer, within `limit` of `sent`, however many keys it takes.
     ///
     /// The last key's refusal is the answer.
     ///
     /// # Errors
-    /// There is no key, or the provider is unreachable or too slow.
+    /// The provider is unreachable or too slow.
     pub async fn send(
-        self,
+        mut self,
         (client, secrets): (&Client, &Secrets),
         target: &Target,
         sent: Instant,
         limit: Duration,
-    ) -> Result<(reqwest::Response, Vec<HeaderValue>)> {
-        let no_key = |error: Error| {
-            // It may come back, and another target may have one.
-            Error::new(
-                Kind::Overloaded,
-                format!("the key of {} {error}", self.endpoint.provider.name),
-            )
-        };
-        let mut picked = match self.endpoint.provider.auth.header() {
-            Some(_) => self.pool.first().await.map_err(no_key)?,
-            None => None,
-        };
+    ) -> Result<Paid> {
         let mut tried = Vec::new();
         loop {
-            let request = self.paid_with(picked.as_ref(), secrets).await?;
+            let request = self.paid_with(self.purse.picked.as_ref(), secrets).await?;
             let quoted = scrub::secrets(request.headers());
             let response = answered(client, request, target, sent, limit).await?;
-            let Some(last) = picked else { return Ok((response, quoted)) };
-            let Some(outcome) = outcome(&response) else { return Ok((response, quoted)) };
-            self.pool.report(&last, outcome);
+            let payer = self.purse.payer();
+            let Some(last) = self.purse.picked.take() else {
+                return Ok(Paid { response, quoted, payer });
+            };
+            let (response, outcome) = judged(response).await;
+            let Some(outcome) = outcome else { return Ok(Paid { response, quoted, payer }) };
+            let pool = self.purse.pool;
+            pool.report(&last, outcome);
             if outcome == Outcome::Good {
-                return Ok((response, quoted));
+                return Ok(Paid { response, quoted, payer });
             }
             tried.push(last.key.digest);
             // Boxed, because it hardly ever happens and its future is large.
-            picked = match Box::pin(self.pool.another(&last, outcome, &tried)).await {
-                None => return Ok((response, quoted)),
-                next => next,
-            };
+            self.purse.picked = Box::pin(pool.another(&last, outcome, &tried)).await;
+            if self.purse.picked.is_none() {
+                return Ok(Paid { response, quoted, payer });
+            }
             let status = response.status().as_u16();
             tracing::info!(%target, status, "a key is not taken: the next one is");
         }
@@ -112,19 +149,15 @@ impl Unpaid<'_> {
     }
 }
 
-/// What an answer says of the key; nothing, when it is about something else.
-fn outcome(response: &reqwest::Response) -> Option<Outcome> {
-    match response.status() {
-        StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN => {
-            Some(Outcome::Refused)
-        }
-        StatusCode::TOO_MANY_REQUESTS => {
-            let now_ms = jiff::Timestamp::now().as_millisecond();
-            Some(Outcome::Limited(retry::wait_in(response.headers(), now_ms)))
-        }
-        status if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS => {
-            Some(Outcome::Good)
-        }
-        _ => None,
+/// An answer, and what it says of the key.
+async fn judged(response: reqwest::Response) -> (reqwest::Response, Option<Outcome>) {
+    let status = response.status();
+    let asked = retry::wait_in(response.headers(), jiff::Timestamp::now().as_millisecond());
+    if !said::is_in_body(status) {
+        return (response, said::outcome(status, asked, &[]));
     }
+    let (parts, body) = http::Response::from(response).into_parts();
+    // Boxed, because it hardly ever happens and its future is large.
+    let (seen, body) = Box::pin(glance(body)).await;
+    (http::Response::from_parts(parts, body).into(), said::outcome(status, asked, &seen))
 }

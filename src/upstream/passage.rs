@@ -1,8 +1,11 @@
 //! Requests that pass untouched: made again only where that can do nothing twice.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use http::Method;
+use http::StatusCode;
 use tokio::time::Instant;
 use tokio::time::sleep;
 
@@ -72,6 +75,19 @@ impl Upstream {
         }
     }
 
+    /// The status with which a provider answers a GET of ours, within `limit`.
+    ///
+    /// # Errors
+    /// The provider is unknown, unreachable or too slow.
+    pub async fn ping(&self, provider: &str, path: &str, limit: Duration) -> Result<StatusCode> {
+        let (endpoint, headers) = (self.endpoint(provider)?, HeaderMap::new());
+        let request = endpoint.passing(Method::GET, path, &headers, Bytes::new()).await?;
+        let target = Target { provider: provider.to_owned(), model: String::new() };
+        let with = (self.client(limit)?, &self.secrets);
+        let paid = request.send(with, &target, Instant::now(), limit).await?;
+        Ok(paid.response.status())
+    }
+
     async fn pass_once(
         &self,
         passage: &Passage<'_>,
@@ -80,7 +96,8 @@ impl Upstream {
     ) -> Result<Opened> {
         let Passage { provider, method, path_and_query, headers, body, .. } = passage;
         let (method, body) = (method.clone(), body.clone());
-        let request = self.endpoint(provider)?.passing(method, path_and_query, headers, body)?;
+        let endpoint = self.endpoint(provider)?;
+        let request = endpoint.passing(method, path_and_query, headers, body).await?;
         // Nothing is known of the dialect, and nobody reads the answer.
         let outgoing = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
         let total = until.saturating_duration_since(Instant::now());

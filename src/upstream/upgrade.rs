@@ -62,7 +62,8 @@ impl Upstream {
         timeouts: Timeouts,
     ) -> Result<Upgraded> {
         let endpoint = self.endpoint(provider)?;
-        let mut unpaid = endpoint.passing(Method::GET, path_and_query, headers, Bytes::new())?;
+        let passing = endpoint.passing(Method::GET, path_and_query, headers, Bytes::new());
+        let mut unpaid = passing.await?;
         let to_socket = &mut unpaid.headers;
         to_socket.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         to_socket.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -70,12 +71,13 @@ impl Upstream {
         let (client, sent) = (self.http1(timeouts.connect)?, Instant::now());
         let limit = timeouts.first_token.min(timeouts.total);
         let sending = unpaid.send((&client, &self.secrets), &target, sent, limit);
-        let (response, _) = sending.await?;
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let paid = sending.await?;
+        if paid.response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let asked = Outgoing::new(DialectName::OpenAi, Bytes::new(), false);
-            let opened = Opened::new(response, &endpoint.pass, target, asked, sent, timeouts);
+            let opened = Opened::new(paid, &endpoint.pass, target, asked, sent, timeouts);
             return Ok(Upgraded::Refused(Box::new(opened)));
         }
+        let response = paid.response;
         let mut headers = endpoint.pass.answered(response.headers());
         for name in [header::CONNECTION, header::UPGRADE] {
             headers.extend(response.headers().get(&name).map(|value| (name, value.clone())));

@@ -27,6 +27,7 @@ use understudy::config::CacheMode;
 use understudy::config::Condition;
 use understudy::config::Config;
 use understudy::config::KeySource;
+use understudy::config::Ping;
 use understudy::config::Problem;
 use understudy::config::Shadowing;
 use understudy::config::stores::Given;
@@ -70,7 +71,9 @@ providers:
     base_url: http://vllm.models.svc:8000/v1
     forward_headers: [x-tier]
     allow_link_local: true
+    ping: { path: /models, every: 10s }
 forward_headers: [x-trace-of-ours]
+allow_hosts: [llm.internal]
 routes:
   helpdesk:
     targets: [openai/gpt-4o, anthropic/claude-sonnet-4-5]
@@ -325,6 +328,9 @@ fn every_key_of_the_configuration_arrives() {
     assert!(matches!(&config.admission, Admission::Token(t) if t.expose_secret() == "open-sesame"));
     assert_eq!(config.encryption_keys.len(), 1);
     assert_eq!(config.forward_headers, ["x-trace-of-ours"]);
+    assert_eq!(config.allow_hosts, Some(vec!["llm.internal".to_owned()]));
+    let ping = Ping { path: "/models".to_owned(), every: Duration::from_secs(10) };
+    assert_eq!((&config.providers["openai"].ping, &vllm.ping), (&None, &Some(ping)));
     assert_eq!(config.timeouts.connect, Duration::from_secs(2));
     assert_eq!(config.timeouts.first_token, Duration::from_secs(90));
     assert_eq!(config.timeouts.total, Duration::from_secs(3600));

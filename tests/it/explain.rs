@@ -116,6 +116,52 @@ fn a_choice_is_told_with_the_condition_that_holds_and_what_speaks_for_each() {
 }
 
 #[test]
+fn what_would_be_done_about_a_failure_is_told_with_the_limits_in_force() {
+    let room = TempDir::new().unwrap();
+    let config = "routes:\n  bot:\n    targets: [openai/m, anthropic/n]\n    hedge: { after: 4s }\n\
+        \x20   timeouts: { connect: 2s }\n    retry: { attempts: 1, budget: 10% }\n\
+        providers:\n  openai: { limits: { requests_per_minute: 500, concurrency: 9 } }\n\
+        breaker: { failures: 3 }\n";
+    fs::write(room.path().join("understudy.yaml"), config).unwrap();
+    let run = |body: &str, args: &[&str]| {
+        fs::write(room.path().join("request.json"), body).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
+        command.env_remove("UNDERSTUDY_CONFIG").env_remove("UNDERSTUDY_EXPERIMENTS");
+        command.current_dir(room.path()).args(["explain", "request.json"]).args(args);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let turns = r#""messages":[{"role":"user","content":"hi"}]"#;
+    let body = format!(r#"{{"model":"bot",{turns},"stream":true}}"#);
+    let text = run(&body, &[]);
+    for said in [
+        "asked again once at most, for 10 % of calls, after up to 250ms that doubles to 8s",
+        "then the next target is asked",
+        "the next target is asked beside one that has not begun after 4s, for 5 % of calls",
+        "connect 2s, first content 60s, between pieces 30s, everything 600s",
+        "openai: 500 calls a minute, 9 calls at once, what it says itself; a call waits 1s at most",
+        "anthropic: what it says itself",
+        "left alone for 10s after 3 failures in a row, or 50 % of the last 20 calls",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    let told: Value = serde_json::from_str(&run(&body, &["--json"])).unwrap();
+    let failing = &told["failing"];
+    assert_eq!(failing["retry"]["attempts"], 1);
+    assert_eq!((&failing["acts"], &failing["hedge"]["after_ms"]), (&Value::Null, &4000.into()));
+    assert_eq!(failing["limits"][0]["concurrency"], 9);
+    // What acts is not repeated where it may have been done, nor made twice at once.
+    let acts = format!(r#"{{"model":"openai/m",{turns},"background":true}}"#);
+    let told: Value = serde_json::from_str(&run(&acts, &["--json"])).unwrap();
+    let failing = &told["failing"];
+    assert!(failing["acts"].is_string(), "{failing}");
+    assert_eq!((&failing["hedge"], &failing["retry"]["attempts"]), (&Value::Null, &2.into()));
+    assert_eq!(failing["timeouts"]["first_token_ms"], Value::Null);
+    assert!(run(&acts, &[]).contains("there is no other target"));
+}
+
+#[test]
 fn a_request_that_only_one_variant_can_go_on_from_says_who_and_why() {
     let thought = r#"{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"gAAA"}"#;
     let turns = format!(r#"{{"role":"user","content":"hi"}},{thought}"#);

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::choice::Policy;
 use crate::choice::Weights;
+use crate::cli::explain::failing::Failing;
 use crate::cli::explain::guess::Endpoint;
 use crate::config::Config;
 use crate::experiment::Experiment;
@@ -40,6 +41,8 @@ pub struct Account {
     /// What has to hold of the answers of all targets but the last, or why only that one is asked.
     pub cascade: Option<String>,
     pub targets: Vec<Asked>,
+    /// What would be done if a call failed.
+    pub failing: Failing,
     /// The only provider that gets the caller's own credential.
     pub credential_for: String,
     /// Who asks, where callers have keys of ours.
@@ -141,6 +144,7 @@ impl Account {
             chosen: plan.route.as_ref().map_or_else(Vec::new, chosen),
             cascade: plan.cascading.map(cascade),
             targets: targets.collect(),
+            failing: Failing::of(config, request, caller, plan),
             credential_for: plan.credential_for.clone(),
             caller: caller.patron.map(|patron| patron.name.clone()),
             tenant: plan.tenant.short(),

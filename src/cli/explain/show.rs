@@ -32,6 +32,9 @@ pub fn text(account: &Account) -> String {
         };
         line(&mut out, if at == 0 { "targets" } else { "" }, &target(at, when, asked));
     }
+    for (label, failing) in account.failing.lines(account.targets.len() > 1) {
+        line(&mut out, label, &failing);
+    }
     let credential = match &account.caller {
         Some(name) => format!("the key of the caller {name}, which goes no further"),
         None => format!("the caller's goes to {} only", account.credential_for),

@@ -53,6 +53,7 @@ pub fn whole() -> Value {
         ("encryption_keys", "What is stored is encrypted with.", list(&at_hand())),
         ("providers", "Known names need only what differs.", providers()),
         ("forward_headers", "Headers of yours that travel, too.", forwarded()),
+        ("allow_hosts", "Names that browsers may call by or come from.", hosts()),
         ("secrets", "Where keys are kept, and who asks for them.", secrets()),
         ("routes", "Model names that applications may ask for.", map(&route())),
         ("timeouts", "How long each stage of a call may take.", timeouts()),
@@ -73,6 +74,7 @@ pub fn whole() -> Value {
         "keys": list(&credential()),
         "quirks": quirks(),
         "quota": quota(),
+        "ping": ping(),
     });
     schema
 }
@@ -113,6 +115,7 @@ fn provider(holes: &[Hole], is_new: bool) -> Value {
         ("allow_link_local", "May be at a link-local address.", kind::boolean(false)),
         ("quirks", "How it differs from others of its dialect.", defined("quirks")),
         ("limits", "What may be asked of it.", defined("quota")),
+        ("ping", "How it is asked whether it is well again.", defined("ping")),
     ];
     fields.extend(holes.iter().map(|hole| (hole.name, "A part of its base URL.", kind::text())));
     if !holes.iter().any(|hole| hole.name == "region") {
@@ -128,6 +131,10 @@ fn token() -> Value {
 /// Names of headers, without those that belong to one connection.
 fn forwarded() -> Value {
     json!({"type": "array", "items": kind::header()})
+}
+
+fn hosts() -> Value {
+    json!({"type": "array", "items": {"type": "string", "pattern": "^[^@:/ ]+$"}})
 }
 
 fn quirks() -> Value {
@@ -154,6 +161,15 @@ fn quota() -> Value {
         ("learn", "Whether the provider's own word counts.", kind::boolean(usual.learn)),
     ];
     section(fields, &[])
+}
+
+fn ping() -> Value {
+    let path = json!({"type": "string", "pattern": "^/"});
+    let fields = vec![
+        ("path", "What is asked for, below the base URL.", path),
+        ("every", "How often; 30s.", kind::duration()),
+    ];
+    section(fields, &["path"])
 }
 
 fn route() -> Value {

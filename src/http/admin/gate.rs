@@ -1,10 +1,7 @@
 //! Who may ask the admin plane: whoever knows its token, or, without one, this machine's own programs.
 //!
-//! A browser on this machine is such a program, and runs other people's pages. A page whose name was
-//! made to lead here says so in `Host` (DNS rebinding), and one that posts from elsewhere says so in
-//! `Origin`; both are refused.
+//! A browser on this machine is such a program; what other people's pages ask by it is refused.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -23,6 +20,8 @@ use secrecy::ExposeSecret;
 use crate::config::Admission;
 use crate::http::admin::message;
 use crate::http::patience::patient;
+use crate::http::site::host;
+use crate::http::site::is_here;
 use crate::page::POLICY;
 
 /// What every answer says to browsers: nothing may frame it, run in it, guess its type or keep it.
@@ -67,7 +66,7 @@ impl Gate {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, ways);
             return Some(response);
         }
-        let host = host(request).unwrap_or_default();
+        let host = host(headers, request.uri()).unwrap_or_default();
         if self.is_local && !is_here(host) {
             let what =
                 "without admin_token the admin plane answers to localhost and addresses only";
@@ -111,20 +110,6 @@ fn is_known(headers: &HeaderMap, token: &blake3::Hash) -> bool {
         pair.get(colon + 1..)
     });
     password.is_some_and(|password| blake3::hash(password) == *token)
-}
-
-fn host(request: &Request) -> Option<&str> {
-    let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    header.or_else(|| request.uri().authority().map(http::uri::Authority::as_str))
-}
-
-/// Whether a host is an address or `localhost`, which no page elsewhere can have as its name.
-fn is_here(host: &str) -> bool {
-    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.parse::<IpAddr>().is_ok()
-        || name.eq_ignore_ascii_case("localhost")
-        || name.to_ascii_lowercase().ends_with(".localhost")
 }
 
 /// Whether a browser says that a page of another site asks.

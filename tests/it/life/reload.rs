@@ -186,3 +186,53 @@ async fn a_swapped_folder_is_followed_and_a_broken_one_is_told_and_not_followed(
     assert_eq!(version(&client, &data, "e").await, 4);
     within("the end", app.stop()).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_breaker_and_a_limit_that_is_used_up_outlast_a_reload() {
+    let (alpha, beta) = (Provider::start().await, Provider::start().await);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("understudy.yaml");
+    let write = |more: &str| {
+        let text = format!(
+            "providers:\n  alpha: {{ dialect: openai, base_url: \"{}\" }}\n  \
+               beta: {{ dialect: openai, base_url: \"{}\", \
+                 limits: {{ requests_per_minute: 1, wait: 0s }} }}\n\
+             routes:\n  broken: {{ targets: [alpha/m] }}\n  busy: {{ targets: [beta/m] }}\n{more}\
+             cache: {{ mode: \"off\" }}\nretry: {{ attempts: 0 }}\n\
+             breaker: {{ failures: 1, open: 1h }}\n",
+            alpha.base_url(),
+            beta.base_url()
+        );
+        fs::write(&path, text).unwrap();
+    };
+    write("");
+    let free = Some(([127, 0, 0, 1], 0).into());
+    let script = Script {
+        config: Some(path.clone()),
+        experiments: None,
+        variable: |_| None,
+        listen: free,
+        admin: free,
+        data_dir: Some(dir.path().join("data")),
+    };
+    let reading = script.read().unwrap();
+    let app = App::perform(reading.config, Some((script, reading.print))).await.unwrap();
+    let (data, admin) = (format!("http://{}", app.data), format!("http://{}", app.admin));
+    let client = client().build().unwrap();
+    let ask = async |model: &str| {
+        let request = client.post(format!("{data}/v1/chat/completions"));
+        let request = request.header("content-type", "application/json");
+        whole(request.body(asking(model, "x", false))).await.status
+    };
+    alpha.expect(Answer::error(500));
+    beta.expect(Answer::saying("the only one"));
+    assert_eq!((ask("broken").await, ask("busy").await), (500, 200));
+    assert_eq!((ask("broken").await, ask("busy").await), (503, 429));
+    write("  new: { targets: [alpha/n] }\n");
+    let reply = whole(client.post(format!("{admin}/api/v1/reload"))).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    alpha.expect(Answer::saying("another target"));
+    assert_eq!(ask("new").await, 200, "the new file is in force");
+    assert_eq!((ask("broken").await, ask("busy").await), (503, 429));
+    within("the end", app.stop()).await;
+}

@@ -105,16 +105,16 @@ async fn a_client_chooses_neither_the_host_nor_a_path_outside_the_base_url() {
     for (path, host, seen) in [
         ("/alpha/files".to_owned(), other.to_string(), Some("/tenant-1/v1/files")),
         (format!("http://{other}/alpha/files"), other.to_string(), Some("/tenant-1/v1/files")),
-        (format!("/alpha//{other}/x"), "h".into(), Some("/tenant-1/v1//ADDRESS/x")),
-        (format!("/alpha/@{other}/x"), "h".into(), Some("/tenant-1/v1/@ADDRESS/x")),
-        (format!("//{other}/v1/files"), "h".into(), None),
-        (format!("/http://{other}/v1/files"), "h".into(), None),
-        ("/alpha/../tenant-2/v1/files".into(), "h".into(), None),
-        ("/alpha/v1/../../tenant-2/files".into(), "h".into(), None),
-        ("/alpha/%2e%2e/%2E%2E/tenant-2".into(), "h".into(), None),
-        ("/alpha/.%2e/tenant-2/v1/files".into(), "h".into(), None),
-        ("/alpha/\\..\\..\\tenant-2".into(), "h".into(), None),
-        ("/alpha/a/../files".into(), "h".into(), Some("/tenant-1/v1/files")),
+        (format!("/alpha//{other}/x"), "localhost".into(), Some("/tenant-1/v1//ADDRESS/x")),
+        (format!("/alpha/@{other}/x"), "localhost".into(), Some("/tenant-1/v1/@ADDRESS/x")),
+        (format!("//{other}/v1/files"), "localhost".into(), None),
+        (format!("/http://{other}/v1/files"), "localhost".into(), None),
+        ("/alpha/../tenant-2/v1/files".into(), "localhost".into(), None),
+        ("/alpha/v1/../../tenant-2/files".into(), "localhost".into(), None),
+        ("/alpha/%2e%2e/%2E%2E/tenant-2".into(), "localhost".into(), None),
+        ("/alpha/.%2e/tenant-2/v1/files".into(), "localhost".into(), None),
+        ("/alpha/\\..\\..\\tenant-2".into(), "localhost".into(), None),
+        ("/alpha/a/../files".into(), "localhost".into(), Some("/tenant-1/v1/files")),
     ] {
         if seen.is_some() {
             alpha.expect(Answer::saying("here"));
@@ -149,5 +149,29 @@ async fn a_redirect_is_not_followed() {
         }
     }
     assert_eq!((alpha.calls().len(), elsewhere.count()), (8, 0));
+    sidecar.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_another_site_is_refused_in_the_dialect_it_asks_in_and_calls_nobody() {
+    let alpha = Provider::start().await;
+    let sidecar = Sidecar::start(config(&[("alpha", &alpha)])).await;
+    for (path, name, value, place) in [
+        ("/v1/chat/completions", "origin", "https://evil.test", "/error/code"),
+        ("/v1/chat/completions", "host", "evil.test", "/error/code"),
+        ("/v1/messages", "origin", "null", "/error/type"),
+        ("/alpha/v1/files", "host", "evil.test:4100", "/error/code"),
+    ] {
+        let body = asking("alpha/m", "x", false);
+        let request = sidecar.client.post(format!("{}{path}", sidecar.data)).body(body);
+        let request = request.header("content-type", "text/plain").header(name, value);
+        let reply = whole(request).await;
+        assert_eq!(reply.status, 403, "{path}: {}", reply.text());
+        assert!(reply.json().pointer(place).is_some(), "{}", reply.text());
+        assert!(reply.text().contains("allow_hosts"), "{}", reply.text());
+    }
+    alpha.expect(Answer::saying("a page of this machine"));
+    let request = sidecar.chat(asking("alpha/m", "x", false));
+    assert_eq!(whole(request.header("origin", "http://localhost:3000")).await.status, 200);
     sidecar.stop().await;
 }

@@ -25,11 +25,13 @@ use understudy::config::Place;
 use understudy::config::Timeouts;
 use understudy::config::stores::Vault;
 use understudy::upstream::Call;
+use understudy::upstream::Opened;
 use understudy::upstream::Upstream;
 use understudy::upstream::outgoing::Outgoing;
 
 use crate::harness::provider::Answer;
 use crate::harness::provider::Provider;
+use crate::harness::provider::Step;
 use crate::harness::provider::completion;
 use crate::harness::sidecar::Sidecar;
 use crate::harness::sidecar::asking;
@@ -60,6 +62,14 @@ async fn ask(sidecar: &Sidecar) -> u16 {
     whole(sidecar.chat(asking("alpha/m", "x", false)).bearer_auth("client-key")).await.status
 }
 
+/// Asks without a sidecar.
+async fn send(upstream: &Upstream) -> Opened {
+    let (target, headers) = (target("alpha/m"), HeaderMap::new());
+    let outgoing = Outgoing::new(DialectName::OpenAi, "{}".into(), false);
+    let call = Call { target: &target, outgoing, headers: &headers, timeouts: Timeouts::default() };
+    upstream.send_once(call).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_key_gives_way_to_the_next_within_the_request_and_rests() {
     for status in [401, 402, 403, 429] {
@@ -76,6 +86,76 @@ async fn a_refused_key_gives_way_to_the_next_within_the_request_and_rests() {
         assert_eq!(keys(&alpha), ["two"; 3], "{status}");
         sidecar.stop().await;
     }
+}
+
+/// An error with this body.
+fn saying(status: u16, body: &str) -> Answer {
+    Answer::new(status, "application/json", vec![Step::Send(body.to_owned().into())])
+}
+
+const WRONG: &str = r#"{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT",
+    "details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID"}]}}"#;
+
+const UNPAID: &str =
+    r#"{"error":{"message":"m","type":"insufficient_quota","code":"insufficient_quota"}}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_refused_in_the_body_gives_way_and_rests_as_any_refused_one() {
+    let poor = r#"{"type":"error","error":{"type":"invalid_request_error",
+        "message":"Your credit balance is too low to access the API."}}"#;
+    for refusal in [saying(400, WRONG), saying(400, poor), saying(429, UNPAID)] {
+        let alpha = Provider::start().await;
+        let config = with_keys(&alpha, vec![key("one"), key("two")]);
+        let upstream = Upstream::new(&config).unwrap();
+        alpha.expect(refusal);
+        alpha.expect(Answer::saying("ok"));
+        assert_eq!(send(&upstream).await.status, 200);
+        assert_eq!(keys(&alpha), ["one", "two"]);
+        // Longer than one whose provider is only busy: the last is asked again before it.
+        alpha.expect(Answer::error(401));
+        alpha.expect(Answer::error(401));
+        assert_eq!(send(&upstream).await.status, 401);
+        assert_eq!(keys(&alpha), ["two", "one"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_that_was_looked_into_arrives_whole_however_it_ends() {
+    let long = format!(r#"{{"error":{{"message":"{}"}}}}"#, "x".repeat(40_000));
+    let (begin, end) = WRONG.split_at(60);
+    let pieces = [begin, end].map(|piece| Step::Send(piece.to_owned().into())).to_vec();
+    let alpha = Provider::start().await;
+    let sidecar = Sidecar::start(with_keys(&alpha, vec![key("one")])).await;
+    for (answer, body) in [
+        (saying(400, WRONG), WRONG),
+        (Answer::new(400, "application/json", pieces.clone()), WRONG),
+        (saying(400, &long), &long),
+        (saying(429, UNPAID), UNPAID),
+    ] {
+        alpha.expect(answer);
+        let reply = whole(sidecar.chat(asking("alpha/m", "x", false))).await;
+        assert_eq!(reply.text(), body);
+    }
+    let cut = [vec![pieces[0].clone()], vec![Step::Cut]].concat();
+    alpha.expect(Answer::new(400, "application/json", cut));
+    let reply = whole(sidecar.chat(asking("alpha/m", "x", false))).await;
+    assert_eq!(reply.json()["error"]["code"], "provider_broken", "{}", reply.text());
+    sidecar.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_without_money_is_not_asked_again_but_the_next_one_is() {
+    let (alpha, beta) = (Provider::start().await, Provider::start().await);
+    let mut config = with_keys(&alpha, vec![key("one")]);
+    config.providers.insert("beta".to_owned(), endpoint("beta", &beta.base_url()));
+    config.retry.attempts = 2;
+    let route = crate::harness::sidecar::route(&config, &[("alpha/m", None), ("beta/m", None)]);
+    config.routes.insert("both".to_owned(), route);
+    let sidecar = Sidecar::start(config).await;
+    alpha.expect(saying(429, UNPAID));
+    beta.expect(Answer::saying("ok"));
+    assert_eq!(whole(sidecar.chat(asking("both", "x", false))).await.status, 200);
+    sidecar.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,21 +202,14 @@ async fn a_key_that_rests_goes_on_resting_when_the_configuration_changes() {
     let alpha = Provider::start().await;
     let first = with_keys(&alpha, vec![key("one"), key("two")]);
     let second = with_keys(&alpha, vec![key("new"), key("one")]);
-    let target = target("alpha/m");
-    let ask = async |upstream: &Upstream| {
-        let (headers, timeouts) = (HeaderMap::new(), Timeouts::default());
-        let outgoing = Outgoing::new(DialectName::OpenAi, "{}".into(), false);
-        let call = Call { target: &target, outgoing, headers: &headers, timeouts };
-        upstream.send_once(call).await.unwrap().status.as_u16()
-    };
     let before = Upstream::new(&first).unwrap();
     alpha.expect(Answer::error(401));
     alpha.always(Answer::saying("ok"));
-    assert_eq!(ask(&before).await, 200);
+    assert_eq!(send(&before).await.status, 200);
     let after = Upstream::after(&second, Some(&before)).unwrap();
     assert_eq!(keys(&alpha), ["one", "two"]);
     for _ in 0..3 {
-        assert_eq!(ask(&after).await, 200);
+        assert_eq!(send(&after).await.status, 200);
     }
     assert_eq!(keys(&alpha), ["new"; 3]);
 }

@@ -15,6 +15,7 @@ use crate::harness::provider::ending;
 use crate::harness::sidecar::Sidecar;
 use crate::harness::sidecar::asking;
 use crate::harness::sidecar::config;
+use crate::harness::sidecar::key;
 use crate::harness::sidecar::route;
 use crate::harness::sidecar::whole;
 use crate::harness::until;
@@ -176,5 +177,55 @@ async fn what_a_provider_says_of_its_limits_is_kept_to() {
     let other = sidecar.chat(asking("alpha/n", "4", false)).bearer_auth("another key");
     assert_eq!(whole(other).await.status, 200);
     assert_eq!((limited(&sidecar, "said_requests"), limited(&sidecar, "retry_after")), (1, 1));
+    sidecar.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_of_which_nothing_is_left_is_spared_while_another_has_some() {
+    let alpha = Provider::start().await;
+    let mut config = strict(config(&[("alpha", &alpha)]), "alpha", Quota::default());
+    config.providers.get_mut("alpha").unwrap().api_keys = vec![key("one"), key("two")];
+    let sidecar = Sidecar::start(config).await;
+    let last = Answer::saying("the last")
+        .header("x-ratelimit-limit-requests", "1")
+        .header("x-ratelimit-remaining-requests", "0")
+        .header("x-ratelimit-reset-requests", "1m0s");
+    alpha.expect(last.clone());
+    let mut paid = Vec::new();
+    for number in 0..4 {
+        let text = number.to_string();
+        assert_eq!(sidecar.ask(asking("alpha/m", &text, false)).await.status, 200);
+        paid.extend(
+            alpha.calls().iter().map(|call| call.header("authorization").unwrap().to_owned()),
+        );
+        alpha.expect(if number < 2 { Answer::saying("more") } else { last.clone() });
+    }
+    assert_eq!(paid, ["Bearer one", "Bearer two", "Bearer two", "Bearer two"]);
+    // Now nothing is left of either, of this model; another has limits of its own.
+    assert_eq!(sidecar.ask(asking("alpha/m", "4", false)).await.status, 429);
+    assert_eq!(limited(&sidecar, "said_requests"), 1);
+    assert_eq!(sidecar.ask(asking("alpha/n", "5", false)).await.status, 200);
+    sidecar.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_passes_through_is_neither_counted_nor_held_and_opens_no_breaker() {
+    let alpha = Provider::start().await;
+    let quota = Quota { requests_per_minute: Some(1), ..Quota::default() };
+    let mut config = strict(config(&[("alpha", &alpha)]), "alpha", quota);
+    (config.breaker.failures, config.breaker.open) = (1, Duration::from_secs(3600));
+    let sidecar = Sidecar::start(config).await;
+    let files = format!("{}/alpha/v1/files", sidecar.data);
+    for _ in 0..3 {
+        alpha.expect(Answer::error(500));
+        assert_eq!(whole(sidecar.client.get(&files)).await.status, 500);
+    }
+    alpha.expect(Answer::error(500));
+    assert_eq!(sidecar.ask(asking("alpha/m", "1", false)).await.status, 500, "the first call");
+    // Now its breaker is open and its limit is used up.
+    alpha.expect(Answer::json("[]"));
+    assert_eq!(whole(sidecar.client.get(&files)).await.status, 200);
+    assert_eq!(sidecar.ask(asking("alpha/n", "2", false)).await.status, 429, "another target");
+    assert_eq!(sidecar.ask(asking("alpha/m", "3", false)).await.status, 503, "the same");
     sidecar.stop().await;
 }

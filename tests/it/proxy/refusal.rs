@@ -135,7 +135,8 @@ async fn a_body_that_breaks_off_reaches_no_provider() {
     let sidecar = Sidecar::start(config(&[("alpha", &provider)])).await;
     let address = sidecar.data.trim_start_matches("http://").to_owned();
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{";
+    let head =
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
     let mut reply = String::new();

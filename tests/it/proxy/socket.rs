@@ -24,6 +24,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::server;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use understudy::quota::Quota;
 
 use crate::harness::process::Process;
 use crate::harness::provider::Answer;
@@ -195,6 +196,12 @@ async fn a_refused_handshake_comes_back_as_it_is() {
         let Err(Error::Http(response)) = refused else { panic!("{refused:?}") };
         assert_eq!(response.status().as_u16(), status, "{path}");
     }
+    let page = [("origin", "https://evil.test")];
+    for path in ["/alpha/v1/realtime", "/v1/responses"] {
+        let refused = connect(&sidecar.data, path, &page).await;
+        let Err(Error::Http(response)) = refused else { panic!("a page of another site") };
+        assert_eq!(response.status().as_u16(), 403, "{path}");
+    }
     until("its place", || sidecar.metrics.open.get() == 0).await;
     let _one = connect(&sidecar.data, "/v1/responses", &[]).await.unwrap();
     let Err(Error::Http(full)) = connect(&sidecar.data, "/v1/responses", &[]).await else {
@@ -202,6 +209,26 @@ async fn a_refused_handshake_comes_back_as_it_is() {
     };
     assert_eq!(full.status().as_u16(), 503);
     drop(_one);
+    sidecar.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_that_passes_through_takes_no_place_of_its_providers_limits() {
+    let (echo, plain) = (Echo::start().await, Provider::start().await);
+    let mut config = config(&[("plain", &plain)]);
+    let mut limited = endpoint("limited", &echo.base_url);
+    limited.quota =
+        Quota { requests_per_minute: Some(1), concurrency: Some(1), ..Quota::default() };
+    config.providers.insert("limited".into(), limited);
+    let sidecar = Sidecar::start(config).await;
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        let mut socket = connect(&sidecar.data, "/limited/v1/live", &[]).await.unwrap();
+        say(&mut socket, "hello").await;
+        assert_eq!(next(&mut socket).await.unwrap().unwrap().into_text().unwrap(), "hello");
+        sockets.push(socket);
+    }
+    drop(sockets);
     sidecar.stop().await;
 }
 
