@@ -18,6 +18,7 @@ use super::endpoint;
 use super::load::SENTINEL;
 use super::persistence;
 use super::price;
+use super::redaction;
 use super::read::Reader;
 use super::read::Section;
 use super::read::Wrong;
@@ -65,6 +66,7 @@ pub fn read(
         persistence::breaker(s, &mut config.breaker);
         cache::read(s, config);
         limits(s, config);
+        redaction::read(s, &mut config.redact);
         price::read(s, outside, config, known);
         s.set("holdout", &mut config.holdout, holdout);
         if let Some(node) = s.find("routes") {
