@@ -116,9 +116,7 @@ impl Redactor {
                 _ => {}
             }
         }
-        let tells = |event: &ChatEvent| {
-            matches!(event, ChatEvent::Logprobs { choice, .. } if changed.contains(choice))
-        };
+        let tells = |event: &ChatEvent| matches!(event, ChatEvent::Logprobs { choice, .. } if changed.contains(choice));
         events.retain(|(_, event)| !tells(event));
         found.values().sum::<u64>() > before
     }

@@ -336,7 +336,8 @@ fn prices() -> Value {
 }
 
 fn redact() -> Value {
-    let known = BUILT_IN.iter().map(|known| json!({"const": known.name, "description": known.what}));
+    let known =
+        BUILT_IN.iter().map(|known| json!({"const": known.name, "description": known.what}));
     let pattern = json!({"type": "string", "minLength": 1, "maxLength": MAX_PATTERN});
     let fields = vec![
         ("name", "What stands for a match, in brackets.", kind::name()),
