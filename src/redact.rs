@@ -28,11 +28,17 @@ pub const MOST_RULES: usize = 64;
 /// The longest pattern, bytes.
 pub const MAX_PATTERN: usize = 1000;
 
+/// The longest name of a rule, bytes.
+const LONGEST_NAME: usize = 64;
+
 /// What a compiled pattern may take, bytes: `\w{1000}` is short, too.
 const MAX_COMPILED: usize = 1 << 20;
 
 /// What memory a search may take to be fast, bytes.
 const MAX_CACHED: usize = 2 << 20;
+
+/// How often a text is looked at, each time without what was found before.
+const MOST_PASSES: usize = 8;
 
 /// What was found, by the name of the rule: how many values.
 pub type Found = BTreeMap<Arc<str>, u64>;
@@ -86,7 +92,8 @@ impl Rule {
                 format!("is no regular expression: {}", why.trim_start_matches("error: "))
             }
         })?;
-        if pattern.is_match("") {
+        let is_empty = |text: &str| pattern.find_iter(text).any(|found| found.is_empty());
+        if is_empty("") || is_empty("a 1.\n") {
             return Err("matches the empty text, so everywhere".to_owned());
         }
         Ok(Self { name: name.into(), pattern, check: None })
@@ -114,7 +121,7 @@ impl Rule {
                 }
                 Err(next) => next.max(found.start() + 1),
             };
-            while !text.is_char_boundary(from) {
+            while from < text.len() && !text.is_char_boundary(from) {
                 from += 1;
             }
         }
@@ -163,25 +170,51 @@ impl Redactor {
 
     /// How to edit a text that is nothing else.
     fn plain(&self, text: &str, found: &mut Found) -> Vec<Edit> {
-        self.edit_by(self.rules.iter(), text, found)
+        self.edit_by(|_| true, text, found)
     }
 
     /// As [`Self::plain`], without the rules that know nothing of what they match.
     fn plain_by_built_in(&self, text: &str, found: &mut Found) -> Vec<Edit> {
-        self.edit_by(self.rules.iter().filter(|rule| rule.check.is_some()), text, found)
+        self.edit_by(|rule| rule.check.is_some(), text, found)
     }
 
-    fn edit_by<'r>(
-        &'r self,
-        rules: impl Iterator<Item = &'r Rule>,
+    fn edit_by(&self, counts: fn(&Rule) -> bool, text: &str, found: &mut Found) -> Vec<Edit> {
+        let mut whole = self.matches(counts, text, 0);
+        for _ in 1..MOST_PASSES {
+            // With its neighbour gone, what is left may be a value of its own.
+            let ends = whole.iter().map(|(range, _)| range.end);
+            let starts = whole.iter().map(|(range, _)| range.start).chain([text.len()]);
+            let gaps = std::iter::once(0).chain(ends).zip(starts);
+            let more = gaps.flat_map(|(from, to)| {
+                let gap = text.get(from..to).filter(|_| to - from < text.len());
+                self.matches(counts, gap.unwrap_or_default(), from)
+            });
+            let more: Vec<_> = more.collect();
+            if more.is_empty() {
+                break;
+            }
+            whole.extend(more);
+            whole.sort_by_key(|(range, _)| range.start);
+        }
+        let edit = |(range, rule): (Range<usize>, &Rule)| {
+            *found.entry(rule.name.clone()).or_default() += 1;
+            Edit { range, with: format!("[{}]", rule.name) }
+        };
+        whole.into_iter().map(edit).collect()
+    }
+
+    /// What the rules match in a text that begins at `from` of the whole, in order and apart.
+    fn matches(
+        &self,
+        counts: fn(&Rule) -> bool,
         text: &str,
-        found: &mut Found,
-    ) -> Vec<Edit> {
+        from: usize,
+    ) -> Vec<(Range<usize>, &Rule)> {
         let mut matches: Vec<(Range<usize>, &Rule)> = Vec::new();
-        for rule in rules {
+        for rule in self.rules.iter().filter(|rule| counts(rule)) {
             rule.find(text, |range| {
                 if !self.is_replaced(text, &range) {
-                    matches.push((range, rule));
+                    matches.push((range.start + from..range.end + from, rule));
                 }
             });
         }
@@ -194,20 +227,20 @@ impl Redactor {
                 _ => whole.push((range, rule)),
             }
         }
-        let edit = |(range, rule): (Range<usize>, &Rule)| {
-            *found.entry(rule.name.clone()).or_default() += 1;
-            Edit { range, with: format!("[{}]", rule.name) }
-        };
-        whole.into_iter().map(edit).collect()
+        whole
     }
 
     /// Whether this is what took the place of something, so that to redact twice is to redact once.
     fn is_replaced(&self, text: &str, range: &Range<usize>) -> bool {
-        let open = text.get(..=range.start).and_then(|head| head.rfind('['));
-        let close = text.get(range.end.saturating_sub(1)..).and_then(|tail| tail.find(']'));
+        // A long text may have many matches, so only what is near is looked at.
+        let bytes = text.as_bytes();
+        let near = range.start.saturating_sub(LONGEST_NAME)..=range.start;
+        let behind = range.end.saturating_sub(1)..bytes.len().min(range.end + LONGEST_NAME + 1);
+        let open = bytes.get(near.clone()).and_then(|near| memchr::memrchr(b'[', near));
+        let close = bytes.get(behind.clone()).and_then(|behind| memchr::memchr(b']', behind));
         let (Some(open), Some(close)) = (open, close) else { return false };
-        let name = text.get(open + 1..range.end.saturating_sub(1) + close);
-        name.is_some_and(|name| self.rules.iter().any(|rule| *rule.name == *name))
+        let name = bytes.get(near.start() + open + 1..behind.start + close);
+        name.is_some_and(|name| self.rules.iter().any(|rule| rule.name.as_bytes() == name))
     }
 }
 

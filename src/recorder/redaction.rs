@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use crate::error::Error;
+use crate::error::Kind;
 use crate::metrics::Metrics;
 use crate::pair::Half;
 use crate::pair::Intent;
@@ -15,6 +17,7 @@ use crate::redact::Redactor;
 use crate::scene;
 use crate::scene::Scenes;
 use crate::store::exchange::Exchange;
+use crate::store::guard;
 
 /// The most that requests may hold that are stored as something else, bytes.
 const MAX_ORIGINAL_BYTES: usize = 64 << 20;
@@ -54,7 +57,18 @@ impl Redaction {
 
     /// A record as it may be stored; of a request that is to be sent again, what was asked stays in
     /// memory beside it.
-    pub fn apply(&self, mut record: Record) -> Record {
+    ///
+    /// What cannot be redacted is lost, and nothing stands in its place.
+    pub fn apply(&self, record: Record) -> Record {
+        // What a panic says may be a part of the text.
+        guard::catch(|| self.redact(record)).unwrap_or_else(|_| {
+            Metrics::count(&self.metrics.dropped, "not_redacted");
+            tracing::error!("a record could not be redacted: it is not stored");
+            Record::Costs
+        })
+    }
+
+    fn redact(&self, mut record: Record) -> Record {
         let rules = self.rules();
         if rules.is_empty() {
             return record;
@@ -82,7 +96,11 @@ impl Redaction {
 
     /// An exchange as it may be stored; `None` when it may not be at all.
     pub fn exchange(&self, exchange: &Arc<Exchange>) -> Option<Arc<Exchange>> {
-        match exchange.redacted(&self.rules()) {
+        let rules = self.rules();
+        let redacted = guard::catch(|| exchange.redacted(&rules)).unwrap_or_else(|_| {
+            Err(Error::new(Kind::Internal, "redacting it failed: please report this"))
+        });
+        match redacted {
             Ok(None) => Some(exchange.clone()),
             Ok(Some((redacted, found))) => {
                 self.count(found);

@@ -113,6 +113,7 @@ impl Redactor {
                     self.cite(citation, changed.contains(choice), found);
                 }
                 ChatEvent::Error(error) => self.replace(&mut error.message, found),
+                ChatEvent::ToolCall { name: Some(name), .. } => self.replace(name, found),
                 _ => {}
             }
         }
@@ -129,6 +130,7 @@ impl Redactor {
         }
         for call in tool_calls {
             self.replace(&mut call.arguments, found);
+            self.replace(&mut call.name, found);
         }
         let is_changed = found.values().sum::<u64>() > before;
         if is_changed {

@@ -123,25 +123,20 @@ fn social(text: &str, found: Range<usize>) -> Result<Range<usize>, usize> {
 fn address(text: &str, found: Range<usize>) -> Result<Range<usize>, usize> {
     let next = found.start + 1;
     let found = alone(text, found)?;
-    let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    // A part of a longer row of numbers, such as a version's.
-    let goes_on = |at: usize| {
-        let mut tail = text.get(at..).unwrap_or_default().chars();
-        matches!(tail.next(), Some('.' | ':')) && digit(tail.next())
-    };
-    let came = matches!(before(text, found.start), Some('.' | ':'));
     let shown = text.get(found.clone()).unwrap_or_default();
     let is_v6 = shown.contains(':');
+    let joint = if is_v6 { ':' } else { '.' };
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_ascii_hexdigit() || c == joint);
+    // A part of a longer row of numbers, such as a version's.
+    let came = before(text, found.start) == Some(joint) && is_part(before(text, found.start - 1));
+    let goes_on = after(text, found.end) == Some(joint) && is_part(after(text, found.end + 1));
     // `a::b` is a path in many languages.
     let is_long = shown.split([':', '.']).filter(|group| !group.is_empty()).count() > 2;
     let is_valid = match is_v6 {
         true => is_long && shown.parse::<Ipv6Addr>().is_ok(),
         false => shown.parse::<Ipv4Addr>().is_ok(),
     };
-    match came || goes_on(found.end) || !is_valid {
-        true => Err(next),
-        false => Ok(found),
-    }
+    if came || goes_on || !is_valid { Err(next) } else { Ok(found) }
 }
 
 fn account(text: &str, found: Range<usize>) -> Result<Range<usize>, usize> {
@@ -202,5 +197,5 @@ fn luhn(number: &[u8]) -> bool {
             if at % 2 == 0 { digit } else { twice / 10 + twice % 10 }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }

@@ -144,9 +144,10 @@ pub fn stats(stats: &Stats) -> String {
 }
 
 fn status(row: &Row) -> String {
+    let redacted = if row.redacted.is_empty() { "" } else { " redacted" };
     match row.ended.as_str() {
-        "" | "whole" => row.status.to_string(),
-        ended => format!("{} {ended}", row.status),
+        "" | "whole" => format!("{}{redacted}", row.status),
+        ended => format!("{} {ended}{redacted}", row.status),
     }
 }
 
