@@ -50,7 +50,7 @@ fn built_in(node: &Node) -> Result<Rule, Wrong> {
         let help = nearest::suggest(name, known);
         let found = BUILT_IN.iter().find(|known| help.contains(&format!("`{}`", known.name)));
         let is_for = found.map(|known| format!(" It is for {}.", known.what));
-        let own = format!(" For one of your own, {EXAMPLE}");
+        let own = format!(". For one of your own, {EXAMPLE}");
         Wrong::new(what, help + &is_for.unwrap_or(own))
     })
 }
