@@ -225,8 +225,10 @@ fn is_failure(head: &Head) -> bool {
 /// Which of the exchanges of one key, the newest first, a request gets.
 fn choose(row: &[Arc<Exchange>], wanted: Wanted<'_>, has_moved: &dyn Fn(&Head) -> bool) -> Found {
     let rules = wanted.rules;
+    // What was redacted is no answer to who wants one; it is there to be replayed.
+    let is_itself = |exchange: &&Arc<Exchange>| rules.any_age || exchange.head.redacted.is_empty();
     let (failures, answers): (Vec<_>, Vec<_>) =
-        row.iter().partition(|exchange| is_failure(&exchange.head));
+        row.iter().filter(is_itself).partition(|exchange| is_failure(&exchange.head));
     let is_lasting = |exchange: &&Arc<Exchange>, ttl: Duration| {
         rules.any_age || is_fresh(&exchange.head, wanted.now_ms, ttl)
     };

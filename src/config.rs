@@ -18,6 +18,7 @@ mod route;
 mod audit;
 mod cache;
 mod persistence;
+mod redaction;
 mod caller;
 mod enrolment;
 mod variant;
@@ -50,6 +51,7 @@ use crate::experiment::Share;
 use crate::experiment::Target;
 use crate::health::breaker;
 use crate::price::Prices;
+use crate::redact::Redactor;
 use crate::retry::Hedge;
 use crate::retry::Retry;
 use crate::sentinel::Sentinel;
@@ -105,6 +107,8 @@ pub struct Config {
     pub vary: Vec<HeaderName>,
     /// Sizes that keep memory bounded.
     pub limits: Limits,
+    /// What must not be stored or judged.
+    pub redact: Redactor,
     /// What copies of requests may take.
     pub shadowing: Shadowing,
     /// What models cost.

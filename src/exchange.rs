@@ -265,6 +265,7 @@ impl Front {
             route: request.model.clone(),
             tenant: plan.tenant.short(),
             headers: experiment.evaluate.sent(&incoming.headers),
+            is_redacted: false,
         };
         let credential = plan::CREDENTIAL_HEADERS.iter().find_map(|name| {
             let mut value = incoming.headers.get(*name)?.clone();
@@ -273,7 +274,8 @@ impl Front {
         });
         let intent = Intent { head, request: request.body.clone() };
         let live = if is_live { variant.name.clone() } else { String::new() };
-        let taken = self.recorder.record(Record::Intent { id, intent, live, credential });
+        let taken =
+            self.recorder.record(Record::Intent { id, intent, live, credential, original: None });
         if !taken {
             self.board.count(&experiment.run(), |funnel| {
                 funnel.sampled += 1;

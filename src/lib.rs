@@ -19,6 +19,7 @@ pub mod health;
 pub mod retry;
 pub mod quota;
 pub mod diff;
+pub mod redact;
 pub mod key;
 pub mod cacheable;
 pub mod pair;

@@ -32,6 +32,7 @@ use crate::library::near::Near;
 use crate::library::near::Wanted;
 use crate::library::query::Filter;
 use crate::library::view::Row;
+use crate::redact::Redactor;
 use crate::store::Store;
 use crate::store::exchange::Exchange;
 use crate::store::exchange::Size;
@@ -183,12 +184,19 @@ impl Library {
         taken
     }
 
-    /// Stores the exchanges of an export; what is wrong is told by its line, the rest is stored.
+    /// Stores the exchanges of an export, without what the rules match; what is wrong is told by its
+    /// line, the rest is stored.
     ///
     /// # Errors
     /// The disk is full or gone.
-    pub async fn import(&self, lines: bytes::Bytes, first_line: u64) -> Result<Imported> {
-        self.blocking(move |library| line::import(&library.store, &lines, first_line)).await?
+    pub async fn import(
+        &self,
+        lines: bytes::Bytes,
+        first_line: u64,
+        rules: Redactor,
+    ) -> Result<Imported> {
+        let import = move |library: &Self| line::import(&library.store, &lines, first_line, &rules);
+        self.blocking(import).await?
     }
 
     /// The stored request nearest to one that is not stored, among the newest.

@@ -124,6 +124,13 @@ pub struct SentinelRun {
     pub result: &'static str,
 }
 
+/// A rule of redaction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RuleLabel {
+    /// Its name.
+    pub rule: String,
+}
+
 /// A step of an experiment's funnel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FunnelLabels {
@@ -175,8 +182,11 @@ pub struct Metrics {
     /// Judge calls: verdict, no_verdict, contradiction, failed; kept: answered from what it said
     /// before; shortened: of pairs that it was not shown whole.
     pub judge_calls: Family<Word, Counter>,
-    /// What was dropped because its taker could not follow: queue_full, store_failed, vitals_queue_full.
+    /// What was dropped because its taker could not follow: queue_full, store_failed, vitals_queue_full,
+    /// not_redacted.
     pub dropped: Family<Word, Counter>,
+    /// Values replaced in what is stored, by the rule.
+    pub redacted: Family<RuleLabel, Counter>,
     /// Records that wait for the disk.
     pub recorder_queue: Gauge,
     /// Exchanges stored.
@@ -231,6 +241,7 @@ impl Metrics {
             judge_queue: Gauge::default(),
             judge_calls: Family::default(),
             dropped: Family::default(),
+            redacted: Family::default(),
             recorder_queue: Gauge::default(),
             stored_answers: Gauge::default(),
             stored_bytes: Gauge::default(),
@@ -283,6 +294,7 @@ impl Metrics {
         r.register("judge_queue", "Pairs that wait for the judge", self.judge_queue.clone());
         r.register("judge_calls", "Judge calls by result", self.judge_calls.clone());
         r.register("recorder_dropped", "Records the disk could not take", self.dropped.clone());
+        r.register("redacted_values", "Values replaced before the disk", self.redacted.clone());
         r.register("recorder_queue", "Records that wait", self.recorder_queue.clone());
         r.register("stored_answers", "Exchanges stored", self.stored_answers.clone());
         r.register("stored_bytes", "Packed size of the exchanges", self.stored_bytes.clone());
@@ -305,6 +317,11 @@ impl Metrics {
     /// Counts one of a closed list of words.
     pub fn count(family: &Family<Word, Counter>, what: &'static str) {
         family.get_or_create(&Word { what }).inc();
+    }
+
+    /// Counts values that a rule replaced.
+    pub fn redacted(&self, rule: &str, values: u64) {
+        self.redacted.get_or_create(&RuleLabel { rule: rule.to_owned() }).inc_by(values);
     }
 
     /// Counts a call that was made again or elsewhere.

@@ -95,6 +95,9 @@ pub struct IntentHead {
     /// The request's headers that judging reads, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+    /// The request is not what the application asked, but what may be stored of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_redacted: bool,
 }
 
 /// One variant's answer to the request of a pair.

@@ -8,6 +8,7 @@
 mod ahead;
 mod complaint;
 mod measure;
+mod redaction;
 pub mod writer;
 
 use std::path::PathBuf;
@@ -40,7 +41,10 @@ use crate::pair::IntentHead;
 use crate::pair::PairId;
 use crate::pair::Scored;
 use crate::recorder::ahead::Numbered;
+use crate::recorder::redaction::Original;
+use crate::recorder::redaction::Redaction;
 use crate::recorder::writer::Writer;
+use crate::redact::Redactor;
 use crate::scene::Scenes;
 use crate::store::Store;
 use crate::store::exchange::Exchange;
@@ -69,6 +73,8 @@ pub enum Record {
         live: String,
         /// The client's own credential, for one provider only and never stored.
         credential: Option<Credential>,
+        /// What was asked, where the intent is redacted; filled in on the way.
+        original: Option<Arc<Original>>,
     },
     /// A recorded request that is to make a pair, with what one variant answered then: either both
     /// are on disk or neither is, so that a crash never asks for what was known.
@@ -79,6 +85,8 @@ pub enum Record {
         intent: Intent,
         /// The recorded answer.
         half: Box<Half>,
+        /// What was asked, where the intent is redacted; filled in on the way.
+        original: Option<Arc<Original>>,
     },
     /// A variant's answer.
     Half {
@@ -166,6 +174,8 @@ pub struct ShadowJob {
     pub variant: String,
     /// The client's own credential, if it may be used.
     pub credential: Option<Credential>,
+    /// What was asked, where something else is stored.
+    pub original: Option<Arc<Original>>,
     /// What it may cost.
     pub reserved: Reserved,
 }
@@ -181,6 +191,7 @@ pub struct Recorder {
     answers: mpsc::Sender<Numbered>,
     waiting_bytes: Arc<AtomicUsize>,
     till: Arc<Till>,
+    redaction: Redaction,
     metrics: Arc<Metrics>,
 }
 
@@ -190,7 +201,7 @@ impl Recorder {
         let bytes = record.bytes();
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         let hand_over = |record| match record {
-            Record::Exchange(_) => self.answers.try_send((0, record)).is_ok(),
+            Record::Exchange(_) => self.answers.try_send(Numbered::past(record)).is_ok(),
             record => self.records.try_send(record).is_ok(),
         };
         let sent = waiting + bytes <= MAX_WAITING_BYTES && hand_over(record);
@@ -212,7 +223,7 @@ impl Recorder {
         let (answers, metrics) = (self.answers.clone(), self.metrics.clone());
         let tell = move || {
             // Where there is no room, the till is emptied with the next housekeeping.
-            if answers.try_send((0, Record::Costs)).is_ok() {
+            if answers.try_send(Numbered::past(Record::Costs)).is_ok() {
                 metrics.recorder_queue.inc();
             }
         };
@@ -232,6 +243,11 @@ impl Recorder {
         if self.records.send(record).await.is_err() {
             tracing::debug!("the recorder has stopped");
         }
+    }
+
+    /// The rules of redaction in force.
+    pub fn rules(&self) -> Redactor {
+        self.redaction.rules()
     }
 
     /// Returns once everything handed over before is on disk.
@@ -332,17 +348,20 @@ pub fn recorder(parts: Parts) -> Result<(Recorder, Writer)> {
     let (onward, numbered) = mpsc::channel(parts.queue);
     let waiting_bytes = Arc::new(AtomicUsize::new(0));
     let till = Arc::new(Till::default());
+    let redaction = Redaction::new(parts.scenes.clone(), parts.metrics.clone());
     let handle = Recorder {
         records,
         answers: onward.clone(),
         waiting_bytes: waiting_bytes.clone(),
         till: till.clone(),
+        redaction: redaction.clone(),
         metrics: parts.metrics.clone(),
     };
     let (mut journal, left) = Journal::open(&parts.data_dir, &parts.store)?;
-    let mut writer = Writer::new(parts, numbered, (waiting_bytes, till), &journal)?;
+    let mut writer =
+        Writer::new(parts, numbered, (waiting_bytes, till), redaction.clone(), &journal)?;
     writer.resume(left)?;
     journal.clear()?;
-    ahead::start(journal, handed_over, onward)?;
+    ahead::start(journal, redaction, handed_over, onward)?;
     Ok((handle, writer))
 }

@@ -165,9 +165,10 @@ impl Rehearsal {
     pub async fn promise(&mut self, ask: Ask) {
         let Ask { id, intent, half } = ask;
         self.known.insert(id);
+        let (credential, original) = (None, None);
         let record = match half {
-            Some(half) => Record::Recorded { id, intent, half: Box::new(half) },
-            None => Record::Intent { id, intent, live: String::new(), credential: None },
+            Some(half) => Record::Recorded { id, intent, half: Box::new(half), original },
+            None => Record::Intent { id, intent, live: String::new(), credential, original },
         };
         self.recorder.deliver(record).await;
     }

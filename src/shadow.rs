@@ -185,6 +185,10 @@ impl Shadow {
         if experiment.standing.halted.contains(&job.variant) {
             return Err("candidate_halted");
         }
+        // What is stored would ask the candidate something else than the application asked.
+        if job.head.is_redacted && job.original.is_none() {
+            return Err("original_gone");
+        }
         match self.pauses().is_paused(&variant.target, Instant::now()) {
             true => Err("shadow_paused"),
             false => Ok((experiment, variant)),
@@ -267,7 +271,8 @@ impl Shadow {
             Error::new(Kind::NotFound, "the pair was given up before its copy was sent")
         })?;
         let in_path = job.head.in_path.clone().map(|(model, stream)| InPath { model, stream });
-        let request = dialect.read_head(intent.request, in_path)?;
+        let asked = job.original.as_ref().map_or(intent.request, |it| it.request.clone());
+        let request = dialect.read_head(asked, in_path)?;
         let provider = config.providers.get(&variant.target.provider).ok_or_else(|| {
             Error::new(Kind::Config, format!("the provider of {} is gone", variant.target))
         })?;

@@ -20,6 +20,7 @@ pub mod log;
 pub mod met;
 mod migrate;
 pub mod pair;
+mod redacted;
 mod replica;
 mod rescue;
 mod row;

@@ -168,6 +168,7 @@ impl Sieve {
             route,
             tenant: plan.tenant.short(),
             headers: experiment.evaluate.sent(&self.headers),
+            is_redacted: false,
         }
     }
 
@@ -180,8 +181,10 @@ impl Sieve {
                 let is_own = assigned.is_some_and(|assigned| {
                     assigned == format!("{}={}", self.experiment.name, control.name)
                 });
-                // Whoever was assigned elsewhere may have been asked something else.
-                exchange.head.target == control.target.to_string()
+                // What was redacted is not what was answered, and whoever was assigned elsewhere may
+                // have been asked something else.
+                exchange.head.redacted.is_empty()
+                    && exchange.head.target == control.target.to_string()
                     && (is_own || (assigned.is_none() && control.is_plain()))
             }
             (Line::Batch(_), Line::Batch(batch)) => {

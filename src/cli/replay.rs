@@ -70,6 +70,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Error::new(Kind::NotFound, format!("nothing is stored as \"{}\"", args.id))
     })?;
     let old = stored::exchange(newest)?;
+    if !old.head.redacted.is_empty() {
+        remark(&format!("it is stored without {}", old.head.redacted.join(", ")));
+    }
     if !args.send {
         show(&args, &old).await?;
         return Ok(ExitCode::SUCCESS);

@@ -25,6 +25,7 @@ use crate::library::line::Line;
 use crate::library::query::Filter;
 use crate::library::view::Detail;
 use crate::library::view::Row;
+use crate::redact::Redactor;
 use crate::store::Damage;
 use crate::store::Store;
 use crate::store::cipher::Keys;
@@ -303,7 +304,12 @@ impl Source {
     ///
     /// # Errors
     /// The disk is full or gone.
-    pub async fn import(&self, lines: Bytes, first_line: u64) -> Result<Imported> {
+    pub async fn import(
+        &self,
+        lines: Bytes,
+        first_line: u64,
+        rules: &Redactor,
+    ) -> Result<Imported> {
         match self {
             Self::Running(admin) => {
                 let query = [("first_line".to_owned(), first_line.to_string())];
@@ -312,7 +318,7 @@ impl Source {
                 let asked = Question { path: &path, query: &query, body, ..question(Method::POST) };
                 answered(admin, asked).await
             }
-            Self::Stored(library, _) => library.import(lines, first_line).await,
+            Self::Stored(library, _) => library.import(lines, first_line, rules.clone()).await,
             Self::Nothing(_) => Err(Error::new(Kind::Internal, "nowhere to import to")),
         }
     }

@@ -34,6 +34,7 @@ use crate::experiment::Share;
 use crate::health::breaker;
 use crate::price::Prices;
 use crate::provider;
+use crate::redact::Redactor;
 use crate::retry::Retry;
 
 /// The variable with the admin plane's token, for sidecars and for commands that ask them.
@@ -136,6 +137,7 @@ impl Default for Config {
             cache: CachePolicy::default(),
             vary: Vec::new(),
             limits: Limits::default(),
+            redact: Redactor::default(),
             shadowing: Shadowing::default(),
             prices: Arc::new(Prices::built_in()),
             patrons: Patrons::default(),

@@ -21,6 +21,7 @@ use super::price;
 use super::read::Reader;
 use super::read::Section;
 use super::read::Wrong;
+use super::redaction;
 use super::route;
 use super::stores;
 use super::tree::Node;
@@ -66,6 +67,7 @@ pub fn read(
         persistence::breaker(s, &mut config.breaker);
         cache::read(s, config);
         limits(s, config);
+        redaction::read(s, &mut config.redact);
         price::read(s, outside, config, known);
         s.set("holdout", &mut config.holdout, holdout);
         if let Some(node) = s.find("routes") {

@@ -228,6 +228,7 @@ impl Ending {
             usage,
             model: account.answer.model,
             fingerprint: account.answer.fingerprint,
+            redacted: Vec::new(),
             lengths: Vec::new(),
         };
         let (request, frames) = compact(&self.request, account.pieces);

@@ -62,7 +62,13 @@ pub fn of_hit(plan: &Plan<'_>, incoming: &Incoming, hit: &Hit) -> HeaderMap {
     let head = &exchange.head;
     let mut headers = HeaderMap::with_capacity(8);
     set(&mut headers, header::CONTENT_TYPE, &head.content_type);
-    set(&mut headers, CACHE_STATUS, &format!("understudy; hit; key=\"{key}\""));
+    let mut status = format!("understudy; hit; key=\"{key}\"");
+    if !head.redacted.is_empty() {
+        status.push_str("; detail=redacted");
+        let what = head.redacted.join(", ");
+        set(&mut headers, WARNING, &format!("199 understudy \"stored without {what}\""));
+    }
+    set(&mut headers, CACHE_STATUS, &status);
     let age = u64::try_from(now_ms - head.answered_ms).unwrap_or(0) / 1000;
     set(&mut headers, AGE, &age.to_string());
     set(&mut headers, TARGET, &head.target);

@@ -20,6 +20,7 @@ use crate::key::ExchangeId;
 use crate::library;
 use crate::library::Imported;
 use crate::library::Problem;
+use crate::redact::Redactor;
 use crate::store::Store;
 use crate::store::exchange::Exchange;
 use crate::store::exchange::Head;
@@ -186,14 +187,18 @@ impl Piece {
 ///
 /// # Errors
 /// The disk is full or gone.
-pub fn import(store: &Store, lines: &[u8], first_line: u64) -> Result<Imported> {
+pub fn import(store: &Store, lines: &[u8], first_line: u64, rules: &Redactor) -> Result<Imported> {
     let mut imported = Imported::default();
     for (number, line) in (first_line..).zip(lines.split(|byte| *byte == b'\n')) {
         let line = line.trim_ascii();
         if line.is_empty() {
             continue;
         }
-        match Line::read(line) {
+        let redacted = |exchange: Exchange| match exchange.redacted(rules) {
+            Ok(redacted) => Ok(redacted.map_or(exchange, |(redacted, _)| redacted)),
+            Err(error) => Err(error.detail),
+        };
+        match Line::read(line).and_then(redacted) {
             Ok(exchange) if store.exchange(exchange.head.id).is_some() => imported.known += 1,
             Ok(exchange) => {
                 store.put_exchange(&exchange)?;

@@ -66,6 +66,9 @@ pub struct Row {
     pub fresh_until_ms: i64,
     /// Why it may not.
     pub not_served: Option<String>,
+    /// The rules of redaction that changed what is stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redacted: Vec<String>,
     /// The first words of what was asked.
     pub question: String,
 }
@@ -144,6 +147,7 @@ impl Row {
             took_us: head.took_us,
             fresh_until_ms: head.fresh_until_ms,
             not_served: head.not_served.clone(),
+            redacted: head.redacted.clone(),
             question: question(exchange),
         }
     }

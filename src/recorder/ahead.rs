@@ -1,4 +1,5 @@
-//! Runs ahead of the writer: what was promised is in the journal before the writer gets to it.
+//! Runs ahead of the writer: what was promised is in the journal before the writer gets to it, and
+//! what must not be stored is gone before that.
 
 use std::thread;
 
@@ -8,12 +9,27 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::recorder::Record;
+use crate::recorder::redaction::Redaction;
 use crate::store::journal::Journal;
 
-/// A record with the number of the last promise up to it; 0 when it came past the journal.
-pub type Numbered = (u64, Record);
+/// A record on its way to the writer.
+pub struct Numbered {
+    /// The number of the last promise up to it; 0 when it came past the journal.
+    pub promised: u64,
+    /// What it held when it was handed over, bytes.
+    pub bytes: usize,
+    /// The record.
+    pub record: Record,
+}
 
-/// Starts the thread that writes promises down and passes every record on, in order.
+impl Numbered {
+    /// One that has no part in the journal.
+    pub fn past(record: Record) -> Self {
+        Self { promised: 0, bytes: record.bytes(), record }
+    }
+}
+
+/// Starts the thread that redacts, writes promises down, and passes every record on, in order.
 ///
 /// The writer is busy for as long as the disk takes; this thread waits only while as many records
 /// as the queue holds are already ahead of it.
@@ -22,10 +38,11 @@ pub type Numbered = (u64, Record);
 /// No thread can be started.
 pub fn start(
     journal: Journal,
+    redaction: Redaction,
     handed_over: mpsc::Receiver<Record>,
     onward: mpsc::Sender<Numbered>,
 ) -> Result<()> {
-    let run = move || run(journal, handed_over, &onward);
+    let run = move || run(journal, &redaction, handed_over, &onward);
     let started = thread::Builder::new().name("journal".into()).spawn(run);
     let failed = |e| Error::new(Kind::Internal, format!("starting the journal: {e}"));
     started.map(drop).map_err(failed)
@@ -33,17 +50,21 @@ pub fn start(
 
 fn run(
     mut journal: Journal,
+    redaction: &Redaction,
     mut handed_over: mpsc::Receiver<Record>,
     onward: &mpsc::Sender<Numbered>,
 ) {
     while let Some(record) = handed_over.blocking_recv() {
+        let bytes = record.bytes();
+        let record = redaction.apply(record);
         if let Record::Intent { id, intent, .. } = &record
             && let Err(error) = journal.append(*id, intent)
         {
             tracing::warn!(pair = %id, %error, "a promised pair is not in the journal");
         }
         let is_last = matches!(record, Record::Stop);
-        if onward.blocking_send((journal.last(), record)).is_err() || is_last {
+        let numbered = Numbered { promised: journal.last(), bytes, record };
+        if onward.blocking_send(numbered).is_err() || is_last {
             return;
         }
     }

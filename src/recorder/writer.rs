@@ -40,7 +40,9 @@ use crate::recorder::ahead::Numbered;
 use crate::recorder::complaint::Complaints;
 use crate::recorder::complaint::guarded;
 use crate::recorder::measure;
+use crate::recorder::redaction::Redaction;
 use crate::recorder::writer::met::Pending;
+use crate::recorder::writer::pairs::Private;
 use crate::scene::Scenes;
 use crate::stats::Score;
 use crate::store::Store;
@@ -65,6 +67,7 @@ pub struct Writer {
     /// The last hour in which older costs were merged.
     thinned: Hour,
     metrics: Arc<Metrics>,
+    redaction: Redaction,
     store: Store,
     board: Arc<Board>,
     scenes: Scenes,
@@ -119,6 +122,7 @@ impl Writer {
         parts: Parts,
         records: mpsc::Receiver<Numbered>,
         (waiting_bytes, till): (Arc<AtomicUsize>, Arc<Till>),
+        redaction: Redaction,
         journal: &Journal,
     ) -> Result<Self> {
         Ok(Self {
@@ -132,6 +136,7 @@ impl Writer {
             open: HashMap::new(),
             met: Pending::new(parts.store.count_subjects()?),
             metrics: parts.metrics,
+            redaction,
             store: parts.store,
             board: parts.board,
             scenes: parts.scenes,
@@ -173,7 +178,7 @@ impl Writer {
         self.reopen()?;
         for (id, intent) in left {
             // Nobody waits for the answer any more, so every variant is asked out of sight.
-            self.intent(id, &intent, "", None)?;
+            self.intent(id, &intent, "", &Private::default())?;
         }
         for effect in &mut self.after {
             if let Effect::Shadow(job) = effect {
@@ -183,10 +188,10 @@ impl Writer {
         self.flush()
     }
 
-    fn take(&mut self, (promised, record): Numbered) {
+    fn take(&mut self, Numbered { promised, bytes, record }: Numbered) {
         self.promised = self.promised.max(promised);
         self.metrics.recorder_queue.dec();
-        self.waiting_bytes.fetch_sub(record.bytes(), Ordering::Relaxed);
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         let written = guarded(|| self.write(record));
         if let Err(error) = written {
             Metrics::count(&self.metrics.dropped, "store_failed");
@@ -196,11 +201,16 @@ impl Writer {
 
     fn write(&mut self, record: Record) -> Result<()> {
         match record {
-            Record::Exchange(exchange) => self.store.put_exchange(&exchange),
-            Record::Intent { id, intent, live, credential } => {
-                self.intent(id, &intent, &live, credential.as_ref())
+            Record::Exchange(exchange) => match self.redaction.exchange(&exchange) {
+                Some(exchange) => self.store.put_exchange(&exchange),
+                None => Ok(()),
+            },
+            Record::Intent { id, intent, live, credential, original } => {
+                self.intent(id, &intent, &live, &Private { credential, original })
             }
-            Record::Recorded { id, intent, half } => self.recorded(id, &intent, &half),
+            Record::Recorded { id, intent, half, original } => {
+                self.recorded(id, &intent, &half, original)
+            }
             Record::Half { id, half } => self.half(id, &half),
             Record::NoHalf { id, variant, reason } => self.no_half(id, &variant, reason),
             Record::Scored { id, candidate, scored } => self.scored(id, candidate, scored),

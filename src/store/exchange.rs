@@ -93,6 +93,9 @@ pub struct Head {
     /// The provider's name for the exact system that ran it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// The rules of redaction that changed it: it is not what was said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redacted: Vec<String>,
     /// Offset and length of each frame; filled in when the exchange is written.
     #[serde(default)]
     pub lengths: Vec<(u64, u32)>,

@@ -214,6 +214,7 @@ mod tests {
             route: String::new(),
             tenant: String::new(),
             headers: BTreeMap::new(),
+            is_redacted: false,
         };
         // Random, so that compression does not make it small.
         let mut request = vec![0; size];

@@ -36,6 +36,7 @@ mod process;
 mod provider;
 mod proxy;
 mod recordings;
+mod redaction;
 mod replay;
 mod report;
 mod schema;

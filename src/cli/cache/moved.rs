@@ -74,7 +74,7 @@ pub async fn import(place: &Place, path: &Path) -> Result<ExitCode> {
         next += u64::from(read > 0);
         if part.len() >= PART || (read == 0 && !part.is_empty()) {
             let lines = Bytes::from(std::mem::take(&mut part));
-            imported.add(source.import(lines, first).await?);
+            imported.add(source.import(lines, first, &config.redact).await?);
             first = next;
         }
         if read == 0 {

@@ -95,6 +95,10 @@ fn detail(detail: &Detail) -> String {
         rows.push(("  does not", keyed.does_not_count.join(", ")));
     }
     rows.push(("cache", keyed.served.clone()));
+    let redacted = facts.redacted.join(", ");
+    if !redacted.is_empty() {
+        rows.push(("stored", format!("without {redacted}: served in replay mode alone")));
+    }
     let rows = rows.into_iter().filter(|(_, value)| !value.is_empty());
     let mut lines: Vec<String> = rows.map(|(name, value)| format!("{name:<13}{value}")).collect();
     let request: Option<serde_json::Value> = serde_json::from_str(detail.request.get()).ok();
@@ -140,9 +144,10 @@ pub fn stats(stats: &Stats) -> String {
 }
 
 fn status(row: &Row) -> String {
+    let redacted = if row.redacted.is_empty() { "" } else { " redacted" };
     match row.ended.as_str() {
-        "" | "whole" => row.status.to_string(),
-        ended => format!("{} {ended}", row.status),
+        "" | "whole" => format!("{}{redacted}", row.status),
+        ended => format!("{} {ended}{redacted}", row.status),
     }
 }
 

@@ -35,6 +35,9 @@ use crate::health::breaker::Rules;
 use crate::provider::Hole;
 use crate::provider::table::PROVIDERS;
 use crate::quota::Quota;
+use crate::redact::BUILT_IN;
+use crate::redact::MAX_PATTERN;
+use crate::redact::MOST_RULES;
 use crate::retry::Retry;
 use crate::wire::quirk::THINKING;
 
@@ -61,6 +64,7 @@ pub fn whole() -> Value {
         ("breaker", "When a target is left alone.", breaker()),
         ("cache", "Whether and how long answers are kept.", cache(true)),
         ("limits", "Sizes that keep memory bounded.", limits()),
+        ("redact", "What must not be stored or judged.", redact()),
         ("shadow", "What copies of requests may take.", shadow()),
         ("prices", "What models cost.", prices()),
         ("callers", "Who may call, by keys of ours.", callers()),
@@ -358,6 +362,19 @@ fn prices() -> Value {
         ("alias", "Names whose prices are another's.", alias),
     ];
     section(fields, &[])
+}
+
+fn redact() -> Value {
+    let known =
+        BUILT_IN.iter().map(|known| json!({"const": known.name, "description": known.what}));
+    let pattern = json!({"type": "string", "minLength": 1, "maxLength": MAX_PATTERN});
+    let fields = vec![
+        ("name", "What stands for a match, in brackets.", kind::name()),
+        ("pattern", "A regular expression.", pattern),
+    ];
+    let own = section(fields, &["name", "pattern"]);
+    let rules: Vec<Value> = known.chain([own]).collect();
+    json!({"type": "array", "items": {"anyOf": rules}, "maxItems": MOST_RULES})
 }
 
 fn shadow() -> Value {

@@ -159,7 +159,7 @@ async fn import(
             let what = format!("the body broke off or is larger than {most} MiB: send it in parts");
             Error::new(Kind::TooLarge, what)
         })?;
-        Ok(Json(admin.library.import(lines, first_line).await?))
+        Ok(Json(admin.library.import(lines, first_line, admin.recorder.rules()).await?))
     };
     answer(imported.await)
 }

@@ -1,6 +1,7 @@
 //! The part of the writer that keeps pairs: promised, answered, given up, scored.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -18,11 +19,21 @@ use crate::pair::PairId;
 use crate::pair::Scored;
 use crate::recorder::Credential;
 use crate::recorder::ShadowJob;
+use crate::recorder::redaction::Original;
 use crate::recorder::writer::Effect;
 use crate::recorder::writer::Progress;
 use crate::recorder::writer::Writer;
 use crate::scene;
 use crate::tally::AGAIN;
+
+/// What copies are sent with that is never stored.
+#[derive(Clone, Debug, Default)]
+pub struct Private {
+    /// The client's own credential.
+    pub credential: Option<Credential>,
+    /// What was asked, where something else is stored.
+    pub original: Option<Arc<Original>>,
+}
 
 impl Writer {
     /// Asks who has not answered of every open pair, and queues what is whole.
@@ -48,7 +59,8 @@ impl Writer {
                 match self.reserve(&head.experiment, &variant, &request) {
                     Ok(reserved) => {
                         let head = head.clone();
-                        let job = ShadowJob { id, head, variant, credential: None, reserved };
+                        let (credential, original) = (None, None);
+                        let job = ShadowJob { id, head, variant, credential, original, reserved };
                         self.after.push(Effect::Shadow(job));
                     }
                     Err(reason) => self.no_half(id, &variant, reason)?,
@@ -60,9 +72,16 @@ impl Writer {
     }
 
     /// Promises a pair of which one half is there already.
-    pub(super) fn recorded(&mut self, id: PairId, intent: &Intent, half: &Half) -> Result<()> {
+    pub(super) fn recorded(
+        &mut self,
+        id: PairId,
+        intent: &Intent,
+        half: &Half,
+        original: Option<Arc<Original>>,
+    ) -> Result<()> {
         let is_open = self.open.contains_key(&id);
-        self.promise(id, intent, &half.variant, None, Some(half))?;
+        let private = Private { credential: None, original };
+        self.promise(id, intent, &half.variant, &private, Some(half))?;
         let Some(progress) = self.open.get_mut(&id).filter(|_| !is_open) else { return Ok(()) };
         progress.answered.insert(half.variant.clone());
         self.queue_whole(id, Some(&half.variant));
@@ -74,9 +93,9 @@ impl Writer {
         id: PairId,
         intent: &Intent,
         live: &str,
-        credential: Option<&Credential>,
+        private: &Private,
     ) -> Result<()> {
-        self.promise(id, intent, live, credential, None)
+        self.promise(id, intent, live, private, None)
     }
 
     fn promise(
@@ -84,7 +103,7 @@ impl Writer {
         id: PairId,
         intent: &Intent,
         live: &str,
-        credential: Option<&Credential>,
+        private: &Private,
         half: Option<&Half>,
     ) -> Result<()> {
         let name = &intent.head.experiment;
@@ -121,7 +140,8 @@ impl Writer {
         self.dirty = true;
         for (variant, reserved) in asked.into_iter().zip(reserved) {
             let (head, variant) = (intent.head.clone(), variant.clone());
-            let job = ShadowJob { id, head, variant, credential: credential.cloned(), reserved };
+            let Private { credential, original } = private.clone();
+            let job = ShadowJob { id, head, variant, credential, original, reserved };
             self.after.push(Effect::Shadow(job));
         }
         let head = intent.head.clone();

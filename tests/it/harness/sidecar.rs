@@ -173,7 +173,8 @@ impl Sidecar {
         Self::start_in(tempfile::tempdir().unwrap(), config).await
     }
 
-    async fn start_in(dir: TempDir, mut config: Config) -> Self {
+    /// On what another one left.
+    pub async fn start_in(dir: TempDir, mut config: Config) -> Self {
         config.data_dir = dir.path().to_owned();
         let began = Instant::now();
         let app = loop {

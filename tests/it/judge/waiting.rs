@@ -40,10 +40,12 @@ async fn whole_pair(recorder: &Recorder, number: u8) {
         route: String::new(),
         tenant: String::new(),
         headers: BTreeMap::new(),
+        is_redacted: false,
     };
     let intent = Intent { head, request: "{}".into() };
     let live = "control".to_owned();
-    recorder.deliver(Record::Intent { id, intent, live, credential: None }).await;
+    let (credential, original) = (None, None);
+    recorder.deliver(Record::Intent { id, intent, live, credential, original }).await;
     for variant in ["control", "next"] {
         let half = Half {
             variant: variant.into(),

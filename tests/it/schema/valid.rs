@@ -66,6 +66,7 @@ fn one(
         "const" => fails(value == document),
         "pattern" => fails(document.as_str().is_none_or(|text| matches(value, text))),
         "minLength" => count(document.as_str().map(str::len), |count, least| count >= least),
+        "maxLength" => count(document.as_str().map(str::len), |count, most| count <= most),
         "minimum" => number(|number, least| number >= least),
         "maximum" => number(|number, most| number <= most),
         "exclusiveMinimum" => number(|number, bound| number > bound),
