@@ -9,6 +9,7 @@ mod demo;
 mod experiment;
 mod explain;
 mod files;
+mod logs;
 mod providers;
 mod replay;
 mod serve;
