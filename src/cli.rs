@@ -16,6 +16,7 @@ mod serve;
 mod simulate;
 mod stored;
 pub mod table;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -75,6 +76,8 @@ enum Command {
     Replay(replay::Args),
     /// Run a simulated provider, with chosen latency and faults
     Simulate(crate::simulate::Args),
+    /// Give pods the sidecar as they are created, for the Kubernetes API server
+    Webhook(webhook::Args),
 }
 
 impl Cli {
@@ -102,6 +105,7 @@ impl Cli {
                 Command::Providers(args) => providers::run(&args),
                 Command::Replay(args) => replay::run(args).await,
                 Command::Simulate(args) => simulate::run(&args).await,
+                Command::Webhook(args) => webhook::run(args).await,
             }
         });
         // Blocking reads that are still under way must not hold the process up.

@@ -73,5 +73,6 @@ pub mod vigil;
 // Edge.
 pub mod simulate;
 pub mod http;
+pub mod webhook;
 pub mod app;
 pub mod cli;
