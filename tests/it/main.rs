@@ -47,3 +47,4 @@ mod stats;
 mod store;
 mod storm;
 mod tidy;
+mod webhook;
