@@ -45,6 +45,7 @@ pub mod choice;
 pub mod config;
 pub mod plan;
 pub mod sidecar;
+pub mod manifest;
 // Resources: each owns one outside thing.
 pub mod metrics;
 pub mod till;

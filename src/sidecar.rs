@@ -3,8 +3,8 @@
 mod container;
 mod environment;
 mod pod;
-mod quantity;
 pub mod patch;
+mod quantity;
 pub mod sdk;
 pub mod wish;
 

@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
+use crate::cli::inject::Sidecar;
 use crate::cli::logs::Logs;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::metrics::webhook::Metrics;
 use crate::secrets::kubernetes::Cluster;
-use crate::sidecar::Settings;
 use crate::webhook::Parts;
 use crate::webhook::Webhook;
 use crate::webhook::given;
@@ -65,13 +65,8 @@ pub struct Args {
     /// After SIGTERM, how many seconds reviews are still taken, until nobody is sent here any more
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     linger: u64,
-    /// The image of the sidecar, where a pod asks for no other
-    #[arg(long, value_name = "IMAGE", env = "UNDERSTUDY_IMAGE")]
-    image: String,
-    /// What pods get that ask for nothing else, by an annotation's name without understudy.dev/,
-    /// for example memory-limit=512Mi
-    #[arg(long = "set", value_name = "NAME=VALUE")]
-    defaults: Vec<String>,
+    #[command(flatten)]
+    sidecar: Sidecar,
     #[command(flatten)]
     logs: Logs,
 }
@@ -81,7 +76,7 @@ pub struct Args {
 /// # Errors
 /// A flag is wrong, a port is taken, or nothing says where the Kubernetes API is.
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let settings = settings(&args)?;
+    let settings = args.sidecar.settings()?;
     let (presented, metrics) = (Arc::new(Presented::default()), Arc::new(Metrics::new()));
     let kept = kept(&args, &presented, &metrics)?;
     args.logs.start()?;
@@ -133,18 +128,6 @@ fn kept(args: &Args, presented: &Arc<Presented>, metrics: &Arc<Metrics>) -> Resu
     };
     let cluster = Cluster::new(&api_server(args)?, args.account.clone());
     Ok(Certificate::Own(Keeper::new(cluster, names, presented.clone(), metrics.clone())))
-}
-
-fn settings(args: &Args) -> Result<Settings> {
-    let mut settings = Settings::new(&args.image)?;
-    for default in &args.defaults {
-        let (name, value) = default.split_once('=').ok_or_else(|| {
-            let what = format!("--set {default}: write NAME=VALUE, for example log-level=debug");
-            Error::new(Kind::BadRequest, what)
-        })?;
-        settings.set(name, value)?;
-    }
-    Ok(settings)
 }
 
 fn namespace(args: &Args) -> Result<String> {
