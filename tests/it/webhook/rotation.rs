@@ -99,7 +99,7 @@ async fn while_authorities_and_certificates_change_no_review_is_refused() {
         // While an authority changes, each minute counts.
         let is_changing = secret["data"]["next-ca.crt"].is_string();
         now +=
-            if is_changing { SignedDuration::from_mins(1) } else { SignedDuration::from_hours(48) };
+            if is_changing { SignedDuration::from_mins(1) } else { SignedDuration::from_hours(24) };
         clock.set(now);
         let (first, second) = (&replicas[step % 2], &replicas[(step + 1) % 2]);
         first.keeper.round(now).await.unwrap();
