@@ -64,8 +64,9 @@ impl Authority {
     /// # Errors
     /// The system has no randomness.
     pub fn found(now: Timestamp) -> Result<Self> {
-        let key = KeyPair::generate().map_err(failed)?;
-        let signed = params(now, AUTHORITY_LIFE).self_signed(&key).map_err(failed)?;
+        let key = KeyPair::generate().map_err(|error| failed(&error))?;
+        let signed =
+            params(now, AUTHORITY_LIFE).self_signed(&key).map_err(|error| failed(&error))?;
         Ok(Self { certificate: certificate(signed)?, key })
     }
 
@@ -95,16 +96,16 @@ impl Authority {
     pub fn issue(&self, names: &[String], now: Timestamp) -> Result<Pair> {
         let left = self.certificate.ends.duration_since(now);
         let left = Duration::try_from(left).unwrap_or_default();
-        let mut wanted = CertificateParams::new(names).map_err(failed)?;
+        let mut wanted = CertificateParams::new(names).map_err(|error| failed(&error))?;
         let lived = params(now, CERTIFICATE_LIFE.min(left));
         (wanted.not_before, wanted.not_after) = (lived.not_before, lived.not_after);
         wanted.distinguished_name = named(names.first().map_or(NAME, String::as_str));
         wanted.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         wanted.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         wanted.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate().map_err(failed)?;
+        let key = KeyPair::generate().map_err(|error| failed(&error))?;
         let issuer = Issuer::new(lived, &self.key);
-        let signed = wanted.signed_by(&key, &issuer).map_err(failed)?;
+        let signed = wanted.signed_by(&key, &issuer).map_err(|error| failed(&error))?;
         Ok(Pair { certificate: certificate(signed)?, key: private(&key) })
     }
 
@@ -154,7 +155,7 @@ fn private(key: &KeyPair) -> SecretString {
     SecretString::from(pem("PRIVATE KEY", key.serialized_der()))
 }
 
-fn failed(error: rcgen::Error) -> Error {
+fn failed(error: &rcgen::Error) -> Error {
     Error::new(Kind::Internal, format!("making a certificate: {error}"))
 }
 

@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::metrics::webhook::Metrics;
 use crate::secrets::kubernetes::Cluster;
 use crate::secrets::kubernetes::Written;
+use crate::webhook::certificate::Certificate;
 use crate::webhook::kept::Due;
 use crate::webhook::kept::Kept;
 use crate::webhook::presented::Presented;
@@ -102,7 +103,7 @@ impl Keeper {
 
     /// Goes round for ever; what fails is tried again, and what is shown stays meanwhile.
     pub async fn run(self) {
-        let mut failures = 0_u32;
+        let (mut failures, mut told) = (0_u32, None);
         loop {
             let round = self.round(Timestamp::now()).await;
             self.metrics.looked(if round.is_ok() { "good" } else { "failed" });
@@ -111,14 +112,15 @@ impl Keeper {
                     if failures > 0 {
                         tracing::info!("certificate and configuration are in order again");
                     }
-                    failures = 0;
+                    (failures, told) = (0, None);
                     if round == Round::Settled { ROUND } else { LEAST }
                 }
                 Err(error) => {
-                    if failures == 0 {
-                        let shown = self.presented.is_ready();
+                    let shown = self.presented.is_ready();
+                    if told.as_ref() != Some(&error) {
                         tracing::error!(%error, shown, "not in order: it is tried again");
                     }
+                    told = Some(error);
                     failures = failures.saturating_add(1);
                     (LEAST * (1 << failures.min(6))).min(MOST)
                 }
@@ -209,7 +211,7 @@ impl Keeper {
     /// Since when the configuration has been seen to trust the successor.
     fn trusted(&self, kept: &Kept, trusting: Option<&Value>, now: Timestamp) -> Option<Timestamp> {
         let successor = kept.successor.as_ref().map(|successor| &successor.certificate);
-        let pem = successor.map(|successor| successor.pem());
+        let pem = successor.map(Certificate::pem);
         let entries = trusting.map(|configuration| self.entries(configuration)).unwrap_or_default();
         let tells = |entry: &Entry| pem.as_ref().is_some_and(|pem| entry.bundle.contains(pem));
         let is_trusted = !entries.is_empty() && entries.iter().all(tells);

@@ -96,7 +96,7 @@ impl Secured {
         let failed = |error| Error::new(Kind::Internal, format!("starting TLS: {error}"));
         let config = config.map_err(failed)?.with_no_client_auth();
         let mut config = config.with_cert_resolver(presented);
-        config.alpn_protocols = ["h2", "http/1.1"].map(|name| name.into()).to_vec();
+        config.alpn_protocols = ["h2", "http/1.1"].map(Vec::from).to_vec();
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 }

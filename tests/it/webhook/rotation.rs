@@ -93,7 +93,7 @@ async fn while_authorities_and_certificates_change_no_review_is_refused() {
         let secret = cluster.get(SECRET).unwrap();
         shown.insert(secret["data"]["tls.crt"].to_string());
         trusted.insert(secret["data"]["ca.crt"].to_string());
-        if now > day(630) {
+        if now > day(370) {
             break;
         }
         // While an authority changes, each minute counts.
@@ -116,10 +116,10 @@ async fn while_authorities_and_certificates_change_no_review_is_refused() {
             panic!("refused on {now}: {}", client.await.unwrap());
         }
     }
-    assert_eq!(trusted.len(), 3, "an authority gives certificates for ten months");
-    assert!(shown.len() > 90, "a certificate lives for a week: {}", shown.len());
+    assert_eq!(trusted.len(), 2, "an authority gives certificates for ten months");
+    assert!(shown.len() > 60, "a certificate lives for a week: {}", shown.len());
     let told = history.0.lock().unwrap().len();
-    assert_eq!(told, 4, "the first authority, its successor, its end, another successor");
+    assert_eq!(told, 3, "the first authority, its successor, its end");
     for (count, client) in clients {
         println!("{} reviews", count.load(Ordering::SeqCst));
         client.abort();
