@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::Value;
 use understudy::config;
@@ -51,6 +52,26 @@ fn the_component_adds_what_the_command_adds() {
     let component = text("kustomize/component/sidecar.yaml");
     assert_eq!(documents(&component), documents(application));
     assert_eq!(manifest::inject(&component, &Settings::new("x").unwrap()).unwrap().text, component);
+}
+
+#[test]
+fn one_folder_holds_the_configuration_and_the_experiments() {
+    let mounted = tempfile::tempdir().unwrap();
+    let trial = "experiment: trial\nmatch: { model: bot }\ncontrol: { target: openai/a }\n\
+                 candidates: { b: { target: openai/b } }\n";
+    fs::write(mounted.path().join("understudy.yaml"), "routes: { bot: { targets: [openai/a] } }\n")
+        .unwrap();
+    fs::write(mounted.path().join("trial.yaml"), trial).unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_understudy"))
+        .args(["experiment", "ls", "--data-dir", "nowhere", "--experiments"])
+        .arg(mounted.path())
+        .current_dir(mounted.path())
+        .env_clear()
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{told}");
+    assert!(String::from_utf8_lossy(&ended.stdout).contains("trial"), "{told}");
 }
 
 /// A value as the language of policies has it, where a type is named by the way to it.
