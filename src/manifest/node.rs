@@ -171,7 +171,7 @@ impl Reading {
         }
         let style = match style {
             StructureStyle::Flow => Style::Flow,
-            _ => Style::Block,
+            StructureStyle::Block => Style::Block,
         };
         self.open.push(Open { start, anchor, style, is_map, nodes: Vec::new() });
         Ok(())

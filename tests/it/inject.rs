@@ -158,6 +158,13 @@ fn whoever_says_no_is_left_as_it_is() {
 }
 
 #[test]
+fn wishes_that_stand_where_nobody_reads_them_are_told() {
+    let metadata = "name: bot   # the bot\n  annotations: { understudy.dev/config: mine }\n";
+    let after = injected(&DEPLOYMENT.replace("name: bot   # the bot\n", metadata));
+    assert!(after.warnings[0].contains("belongs on the pod template"), "{:?}", after.warnings);
+}
+
+#[test]
 fn layouts_that_take_no_additions_are_written_anew_and_said_to_be() {
     let shared = "\
 apiVersion: v1

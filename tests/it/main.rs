@@ -31,6 +31,7 @@ mod inject;
 mod judge;
 mod key;
 mod labels;
+mod manifests;
 mod life;
 mod price;
 mod process;
