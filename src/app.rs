@@ -26,7 +26,6 @@ use crate::exchange::Front;
 use crate::feed;
 use crate::guardian::Guardian;
 use crate::http;
-use crate::http::Plain;
 use crate::http::admin::Admin;
 use crate::http::admin::gate::Gate;
 use crate::http::socket::Sockets;
@@ -149,8 +148,7 @@ impl App {
         workers.extend(watch(&vigil, &board, served));
         let shown = shown(&fronts.borrow(), &vigil, stop.clone());
         let service = http::data::service(fronts, sockets.clone());
-        let data_server =
-            tokio::spawn(http::serve(ports.data, Plain, service, sockets, limits.drain));
+        let data_server = tokio::spawn(http::serve(ports.data, service, sockets, limits.drain));
         let gate = Gate::new(&scene.config.admission);
         let admin_servers = serve_admin(ports.admin, ports.health, (shown, gate), &stop_admin);
         Ok(Self {
@@ -271,7 +269,7 @@ fn serve_admin(
     let all = std::iter::once((admin, http::admin::router(shown, gate))).chain(health);
     let serve = |(on, router)| {
         let service = TowerToHyperService::new(router);
-        tokio::spawn(http::serve(on, Plain, service, Sockets::new(stop.clone()), ADMIN_DRAIN))
+        tokio::spawn(http::serve(on, service, Sockets::new(stop.clone()), ADMIN_DRAIN))
     };
     all.map(serve).collect()
 }

@@ -69,8 +69,8 @@ pub trait Greet: Clone + Send + 'static {
 }
 
 /// HTTP at once, without TLS.
-#[derive(Clone, Copy, Debug)]
-pub struct Plain;
+#[derive(Clone, Copy)]
+struct Plain;
 
 impl Greet for Plain {
     type Stream = TcpStream;
@@ -81,7 +81,12 @@ impl Greet for Plain {
 }
 
 /// Serves until `sockets` stop, then lets open exchanges and sockets finish for at most `drain`.
-pub async fn serve(
+pub async fn serve(listener: TcpListener, service: impl Serve, sockets: Sockets, drain: Duration) {
+    serve_greeted(listener, Plain, service, sockets, drain).await;
+}
+
+/// As [`serve`], with everybody who connects greeted first.
+pub async fn serve_greeted(
     listener: TcpListener,
     greet: impl Greet,
     service: impl Serve,

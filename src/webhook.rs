@@ -13,14 +13,15 @@
 //! authority lives for a year and gets its successor 60 days before its end. Each minute a replica
 //! reads the Secret, changes what is due, and sets `caBundle` of every webhook of `--configuration`
 //! that leads to the Service; leave that field out of what is installed. To trust nobody of today any
-//! more, delete the Secret: a new authority is made within a minute.
+//! more, remove the Secret's `data`: a new authority is made within a minute, and a replica that
+//! hears of it later is refused until it does.
 //! With `--tls-cert` and `--tls-key` nothing is asked of the Kubernetes API: whoever writes those
 //! files, for example cert-manager, sets `caBundle` too. Files are read again when they change.
 //!
-//! **Rights** of its service account, for its own authority only: in its namespace a Role with
-//! `create` on `secrets`, which cannot be limited to a name, and `get`, `update` on the Secret
-//! `--secret`; a ClusterRole with `get`, `patch` on the MutatingWebhookConfiguration
-//! `--configuration`. It needs its token mounted (`automountServiceAccountToken: true`).
+//! **Rights** of its service account, for its own authority only: in its namespace a Role with `get`
+//! and `update` on the Secret `--secret`, and where no empty Secret is installed, `create` on
+//! `secrets`, which cannot be limited to a name; a ClusterRole with `get` and `patch` on the
+//! MutatingWebhookConfiguration `--configuration`. It needs its token mounted.
 //!
 //! **Shutdown.** From SIGTERM it takes reviews for `--linger` more seconds (5), while endpoints are
 //! withdrawn, then finishes those under way for at most 10: `terminationGracePeriodSeconds` of 20
@@ -48,7 +49,6 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::http;
-use crate::http::Plain;
 use crate::http::socket::Sockets;
 use crate::metrics::webhook::Metrics;
 use crate::sidecar::Settings;
@@ -104,12 +104,12 @@ impl Webhook {
         let desk = Desk::new(parts.settings, parts.metrics.clone());
         let service = TowerToHyperService::new(serve::reviews(desk));
         let sockets = Sockets::new(stop.clone());
-        let reviews = tokio::spawn(http::serve(reviews, secured, service, sockets, DRAIN));
+        let reviews = tokio::spawn(http::serve_greeted(reviews, secured, service, sockets, DRAIN));
         let Parts { presented, metrics, .. } = parts;
         let probed = Probed { presented, metrics, leaving: leaving.clone() };
         let service = TowerToHyperService::new(serve::probes(probed));
         let sockets = Sockets::new(stop_probes.clone());
-        let probes = tokio::spawn(http::serve(probes, Plain, service, sockets, PROBE_DRAIN));
+        let probes = tokio::spawn(http::serve(probes, service, sockets, PROBE_DRAIN));
         Ok(Self { listen, health, leaving, stop, stop_probes, reviews, probes })
     }
 

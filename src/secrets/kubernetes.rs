@@ -26,6 +26,10 @@ const WHO: &str = "the Kubernetes API";
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(8);
 
+/// How long a connection is kept for the next call, which is often a minute away: by then somebody
+/// between may have forgotten it.
+const KEPT: Duration = Duration::from_secs(5);
+
 /// The most characters of what it says that are told on.
 const QUOTED: usize = 300;
 
@@ -154,6 +158,7 @@ fn client(authorities: &[u8]) -> Result<Client> {
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(3))
         .timeout(LIMIT)
+        .pool_idle_timeout(KEPT)
         .tls_certs_only(authorities);
     builder.build().map_err(cannot)
 }

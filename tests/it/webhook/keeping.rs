@@ -158,6 +158,21 @@ async fn what_is_shown_stays_while_the_api_is_away() {
 }
 
 #[tokio::test]
+async fn reviews_do_not_wait_for_a_slow_api() {
+    let cluster = cluster().await;
+    let replica = Replica::of(&cluster);
+    replica.keeper.round(day(0)).await.unwrap();
+    let answered = Arc::new(Barrier::new(2));
+    cluster.fault(Method::GET, SECRET, Fault::Meet(answered.clone()));
+    let meanwhile = async {
+        assert!(is_believed(&replica, &cluster, 1).await);
+        answered.wait().await;
+    };
+    let (round, ()) = tokio::join!(replica.keeper.round(day(1)), meanwhile);
+    assert_eq!(round.unwrap(), Round::Settled);
+}
+
+#[tokio::test]
 async fn without_a_configuration_it_serves_and_says_what_is_missing() {
     let cluster = Cluster::start().await;
     let replica = Replica::of(&cluster);
