@@ -231,6 +231,22 @@ fn the_command_prints_manifests_differences_and_other_forms() {
 }
 
 #[test]
+fn hostile_files_are_refused_in_little_time_and_memory() {
+    let mut doubling = "a: &a0 [x, x]\n".to_owned();
+    let mut deepening = "a: &a0 [x]\n".to_owned();
+    for level in 1..=60 {
+        let before = level - 1;
+        doubling += &format!("b{level}: &a{level} [*a{before}, *a{before}]\n");
+        let (open, close) = ("[".repeat(50), "]".repeat(50));
+        deepening += &format!("b{level}: &a{level} {open}*a{before}{close}\n");
+    }
+    for text in [doubling, deepening, "[".repeat(100_000), "- ".repeat(100_000), "*a".to_owned()] {
+        let error = manifest::inject(&text, &settings()).unwrap_err();
+        assert!(error.detail.contains("not YAML that can be read"), "{}", error.detail);
+    }
+}
+
+#[test]
 fn mistakes_are_told_with_exit_code_two() {
     for (args, input, said) in [
         (&["--set", "cache-sise=1Gi"][..], "", "did you mean `cache-size`?"),
