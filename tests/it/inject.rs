@@ -32,8 +32,17 @@ fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn injected(text: &str) -> manifest::Injected {
-    manifest::inject(text, &settings()).unwrap()
+struct Injected {
+    text: String,
+    documents: Vec<Value>,
+    warnings: Vec<String>,
+}
+
+fn injected(text: &str) -> Injected {
+    let injected = manifest::inject(text, &settings()).unwrap();
+    let (text, notes) = injected.text().unwrap();
+    let warnings = [injected.warnings.clone(), notes].concat();
+    Injected { text, documents: injected.documents(), warnings }
 }
 
 /// Lines of the first text that are not, in their order, in the second.
@@ -241,7 +250,7 @@ fn hostile_files_are_refused_in_little_time_and_memory() {
         deepening += &format!("b{level}: &a{level} {open}*a{before}{close}\n");
     }
     for text in [doubling, deepening, "[".repeat(100_000), "- ".repeat(100_000), "*a".to_owned()] {
-        let error = manifest::inject(&text, &settings()).unwrap_err();
+        let error = manifest::inject(&text, &settings()).err().unwrap();
         assert!(error.detail.contains("not YAML that can be read"), "{}", error.detail);
     }
 }
