@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::manifest::node::Document;
+use crate::manifest::splice::Edit;
 use crate::sidecar;
 use crate::sidecar::Operation;
 use crate::sidecar::Settings;
@@ -20,15 +21,19 @@ use crate::sidecar::Settings;
 /// The largest file read, bytes.
 const MAX_BYTES: usize = 16 << 20;
 
-/// A file with the sidecar in it.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// A file with the sidecar in its workloads.
 pub struct Injected {
-    /// The file as it is now: the same text apart from what was added.
-    pub text: String,
-    /// What its documents are now.
-    pub documents: Vec<Value>,
     /// What whoever wrote it ought to know, a sentence each.
     pub warnings: Vec<String>,
+    before: String,
+    found: Vec<Found>,
+}
+
+/// A document, what is added to it, and what it is then.
+struct Found {
+    document: Document,
+    patch: Vec<Operation>,
+    value: Value,
 }
 
 /// Gives every workload of a file the sidecar; other objects, and workloads that have it or
@@ -41,21 +46,69 @@ pub fn inject(text: &str, settings: &Settings) -> Result<Injected> {
         let what = format!("the file has {} bytes; at most {MAX_BYTES} are read", text.len());
         return Err(Error::new(Kind::BadRequest, what));
     }
-    let mut found = Vec::new();
-    let mut warnings = Vec::new();
+    let mut injected =
+        Injected { warnings: Vec::new(), before: text.to_owned(), found: Vec::new() };
     for document in node::read(text)? {
-        found.push(Found::new(document, settings, &mut warnings)?);
+        injected.found.push(Found::new(document, settings, &mut injected.warnings)?);
     }
-    let text = written(text, &found, &mut warnings)?;
-    let documents = found.into_iter().map(|found| found.value).collect();
-    Ok(Injected { text, documents, warnings })
+    Ok(injected)
 }
 
-/// A document, what is added to it, and what it is then.
-struct Found {
-    document: Document,
-    patch: Vec<Operation>,
-    value: Value,
+impl Injected {
+    /// What its documents are now.
+    pub fn documents(&self) -> Vec<Value> {
+        self.found.iter().map(|found| found.value.clone()).collect()
+    }
+
+    /// The file as it is now: the same text apart from what was added. A document whose layout
+    /// takes no additions is written anew, and a note says so.
+    ///
+    /// # Errors
+    /// No document can be written in the place of one of these.
+    pub fn text(&self) -> Result<(String, Vec<String>)> {
+        let all: Option<Vec<_>> = self.found.iter().map(|one| self.edits(one)).collect();
+        let added = all.map(|all| splice::apply(&self.before, all.concat()));
+        if let Some(added) = added.filter(|added| self.is_said_by(added)) {
+            return Ok((added, Vec::new()));
+        }
+        let (mut edits, mut notes) = (Vec::new(), Vec::new());
+        for (index, one) in self.found.iter().enumerate() {
+            let added = self.edits(one).filter(|edits| self.is_said(index, edits, &one.value));
+            edits.extend(added.unwrap_or_else(|| {
+                let what = "is written anew, without its comments, because of how it is laid out";
+                notes.push(format!("document {} {what}", index + 1));
+                vec![splice::rewrite(&self.before, &one.document, &one.value)]
+            }));
+        }
+        let rewritten = splice::apply(&self.before, edits);
+        match self.is_said_by(&rewritten) {
+            true => Ok((rewritten, notes)),
+            false => {
+                let what = "nothing can be added to a file that is laid out like this: \
+                            ask for -o yaml";
+                Err(Error::new(Kind::BadRequest, what))
+            }
+        }
+    }
+
+    fn edits(&self, one: &Found) -> Option<Vec<Edit>> {
+        splice::edits(&self.before, &one.document, &one.patch)
+    }
+
+    /// Whether a text, read again, says what it should.
+    fn is_said_by(&self, text: &str) -> bool {
+        let read = node::read(text).unwrap_or_default();
+        let wanted = self.found.iter().map(|found| &found.value);
+        read.len() == self.found.len()
+            && read.iter().zip(wanted).all(|(read, wanted)| read.root.value() == *wanted)
+    }
+
+    /// Whether one document does, with these edits alone.
+    fn is_said(&self, index: usize, edits: &[Edit], wanted: &Value) -> bool {
+        let text = splice::apply(&self.before, edits.to_vec());
+        let read = node::read(&text).unwrap_or_default();
+        read.get(index).is_some_and(|read| read.root.value() == *wanted)
+    }
 }
 
 impl Found {
@@ -67,9 +120,8 @@ impl Found {
             let at = |error: Error| Error::new(error.kind, format!("{name}: {}", error.detail));
             let injection = sidecar::inject(workload.pod, settings).map_err(at)?;
             warnings.extend(workload.misplaced.iter().map(|annotation| {
-                format!(
-                    "{name}: annotation {annotation} is ignored: it belongs on the pod template"
-                )
+                let why = "it belongs on the pod template";
+                format!("{name}: annotation {annotation} is ignored: {why}")
             }));
             warnings.extend(injection.warnings.iter().map(|what| format!("{name}: {what}")));
             patch.extend(injection.patch.into_iter().map(|Operation { path, value }| Operation {
@@ -80,48 +132,6 @@ impl Found {
         sidecar::apply(&mut value, &patch);
         Ok(Self { document, patch, value })
     }
-}
-
-/// The text with what is added, which is read again to see that it says what it should.
-fn written(text: &str, found: &[Found], warnings: &mut Vec<String>) -> Result<String> {
-    let says_so = |text: &str| {
-        let read = node::read(text).unwrap_or_default();
-        let values = read.iter().map(|read| read.root.value());
-        values.eq(found.iter().map(|found| found.value.clone()))
-    };
-    let edits = |one: &Found| splice::edits(text, &one.document, &one.patch);
-    let all: Option<Vec<_>> = found.iter().map(edits).collect();
-    let added = all.map(|all| splice::apply(text, all.concat()));
-    if let Some(added) = added.filter(|added| says_so(added)) {
-        return Ok(added);
-    }
-    let mut parts = Vec::new();
-    for (index, one) in found.iter().enumerate() {
-        parts.extend(
-            edits(one).filter(|edits| is_said(text, index, edits, &one.value)).unwrap_or_else(
-                || {
-                    let what =
-                        "is written anew, without its comments, because of how it is laid out";
-                    warnings.push(format!("document {} {what}", index + 1));
-                    vec![splice::rewrite(text, &one.document, &one.value)]
-                },
-            ),
-        );
-    }
-    let rewritten = splice::apply(text, parts);
-    match says_so(&rewritten) {
-        true => Ok(rewritten),
-        false => {
-            let what = "nothing can be added to a file that is laid out like this: ask for -o yaml";
-            Err(Error::new(Kind::BadRequest, what))
-        }
-    }
-}
-
-/// Whether a document says what it should, with these edits alone.
-fn is_said(text: &str, index: usize, edits: &[splice::Edit], wanted: &Value) -> bool {
-    let read = node::read(&splice::apply(text, edits.to_vec())).unwrap_or_default();
-    read.get(index).is_some_and(|read| read.root.value() == *wanted)
 }
 
 /// The documents as YAML, each after its line.

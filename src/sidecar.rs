@@ -126,14 +126,14 @@ fn volumes_of(pod: &Pod<'_>, wish: &Wish, additions: &mut Additions) {
 /// The label to find it by, and the annotation to read it from.
 fn marks(pod: &Pod<'_>, wish: &Wish, settings: &Settings, additions: &mut Additions) {
     let status = json!({ "version": settings.version, "config": wish.config }).to_string();
-    let labels = (INJECTED, json!("true"));
-    let annotations = (STATUS, Value::from(status));
+    let (label, annotation) = (json!({ INJECTED: "true" }), json!({ STATUS: status }));
     let Some(metadata) = pod.metadata() else {
-        let value = json!({ "labels": { labels.0: labels.1 }, "annotations": { annotations.0: annotations.1 } });
-        additions.add("/metadata", value);
-        return;
+        return additions.add("/metadata", json!({ "labels": label, "annotations": annotation }));
     };
-    for (kind, (name, value)) in [("labels", labels), ("annotations", annotations)] {
-        additions.member(&format!("/metadata/{kind}"), metadata.get(kind), name, value);
+    for (kind, members) in [("labels", label), ("annotations", annotation)] {
+        let path = format!("/metadata/{kind}");
+        for (name, value) in members.as_object().into_iter().flatten() {
+            additions.member(&path, metadata.get(kind), name, value.clone());
+        }
     }
 }

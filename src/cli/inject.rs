@@ -80,17 +80,22 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (name, text) = read(&args.file)?;
     let at = |error: Error| Error::new(error.kind, format!("{name}: {}", error.detail));
     let injected = manifest::inject(&text, &settings).map_err(at)?;
-    injected.warnings.iter().for_each(|warning| remark(&format!("{name}: {warning}")));
-    // JSON has no comments that could be kept, and is easier to read when it is indented.
-    let is_json = text.trim_start().starts_with('{');
-    let is_changed = injected.text != text;
+    let warn = |what: &String| remark(&format!("{name}: {what}"));
+    injected.warnings.iter().for_each(warn);
+    let documents = injected.documents();
     let written = match args.output {
-        Some(Form::Yaml) => manifest::yaml(&injected.documents),
+        Some(Form::Yaml) => manifest::yaml(&documents),
         Some(Form::Json) => {
-            return say_json(&manifest::json(&injected.documents)).map(|()| ExitCode::SUCCESS);
+            say_json(&manifest::json(&documents))?;
+            return Ok(ExitCode::SUCCESS);
         }
-        None if is_json && is_changed => json(&injected.documents)?,
-        None => injected.text,
+        None => {
+            let (after, notes) = injected.text().map_err(at)?;
+            notes.iter().for_each(warn);
+            // JSON has no comments that could be kept, and is easier to read when it is indented.
+            let is_json = text.trim_start().starts_with('{') && after != text;
+            if is_json { json(&documents)? } else { after }
+        }
     };
     let shown = if args.diff { unified(&name, &text, &written) } else { written };
     put(shown.as_bytes());

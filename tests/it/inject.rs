@@ -32,8 +32,17 @@ fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn injected(text: &str) -> manifest::Injected {
-    manifest::inject(text, &settings()).unwrap()
+struct Injected {
+    text: String,
+    documents: Vec<Value>,
+    warnings: Vec<String>,
+}
+
+fn injected(text: &str) -> Injected {
+    let injected = manifest::inject(text, &settings()).unwrap();
+    let (text, notes) = injected.text().unwrap();
+    let warnings = [injected.warnings.clone(), notes].concat();
+    Injected { text, documents: injected.documents(), warnings }
 }
 
 /// Lines of the first text that are not, in their order, in the second.
@@ -228,6 +237,22 @@ fn the_command_prints_manifests_differences_and_other_forms() {
     assert_eq!(json["items"][0]["data"]["text"], "several\n  lines\n");
     let yaml = out(&run(&["-o", "yaml"], DEPLOYMENT));
     assert_eq!(injected(&yaml).documents, json["items"].as_array().unwrap().clone());
+}
+
+#[test]
+fn hostile_files_are_refused_in_little_time_and_memory() {
+    let mut doubling = "a: &a0 [x, x]\n".to_owned();
+    let mut deepening = "a: &a0 [x]\n".to_owned();
+    for level in 1..=60 {
+        let before = level - 1;
+        doubling += &format!("b{level}: &a{level} [*a{before}, *a{before}]\n");
+        let (open, close) = ("[".repeat(50), "]".repeat(50));
+        deepening += &format!("b{level}: &a{level} {open}*a{before}{close}\n");
+    }
+    for text in [doubling, deepening, "[".repeat(100_000), "- ".repeat(100_000), "*a".to_owned()] {
+        let error = manifest::inject(&text, &settings()).err().unwrap();
+        assert!(error.detail.contains("not YAML that can be read"), "{}", error.detail);
+    }
 }
 
 #[test]

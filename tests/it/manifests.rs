@@ -29,7 +29,7 @@ fn image() -> String {
 
 /// The documents of a file, each with the sidecar where one is to be.
 fn documents(text: &str) -> Vec<Value> {
-    manifest::inject(text, &Settings::new(&image()).unwrap()).unwrap().documents
+    manifest::inject(text, &Settings::new(&image()).unwrap()).unwrap().documents()
 }
 
 fn files(folder: &str) -> Vec<(String, String)> {
@@ -51,7 +51,8 @@ fn the_component_adds_what_the_command_adds() {
                        template: { spec: { containers: [{ name: app }] } }\n";
     let component = text("kustomize/component/sidecar.yaml");
     assert_eq!(documents(&component), documents(application));
-    assert_eq!(manifest::inject(&component, &Settings::new("x").unwrap()).unwrap().text, component);
+    let again = manifest::inject(&component, &Settings::new("x").unwrap()).unwrap();
+    assert_eq!(again.text().unwrap().0, component);
 }
 
 #[test]
