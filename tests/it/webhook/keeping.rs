@@ -1,15 +1,20 @@
 //! How replicas keep one certificate in a Secret, whatever the Kubernetes API does.
 
+use std::fs;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
+use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::json;
 use tokio::sync::Barrier;
 use understudy::error::Kind;
+use understudy::secrets::kubernetes;
+use understudy::webhook::authority::Authority;
 use understudy::webhook::keeper::Round;
+use understudy::webhook::presented::Presented;
 
 use crate::harness::cluster::Cluster;
 use crate::harness::cluster::Fault;
@@ -24,6 +29,7 @@ use crate::webhook::configuration;
 use crate::webhook::day;
 use crate::webhook::pod;
 use crate::webhook::review;
+use crate::webhook::serve;
 
 async fn cluster() -> Cluster {
     let cluster = Cluster::start().await;
@@ -253,4 +259,24 @@ async fn a_token_that_is_replaced_is_read_again() {
     replica.keeper.round(day(0)).await.unwrap();
     cluster.new_token("second");
     replica.keeper.round(day(0)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_api_over_tls_is_believed_for_the_authority_of_the_account_and_no_other() {
+    let (cluster, now) = (Cluster::start().await, Timestamp::now());
+    let (ours, other) = (Authority::found(now).unwrap(), Authority::found(now).unwrap());
+    // What answers there is no API, but it is known by its certificate.
+    let (presented, pair) =
+        (Arc::new(Presented::default()), ours.issue(&["127.0.0.1".into()], now));
+    let pair = pair.unwrap();
+    presented.show(pair.certificate.pem().as_bytes(), &pair.key).unwrap();
+    let webhook = serve(presented, Arc::default()).await;
+    let api = format!("https://{}/", webhook.listen);
+    let api = kubernetes::Cluster::new(&api, cluster.account.path().to_owned());
+    let file = cluster.account.path().join("ca.crt");
+    for (authority, said) in [(&other, "cannot be reached"), (&ours, "answered 405")] {
+        fs::write(&file, authority.certificate.pem()).unwrap();
+        let error = api.get("/mutate").await.unwrap_err();
+        assert!(error.detail.contains(said), "{error}");
+    }
 }
