@@ -9,12 +9,15 @@ mod demo;
 mod experiment;
 mod explain;
 mod files;
+mod inject;
+mod logs;
 mod providers;
 mod replay;
 mod serve;
 mod simulate;
 mod stored;
 pub mod table;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -72,8 +75,12 @@ enum Command {
     Providers(providers::Args),
     /// Print a stored answer again, or send its request again and compare
     Replay(replay::Args),
+    /// Put the sidecar into Kubernetes manifests
+    Inject(inject::Args),
     /// Run a simulated provider, with chosen latency and faults
     Simulate(crate::simulate::Args),
+    /// Give pods the sidecar as they are created, for the Kubernetes API server
+    Webhook(webhook::Args),
 }
 
 impl Cli {
@@ -100,7 +107,9 @@ impl Cli {
                 Command::Backtest(args) => Ok(backtest::run(args).await),
                 Command::Providers(args) => providers::run(&args),
                 Command::Replay(args) => replay::run(args).await,
+                Command::Inject(args) => inject::run(&args),
                 Command::Simulate(args) => simulate::run(&args).await,
+                Command::Webhook(args) => webhook::run(args).await,
             }
         });
         // Blocking reads that are still under way must not hold the process up.

@@ -8,6 +8,8 @@ pub mod site;
 pub mod socket;
 
 use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
@@ -19,7 +21,10 @@ use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
 use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 
 use crate::http::socket::Sockets;
 
@@ -52,12 +57,48 @@ impl<S> Serve for S where
 {
 }
 
+/// What a connection goes through before it speaks HTTP.
+pub trait Greet: Clone + Send + 'static {
+    /// What it is afterwards.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Greets whoever connected.
+    ///
+    /// # Errors
+    /// They did not understand each other.
+    fn greet(&self, stream: TcpStream) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// HTTP at once, without TLS.
+#[derive(Clone, Copy)]
+struct Plain;
+
+impl Greet for Plain {
+    type Stream = TcpStream;
+
+    async fn greet(&self, stream: TcpStream) -> io::Result<TcpStream> {
+        Ok(stream)
+    }
+}
+
 /// Serves until `sockets` stop, then lets open exchanges and sockets finish for at most `drain`.
 pub async fn serve(listener: TcpListener, service: impl Serve, sockets: Sockets, drain: Duration) {
+    serve_greeted(listener, Plain, service, sockets, drain).await;
+}
+
+/// As [`serve`], with everybody who connects greeted first.
+pub async fn serve_greeted(
+    listener: TcpListener,
+    greet: impl Greet,
+    service: impl Serve,
+    sockets: Sockets,
+    drain: Duration,
+) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder.http1().max_buf_size(MAX_HEAD);
     builder.http2().max_header_list_size(MAX_HEAD as u32);
+    let builder = Arc::new(builder);
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -74,12 +115,16 @@ pub async fn serve(listener: TcpListener, service: impl Serve, sockets: Sockets,
         };
         // Without this a stream's small pieces wait for each other.
         let _ = stream.set_nodelay(true);
-        let stream = TokioIo::new(stream);
-        let connection =
-            builder.serve_connection_with_upgrades(stream, service.clone()).into_owned();
-        let connection = graceful.watch(connection);
+        let (greet, builder, service) = (greet.clone(), builder.clone(), service.clone());
+        let watcher = graceful.watcher();
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let stream = match tokio::time::timeout(HEAD_TIMEOUT, greet.greet(stream)).await {
+                Ok(Ok(stream)) => TokioIo::new(stream),
+                Ok(Err(error)) => return tracing::debug!(%error, "a connection did not begin"),
+                Err(_) => return tracing::debug!("a connection did not begin in time"),
+            };
+            let connection = builder.serve_connection_with_upgrades(stream, service).into_owned();
+            if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(error = %error, "a connection ended badly");
             }
         });

@@ -46,6 +46,8 @@ pub mod page;
 pub mod choice;
 pub mod config;
 pub mod plan;
+pub mod sidecar;
+pub mod manifest;
 // Resources: each owns one outside thing.
 pub mod metrics;
 pub mod till;
@@ -75,5 +77,6 @@ pub mod vigil;
 // Edge.
 pub mod simulate;
 pub mod http;
+pub mod webhook;
 pub mod app;
 pub mod cli;

@@ -1,5 +1,7 @@
 //! Every metric's name, in one place.
 
+pub mod webhook;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;

@@ -3,6 +3,7 @@
 mod answer;
 mod aws;
 mod identity;
+pub mod kubernetes;
 pub mod pool;
 pub mod source;
 mod vault;

@@ -1,6 +1,7 @@
-//! The parts of the request path one by one: key, wire format, pump, cache, plan, envelope.
+//! The parts of the request path one by one: key, wire format, pump, cache, plan, envelope, review.
 #![allow(clippy::unwrap_used, reason = "a bench stops where it fails")]
 
+mod review;
 mod translate;
 
 use std::hint::black_box;
@@ -68,7 +69,7 @@ criterion_group! {
         .measurement_time(Duration::from_secs(1))
         .sample_size(30);
     targets = keys, dialect, translate::streams, translate::requests, translate::bodies,
-        translate::large, pump, cache, plans, envelope
+        translate::large, pump, cache, plans, envelope, review::reviews
 }
 criterion_main!(micro);
 

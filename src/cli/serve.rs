@@ -1,16 +1,15 @@
 //! `understudy serve`: the sidecar, until a signal.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
-use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
 use crate::cli::files::Files;
+use crate::cli::logs::Logs;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
@@ -31,18 +30,8 @@ pub struct Args {
     /// Where answers and pairs are kept; wins over the file
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Logs for people or for machines [default: text on a terminal, else json]
-    #[arg(long, value_name = "FORMAT")]
-    log_format: Option<LogFormat>,
-    /// What is logged: error, warn, info, debug, or a filter such as understudy=debug
-    #[arg(long, value_name = "FILTER", env = "UNDERSTUDY_LOG", default_value = "info")]
-    log: String,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
+    #[command(flatten)]
+    logs: Logs,
 }
 
 /// Serves until SIGTERM or SIGINT, then drains.
@@ -53,7 +42,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let (listen, admin, data_dir) = (args.listen, args.admin, args.data_dir.clone());
     let script = Script { listen, admin, data_dir, ..args.files.script() };
     let Reading { config, print, .. } = args.files.open(&script)?;
-    start_logs(&args.log, args.log_format)?;
+    args.logs.start()?;
     let experiments = config.experiments.len();
     let failed = |error| Error::new(Kind::Internal, format!("cannot wait for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -83,18 +72,4 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
-}
-
-fn start_logs(filter: &str, format: Option<LogFormat>) -> Result<()> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
-        Error::new(Kind::BadRequest, format!("--log {filter}: {error}; write for example info"))
-    })?;
-    let is_terminal = std::io::stderr().is_terminal();
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match format {
-        Some(LogFormat::Json) => logs.json().flatten_event(true).try_init(),
-        None if !is_terminal => logs.json().flatten_event(true).try_init(),
-        _ => logs.with_ansi(is_terminal && std::env::var_os("NO_COLOR").is_none()).try_init(),
-    };
-    started.map_err(|error| Error::new(Kind::Internal, format!("cannot log: {error}")))
 }

@@ -1,5 +1,6 @@
 //! The real application in this process between a client and a scripted provider.
 
+pub mod cluster;
 pub mod process;
 pub mod provider;
 pub mod sidecar;
