@@ -9,12 +9,12 @@ use http::HeaderName;
 use http::HeaderValue;
 use http::Uri;
 
-use super::KeySource;
 use super::Ping;
-use super::Place;
 use super::Provider;
 use super::credential;
+use super::credential::KeySource;
 use super::credential::Outside;
+use super::credential::Place;
 use super::nearest;
 use super::place;
 use super::quirk;

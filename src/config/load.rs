@@ -119,9 +119,9 @@ pub fn is_experiment(text: &str) -> bool {
 impl Default for Config {
     /// What runs without any file, variable or key: the known providers.
     fn default() -> Self {
-        let stores = stores::known(&|_| None);
         let read_file: &dyn Fn(&Path) -> _ = &|_| Err(io::ErrorKind::NotFound.into());
-        let outside = Outside { env: &|_| None, read_file, stores: &stores };
+        let stores = &stores::known(&|_| None);
+        let outside = Outside { env: &|_| None, read_file, stores };
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4100)),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 4101)),
@@ -132,7 +132,7 @@ impl Default for Config {
             providers: endpoint::known(outside),
             forward_headers: Vec::new(),
             allow_hosts: None,
-            stores,
+            stores: stores::known(&|_| None),
             routes: BTreeMap::new(),
             timeouts: Timeouts::default(),
             retry: Retry::default(),
