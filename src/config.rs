@@ -55,6 +55,8 @@ use crate::sentinel::Sentinel;
 pub use credential::KeySource;
 pub use credential::Place;
 pub use credential::checked as checked_key;
+pub use load::Doors;
+pub use load::doors;
 pub use load::is_experiment;
 pub use load::load;
 pub use problem::Problem;
@@ -95,6 +97,8 @@ pub struct Config {
     pub breaker: breaker::Rules,
     /// Whether and how long answers are kept.
     pub cache: CachePolicy,
+    /// Certificates of authorities that are believed beside the system's, as PEM.
+    pub authorities: Option<String>,
     /// Headers of a request that keep its answers apart from those of other requests.
     pub vary: Vec<HeaderName>,
     /// Sizes that keep memory bounded.

@@ -41,9 +41,9 @@ use crate::scene::Scenes;
 use crate::shadow::pause::Pauses;
 use crate::store::Store;
 use crate::upstream::Call;
+use crate::upstream::account::Account;
+use crate::upstream::account::Ended;
 use crate::upstream::outgoing::Outgoing;
-use crate::upstream::pump::Account;
-use crate::upstream::pump::Ended;
 use crate::upstream::pump::Flow;
 use crate::upstream::pump::Terms;
 use crate::upstream::way::Way;
@@ -331,7 +331,7 @@ fn half(job: &ShadowJob, account: Account, target: String) -> Record {
         Ended::Unfinished => "shadow_unfinished",
         Ended::Cut(_) => "shadow_cut",
         Ended::TooLarge => "shadow_too_large",
-        Ended::ClientLeft => "shadow_stopped",
+        Ended::ClientLeft | Ended::Stopped => "shadow_stopped",
     };
     nothing(job, reason)
 }

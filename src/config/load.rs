@@ -99,6 +99,22 @@ pub fn load(
     }
 }
 
+/// Where a configuration says that probes are answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Doors {
+    /// The probes' own address.
+    pub health: Option<SocketAddr>,
+    /// The admin plane's.
+    pub admin: Option<SocketAddr>,
+}
+
+/// The addresses in a configuration, whatever else is wrong with it.
+pub fn doors(text: &str) -> Doors {
+    let root = tree::parse(text).root;
+    let read = |key| settings::address(root.as_ref()?.get(key)?).ok();
+    Doors { health: read("health"), admin: read("admin") }
+}
+
 /// The key that names a sentinel, and makes its file one.
 pub const SENTINEL: &str = "sentinel";
 
@@ -133,6 +149,7 @@ impl Default for Config {
             retry: Retry::default(),
             breaker: breaker::Rules::default(),
             cache: CachePolicy::default(),
+            authorities: None,
             vary: Vec::new(),
             limits: Limits::default(),
             shadowing: Shadowing::default(),
