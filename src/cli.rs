@@ -10,6 +10,7 @@ mod experiment;
 mod explain;
 mod files;
 mod healthcheck;
+mod inject;
 mod providers;
 mod replay;
 mod serve;
@@ -75,6 +76,8 @@ enum Command {
     Replay(replay::Args),
     /// Ask a running sidecar whether it is ready, as a probe does: exit code 0 or 1
     Healthcheck(healthcheck::Args),
+    /// Put the sidecar into Kubernetes manifests
+    Inject(inject::Args),
     /// Run a simulated provider, with chosen latency and faults
     Simulate(crate::simulate::Args),
 }
@@ -104,6 +107,7 @@ impl Cli {
                 Command::Providers(args) => providers::run(&args),
                 Command::Replay(args) => replay::run(args).await,
                 Command::Healthcheck(args) => healthcheck::run(args).await,
+                Command::Inject(args) => inject::run(&args),
                 Command::Simulate(args) => simulate::run(&args).await,
             }
         });

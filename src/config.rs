@@ -2,7 +2,7 @@
 
 pub mod problem;
 mod tree;
-mod nearest;
+pub mod nearest;
 mod read;
 mod value;
 mod credential;

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod text;
+pub mod unified;
 
 use std::fmt::Write;
 use std::ops::ControlFlow;

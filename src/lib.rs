@@ -44,6 +44,8 @@ pub mod page;
 pub mod choice;
 pub mod config;
 pub mod plan;
+pub mod sidecar;
+pub mod manifest;
 // Resources: each owns one outside thing.
 pub mod metrics;
 pub mod till;

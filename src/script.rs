@@ -34,8 +34,12 @@ pub struct Script {
     pub listen: Option<SocketAddr>,
     /// Admin plane address; wins over the file.
     pub admin: Option<SocketAddr>,
+    /// Address of the health listener; wins over the file.
+    pub health: Option<SocketAddr>,
     /// Data directory; wins over the file.
     pub data_dir: Option<PathBuf>,
+    /// Bytes that the data directory has for itself; the cache takes a third of them at most.
+    pub disk: Option<u64>,
 }
 
 /// What the files say.
@@ -96,9 +100,16 @@ impl Script {
             named.clone().or_else(|| path.exists().then(|| path.to_owned()))
         };
         let config = usual("understudy.yaml", &self.config).map(|path| read(&path)).transpose()?;
-        let experiments = usual("experiments", &self.experiments);
-        let experiments = experiments.map(|path| read_all(&path)).transpose()?;
-        Ok(Texts { config, experiments: experiments.unwrap_or_default() })
+        let folder = usual("experiments", &self.experiments);
+        let experiments = folder.as_ref().map(|path| read_all(path)).transpose()?;
+        let mut experiments = experiments.unwrap_or_default();
+        if let (Some((config, _)), Some(folder)) = (&config, folder) {
+            // One ConfigMap may hold both: then the configuration lies among the experiments.
+            experiments.retain(|(name, _)| {
+                *name == folder.display().to_string() || !is_same(config, name)
+            });
+        }
+        Ok(Texts { config, experiments })
     }
 
     /// Reads and checks everything.
@@ -123,7 +134,11 @@ impl Script {
             Ok((mut config, warnings)) => {
                 config.listen = self.listen.unwrap_or(config.listen);
                 config.admin = self.admin.unwrap_or(config.admin);
+                config.health = self.health.or(config.health);
                 config.data_dir = self.data_dir.clone().unwrap_or(config.data_dir);
+                // sled takes about twice the size of what it stores, and pairs and records come to it.
+                let most = self.disk.map_or(u64::MAX, |bytes| bytes / 3);
+                config.cache.max_bytes = config.cache.max_bytes.min(most);
                 Ok(Reading { config, warnings, print })
             }
         }
@@ -205,6 +220,16 @@ pub fn read_all(path: &Path) -> Result<Vec<Source>> {
 pub fn read(path: &Path) -> Result<Source> {
     let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
     Ok((path.display().to_string(), text))
+}
+
+/// Whether two paths name one entry of one folder; what it leads to may be swapped in between.
+fn is_same(a: &str, b: &str) -> bool {
+    let (a, b) = (Path::new(a), Path::new(b));
+    let folder = |path: &Path| match path.parent().filter(|folder| *folder != Path::new("")) {
+        Some(folder) => folder.canonicalize().ok(),
+        None => Path::new(".").canonicalize().ok(),
+    };
+    a.file_name() == b.file_name() && folder(a) == folder(b)
 }
 
 /// Each part counts with its length, so that nothing moves from one to the next unseen.

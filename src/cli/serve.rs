@@ -16,6 +16,7 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::script::Reading;
 use crate::script::Script;
+use crate::sidecar::quantity;
 
 /// Options of `understudy serve`.
 #[derive(clap::Args, Debug)]
@@ -28,9 +29,17 @@ pub struct Args {
     /// Admin plane address; wins over the file
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
+    /// Address for probes from outside the pod: /livez, /readyz and /metrics only; wins over the
+    /// file
+    #[arg(long, value_name = "ADDR")]
+    health: Option<SocketAddr>,
     /// Where answers and pairs are kept; wins over the file
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Size of the volume of the data directory, such as 1Gi: cache.max_bytes is a third of it at
+    /// most
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    disk: Option<u64>,
     /// Logs for people or for machines [default: text on a terminal, else json]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
@@ -50,8 +59,9 @@ enum LogFormat {
 /// # Errors
 /// The files are wrong, a port is taken, or the data directory cannot be used.
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let (listen, admin, data_dir) = (args.listen, args.admin, args.data_dir.clone());
-    let script = Script { listen, admin, data_dir, ..args.files.script() };
+    let (listen, admin, health) = (args.listen, args.admin, args.health);
+    let (data_dir, disk) = (args.data_dir.clone(), args.disk);
+    let script = Script { listen, admin, health, data_dir, disk, ..args.files.script() };
     let Reading { config, print, .. } = args.files.open(&script)?;
     start_logs(&args.log, args.log_format)?;
     let experiments = config.experiments.len();
@@ -83,6 +93,12 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Bytes of a size as Kubernetes writes it.
+fn size(text: &str) -> std::result::Result<u64, String> {
+    let bytes = quantity::amount(text).filter(|bytes| *bytes >= 1.0);
+    bytes.map(|bytes| bytes as u64).ok_or_else(|| "write for example 512Mi or 1Gi".to_owned())
 }
 
 fn start_logs(filter: &str, format: Option<LogFormat>) -> Result<()> {

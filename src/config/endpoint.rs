@@ -1,12 +1,16 @@
 //! Reads the `providers` section: known names need only what differs, new ones a base URL.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
 use http::HeaderValue;
 use http::Uri;
 
+use super::KeySource;
+use super::Place;
 use super::Provider;
 use super::credential;
 use super::credential::Outside;
@@ -46,20 +50,33 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Headers that follow from the request or belong to the connection.
 const OWN_HEADERS: &[&str] = &["connection", "content-length", "host", "transfer-encoding"];
 
+/// Names the folder of a mounted Secret, whose files are called as the variables of SDKs.
+const KEYS: &str = "UNDERSTUDY_KEYS";
+
 /// Every known provider with what the environment knows of it: its key, and where it is.
 ///
 /// The base URL variables of SDKs are left alone: in a pod they point at this very process.
-pub fn known(env: &dyn Fn(&str) -> Option<String>) -> BTreeMap<String, Provider> {
+pub fn known(outside: Outside<'_>) -> BTreeMap<String, Provider> {
     let rows = PROVIDERS.iter().filter_map(|row| {
-        let mut provider = Provider::known(row, place::known(row, env)?);
-        pay(&mut provider, row, env);
+        let mut provider = Provider::known(row, place::known(row, outside.env)?);
+        pay(&mut provider, row, outside);
         Some((row.name.to_owned(), provider))
     });
     rows.collect()
 }
 
 /// Takes the key of a row, or what its requests are signed with, from the environment.
-fn pay(provider: &mut Provider, row: &provider::Row, env: &dyn Fn(&str) -> Option<String>) {
+///
+/// A key of the folder replaces whatever applications send, as if the file had it.
+fn pay(provider: &mut Provider, row: &provider::Row, outside: Outside<'_>) {
+    let env = outside.env;
+    if let Some(folder) = env(KEYS) {
+        let files = row.key_env.iter().map(|name| Path::new(&folder).join(name));
+        let key = |path: &PathBuf| credential::checked(&(outside.read_file)(path).ok()?);
+        let found = files.map(|path| (key(&path), path)).find(|(key, _)| key.is_some());
+        let source = |(key, path)| KeySource { place: Place::File(path), weight: 1, key };
+        provider.api_keys = found.map(source).into_iter().collect();
+    }
     let mut keys = row.key_env.iter().filter_map(|name| credential::checked(&env(name)?));
     provider.fallback_key = keys.next();
     if row.auth == Auth::SigV4 {
@@ -165,7 +182,7 @@ fn begin(
     };
     let base_url = place::known(row, outside.env).unwrap_or_default();
     let mut provider = Provider::known(row, base_url);
-    pay(&mut provider, row, outside.env);
+    pay(&mut provider, row, outside);
     // What a row says of another dialect does not hold for this one.
     if let Some(strange) = dialect.filter(|dialect| !row.dialects.contains(dialect)) {
         let native = provider::native(strange);

@@ -54,7 +54,7 @@ pub fn load(
 ) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     let stores = stores::known(env);
     let outside = Outside { env, read_file, stores: &stores };
-    let mut checked = Config { providers: endpoint::known(env), ..Config::default() };
+    let mut checked = Config { providers: endpoint::known(outside), ..Config::default() };
     let token = env(ADMIN_TOKEN).and_then(|token| credential::checked(&token));
     checked.admission = token.map_or(Admission::Local, Admission::Token);
     checked.stores.clone_from(&stores);
@@ -134,6 +134,9 @@ pub fn is_experiment(text: &str) -> bool {
 impl Default for Config {
     /// What runs without any file, variable or key: the known providers.
     fn default() -> Self {
+        let stores = stores::known(&|_| None);
+        let read_file: &dyn Fn(&Path) -> _ = &|_| Err(io::ErrorKind::NotFound.into());
+        let outside = Outside { env: &|_| None, read_file, stores: &stores };
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4100)),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 4101)),
@@ -141,9 +144,9 @@ impl Default for Config {
             health: None,
             data_dir: PathBuf::from("./understudy-data"),
             encryption_keys: Vec::new(),
-            providers: endpoint::known(&|_| None),
+            providers: endpoint::known(outside),
             forward_headers: Vec::new(),
-            stores: stores::known(&|_| None),
+            stores,
             routes: BTreeMap::new(),
             timeouts: Timeouts::default(),
             retry: Retry::default(),

@@ -1,4 +1,4 @@
-//! Word by word: what left a text and what came into it.
+//! Word by word, or line by line: what left a text and what came into it.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 /// The most cells of the table of common words; larger texts are compared more coarsely.
 const MAX_CELLS: usize = 4 << 20;
 
-/// A run of words.
+/// A run of words, or of lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Run {
@@ -23,8 +23,17 @@ pub enum Run {
 /// The longest common subsequence of words; what two texts begin and end with is set aside first,
 /// and what is left of two very long ones counts as replaced.
 pub fn words(before: &str, after: &str) -> Vec<Run> {
-    let (a, b) = (split(before), split(after));
-    let head = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
+    runs(&split(before), &split(after))
+}
+
+/// The same in runs of lines, each with its line break.
+pub fn lines(before: &str, after: &str) -> Vec<Run> {
+    let split = |text| str::split_inclusive(text, '\n').collect::<Vec<_>>();
+    runs(&split(before), &split(after))
+}
+
+fn runs(a: &[&str], b: &[&str]) -> Vec<Run> {
+    let head = a.iter().zip(b).take_while(|(x, y)| x == y).count();
     let (rest_a, rest_b) = (a.get(head..).unwrap_or(&[]), b.get(head..).unwrap_or(&[]));
     let tail = rest_a.iter().rev().zip(rest_b.iter().rev()).take_while(|(x, y)| x == y).count();
     let (middle_a, ends) = rest_a.split_at(rest_a.len() - tail);

@@ -74,7 +74,9 @@ impl Mounted {
             variable: |_| None,
             listen: free,
             admin: free,
+            health: None,
             data_dir: Some(self.path("data")),
+            disk: None,
         };
         let reading = script.read().unwrap();
         App::perform(reading.config, Some((script, reading.print))).await.unwrap()
