@@ -65,7 +65,7 @@ impl Pump {
     /// Ends it because the process ends: the last piece, which says so, or a failure where the body
     /// has no way to say it.
     pub fn stop(&mut self, error: Error) -> Option<Result<Bytes, Error>> {
-        match &mut self.from {
+        let last = match &mut self.from {
             Piped::Own(Some(flow), _) => {
                 let last = flow.stop(&error);
                 let is_silent = last.is_none() && !matches!(flow.ended(), Some(Ended::Whole));
@@ -73,7 +73,9 @@ impl Pump {
             }
             Piped::Shared { telling, .. } => Some(telling.failed(error)),
             Piped::Own(None, _) | Piped::Over => None,
-        }
+        };
+        self.from = Piped::Over;
+        last
     }
 }
 
