@@ -120,6 +120,7 @@ impl App {
             metrics: metrics.clone(),
             policy: config.keeping(),
             queue: limits.recorder_queue,
+            memory: config.memory,
             shadow,
             judge,
         })?;
@@ -227,7 +228,8 @@ fn front(
     (board, metrics, turnstile): (&Arc<Board>, &Arc<Metrics>, Arc<Turnstile>),
     vitals: mpsc::Sender<Served>,
 ) -> Front {
-    let cache = Cache::new(store.clone(), &scene.config.keeping());
+    let config = &scene.config;
+    let cache = Cache::new(store.clone(), &config.keeping(), config.memory);
     Front {
         library: Library::new(store.clone(), Some(cache.clone())),
         cache,

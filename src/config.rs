@@ -47,6 +47,7 @@ use crate::experiment::Match;
 use crate::experiment::Share;
 use crate::experiment::Target;
 use crate::health::breaker;
+use crate::memory::Memory;
 use crate::price::Prices;
 use crate::retry::Hedge;
 use crate::retry::Retry;
@@ -103,6 +104,8 @@ pub struct Config {
     pub vary: Vec<HeaderName>,
     /// Sizes that keep memory bounded.
     pub limits: Limits,
+    /// Memory for what can be done without, by what the process has; no file says it.
+    pub memory: Memory,
     /// What copies of requests may take.
     pub shadowing: Shadowing,
     /// What models cost.

@@ -11,6 +11,7 @@ pub mod tokens;
 pub mod provider;
 pub mod sigv4;
 pub mod bucket;
+pub mod memory;
 pub mod keyring;
 pub mod stats;
 pub mod compare;
@@ -47,6 +48,7 @@ pub mod plan;
 pub mod sidecar;
 pub mod manifest;
 // Resources: each owns one outside thing.
+pub mod cgroup;
 pub mod metrics;
 pub mod till;
 pub mod store;

@@ -31,6 +31,7 @@ use crate::feedback::Feedback;
 use crate::feedback::Subject;
 use crate::label::Label;
 use crate::ledger::Reserved;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::pair::Half;
 use crate::pair::Intent;
@@ -44,9 +45,6 @@ use crate::store::Store;
 use crate::store::exchange::Exchange;
 use crate::store::journal::Journal;
 use crate::till::Till;
-
-/// The most that waiting records may hold, bytes.
-const MAX_WAITING_BYTES: usize = 64 << 20;
 
 /// Something to bring to disk.
 #[derive(Debug)]
@@ -174,6 +172,8 @@ pub struct Recorder {
     /// Past the journal, for what it has no part in.
     answers: mpsc::Sender<Numbered>,
     waiting_bytes: Arc<AtomicUsize>,
+    /// The most of them.
+    room: usize,
     till: Arc<Till>,
     metrics: Arc<Metrics>,
 }
@@ -187,7 +187,7 @@ impl Recorder {
             Record::Exchange(_) => self.answers.try_send((0, record)).is_ok(),
             record => self.records.try_send(record).is_ok(),
         };
-        let sent = waiting + bytes <= MAX_WAITING_BYTES && hand_over(record);
+        let sent = waiting + bytes <= self.room && hand_over(record);
         if sent {
             self.metrics.recorder_queue.inc();
         } else {
@@ -298,6 +298,8 @@ pub struct Parts {
     pub policy: CachePolicy,
     /// Records that may wait.
     pub queue: usize,
+    /// Memory that they may hold.
+    pub memory: Memory,
     /// Copies to send.
     pub shadow: mpsc::Sender<ShadowJob>,
     /// Pairs to score.
@@ -317,6 +319,7 @@ pub fn recorder(parts: Parts) -> Result<(Recorder, Writer)> {
         records,
         answers: onward.clone(),
         waiting_bytes: waiting_bytes.clone(),
+        room: usize::try_from(parts.memory.waiting).unwrap_or(usize::MAX),
         till: till.clone(),
         metrics: parts.metrics.clone(),
     };

@@ -10,10 +10,12 @@ use tokio::signal::unix::signal;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
+use crate::cgroup;
 use crate::cli::files::Files;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::memory::Memory;
 use crate::script::Reading;
 use crate::script::Script;
 use crate::sidecar::quantity;
@@ -62,8 +64,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let (listen, admin, health) = (args.listen, args.admin, args.health);
     let (data_dir, disk) = (args.data_dir.clone(), args.disk);
     let script = Script { listen, admin, health, data_dir, disk, ..args.files.script() };
-    let Reading { config, print, .. } = args.files.open(&script)?;
+    let Reading { mut config, print, .. } = args.files.open(&script)?;
     start_logs(&args.log, args.log_format)?;
+    config.memory = memory();
     let experiments = config.experiments.len();
     let failed = |error| Error::new(Kind::Internal, format!("cannot wait for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -93,6 +96,15 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// What there is for what can be done without, where the system limits the process.
+fn memory() -> Memory {
+    let Some(limit) = cgroup::memory_limit() else { return Memory::default() };
+    let memory = Memory::within(limit);
+    let Memory { answers, readings, waiting } = memory;
+    tracing::info!(limit, answers, readings, waiting, "memory is limited, in bytes");
+    memory
 }
 
 /// Bytes of a size as Kubernetes writes it.

@@ -32,6 +32,7 @@ use crate::caller::Patrons;
 use crate::experiment::Experiment;
 use crate::experiment::Share;
 use crate::health::breaker;
+use crate::memory::Memory;
 use crate::price::Prices;
 use crate::provider;
 use crate::retry::Retry;
@@ -155,6 +156,7 @@ impl Default for Config {
             authorities: None,
             vary: Vec::new(),
             limits: Limits::default(),
+            memory: Memory::default(),
             shadowing: Shadowing::default(),
             prices: Arc::new(Prices::built_in()),
             patrons: Patrons::default(),
