@@ -131,8 +131,7 @@ impl App {
         let now_ms = jiff::Timestamp::now().as_millisecond();
         let turnstile = Arc::new(Turnstile::load(&store, now_ms)?);
         let front = front(&scene, &store, &recorder, (&board, &metrics, turnstile), vitals);
-        let stop = CancellationToken::new();
-        let stop_admin = CancellationToken::new();
+        let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
         let sockets = Sockets::new(stop.clone());
         let (follow, fronts) = watch::channel(Arc::new(front));
         let director = Director::new(director::Parts {
@@ -228,8 +227,7 @@ fn front(
     (board, metrics, turnstile): (&Arc<Board>, &Arc<Metrics>, Arc<Turnstile>),
     vitals: mpsc::Sender<Served>,
 ) -> Front {
-    let config = &scene.config;
-    let cache = Cache::new(store.clone(), &config.keeping(), config.memory);
+    let cache = Cache::new(store.clone(), &scene.config.keeping(), scene.config.memory);
     Front {
         library: Library::new(store.clone(), Some(cache.clone())),
         cache,

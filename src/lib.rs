@@ -48,8 +48,8 @@ pub mod plan;
 pub mod sidecar;
 pub mod manifest;
 // Resources: each owns one outside thing.
-pub mod cgroup;
 pub mod metrics;
+pub mod cgroup;
 pub mod till;
 pub mod store;
 pub mod turnstile;
