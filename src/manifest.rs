@@ -66,6 +66,11 @@ impl Found {
             let name = &workload.name;
             let at = |error: Error| Error::new(error.kind, format!("{name}: {}", error.detail));
             let injection = sidecar::inject(workload.pod, settings).map_err(at)?;
+            warnings.extend(workload.misplaced.iter().map(|annotation| {
+                format!(
+                    "{name}: annotation {annotation} is ignored: it belongs on the pod template"
+                )
+            }));
             warnings.extend(injection.warnings.iter().map(|what| format!("{name}: {what}")));
             patch.extend(injection.patch.into_iter().map(|Operation { path, value }| Operation {
                 path: format!("{}{path}", workload.path),

@@ -129,7 +129,7 @@ struct Open {
 #[derive(Default)]
 struct Reading {
     open: Vec<Open>,
-    anchors: HashMap<usize, (Node, usize)>,
+    anchors: HashMap<usize, (Node, Size)>,
     documents: Vec<Document>,
     nodes: usize,
     last: usize,
@@ -145,15 +145,26 @@ impl Reading {
                 let value = if is_plain { scalar::plain(&text) } else { Value::from(&*text) };
                 let node = Node { start, end, kind: Shape::Scalar(value), is_alias: false };
                 self.last = self.last.max(end);
-                self.add(node, anchor, 1)
+                self.count(1)?;
+                self.add(node, anchor);
+                Ok(())
             }
             Event::SequenceStart(style, anchor, _) => self.begin(start, anchor, style, false),
             Event::MappingStart(style, anchor, _) => self.begin(start, anchor, style, true),
-            Event::SequenceEnd | Event::MappingEnd => self.finish(end),
+            Event::SequenceEnd | Event::MappingEnd => {
+                self.finish(end);
+                Ok(())
+            }
             Event::Alias(anchor) => {
-                let (node, size) = self.anchors.get(&anchor).cloned().ok_or_else(unknown_alias)?;
+                let size = self.anchors.get(&anchor).map(|(_, size)| *size);
+                let size = size.ok_or_else(unknown_alias)?;
+                self.count(size.nodes)?;
+                self.descend(size.depth)?;
+                let Some((node, _)) = self.anchors.get(&anchor) else { return Ok(()) };
+                let node = Node { start, end, is_alias: true, ..node.clone() };
                 self.last = self.last.max(end);
-                self.add(Node { start, end, is_alias: true, ..node }, 0, size)
+                self.add(node, 0);
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -166,23 +177,21 @@ impl Reading {
         style: StructureStyle,
         is_map: bool,
     ) -> Result<()> {
-        if self.open.len() >= DEEPEST {
-            return Err(refused(&format!("more than {DEEPEST} levels lie within each other")));
-        }
+        self.count(1)?;
+        self.descend(1)?;
         let style = match style {
             StructureStyle::Flow => Style::Flow,
-            _ => Style::Block,
+            StructureStyle::Block => Style::Block,
         };
         self.open.push(Open { start, anchor, style, is_map, nodes: Vec::new() });
         Ok(())
     }
 
-    fn finish(&mut self, end: usize) -> Result<()> {
-        let Some(open) = self.open.pop() else { return Ok(()) };
+    fn finish(&mut self, end: usize) {
+        let Some(open) = self.open.pop() else { return };
         // The end of a block is told where the next thing begins, after comments between them.
         let end = if open.style == Style::Flow { end } else { self.last };
         self.last = self.last.max(end);
-        let size = 1 + open.nodes.len();
         let mut nodes = open.nodes;
         let kind = if open.is_map {
             let mut entries = Vec::new();
@@ -195,16 +204,13 @@ impl Reading {
         } else {
             Shape::List(nodes, open.style)
         };
-        self.add(Node { start: open.start, end, kind, is_alias: false }, open.anchor, size)
+        self.add(Node { start: open.start, end, kind, is_alias: false }, open.anchor);
     }
 
-    fn add(&mut self, node: Node, anchor: usize, size: usize) -> Result<()> {
-        self.nodes += size;
-        if self.nodes > MOST_NODES {
-            return Err(refused("its aliases stand for too much"));
-        }
+    /// Puts a finished node where it belongs.
+    fn add(&mut self, node: Node, anchor: usize) {
         if anchor != 0 {
-            let size = weight(&node);
+            let size = size(&node);
             self.anchors.insert(anchor, (node.clone(), size));
         }
         match self.open.last_mut() {
@@ -212,19 +218,46 @@ impl Reading {
             None if matches!(node.kind, Shape::Scalar(Value::Null)) => {}
             None => self.documents.push(Document { root: node }),
         }
-        Ok(())
+    }
+
+    /// Counts nodes before they are made.
+    fn count(&mut self, nodes: usize) -> Result<()> {
+        self.nodes += nodes;
+        match self.nodes > MOST_NODES {
+            true => Err(refused("it holds too much, or its aliases stand for too much")),
+            false => Ok(()),
+        }
+    }
+
+    /// Looks how deep things would lie, which are read by recursion later.
+    fn descend(&self, levels: usize) -> Result<()> {
+        match self.open.len() + levels > DEEPEST {
+            true => Err(refused(&format!("more than {DEEPEST} levels lie within each other"))),
+            false => Ok(()),
+        }
     }
 }
 
-/// How many nodes it is.
-fn weight(node: &Node) -> usize {
-    match &node.kind {
-        Shape::Scalar(_) => 1,
-        Shape::List(items, _) => 1 + items.iter().map(weight).sum::<usize>(),
+/// How much a node holds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    nodes: usize,
+    depth: usize,
+}
+
+fn size(node: &Node) -> Size {
+    let add = |sum: Size, node: &Node| {
+        let size = size(node);
+        Size { nodes: sum.nodes + size.nodes, depth: sum.depth.max(size.depth) }
+    };
+    let inside = match &node.kind {
+        Shape::Scalar(_) => Size::default(),
+        Shape::List(items, _) => items.iter().fold(Size::default(), add),
         Shape::Map(entries, _) => {
-            1 + entries.iter().map(|(key, value)| weight(key) + weight(value)).sum::<usize>()
+            entries.iter().flat_map(|(key, value)| [key, value]).fold(Size::default(), add)
         }
-    }
+    };
+    Size { nodes: inside.nodes + 1, depth: inside.depth + 1 }
 }
 
 fn bytes(offset: Option<usize>) -> usize {

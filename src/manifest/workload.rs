@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::sidecar::INJECT;
+use crate::sidecar::PREFIX;
 
 /// An object that makes pods.
 pub struct Workload<'v> {
@@ -12,6 +13,8 @@ pub struct Workload<'v> {
     pub path: String,
     /// That pod.
     pub pod: &'v Value,
+    /// Wishes that stand on the object instead of its pods, where nobody reads them.
+    pub misplaced: Vec<&'v str>,
 }
 
 /// Kinds with the groups they belong to, and where their pods are; anybody may define others of
@@ -34,13 +37,13 @@ const KINDS: [(&str, &str, &str); 9] = [
 pub fn find(document: &Value) -> Vec<Workload<'_>> {
     let is_list = text(document, "/kind").is_some_and(|kind| kind.ends_with("List"));
     let Some(items) = document.get("items").and_then(Value::as_array).filter(|_| is_list) else {
-        return one(document, String::new()).into_iter().collect();
+        return one(document, "").into_iter().collect();
     };
     let items = items.iter().enumerate();
-    items.filter_map(|(index, item)| one(item, format!("/items/{index}"))).collect()
+    items.filter_map(|(index, item)| one(item, &format!("/items/{index}"))).collect()
 }
 
-fn one(object: &Value, at: String) -> Option<Workload<'_>> {
+fn one<'v>(object: &'v Value, at: &str) -> Option<Workload<'v>> {
     let (kind, group) = (text(object, "/kind")?, text(object, "/apiVersion")?);
     let known = KINDS.iter().find(|row| row.0 == kind && group.starts_with(row.1));
     let (_, _, path) = known?;
@@ -54,7 +57,11 @@ fn one(object: &Value, at: String) -> Option<Workload<'_>> {
     let pod = object.pointer(path).unwrap_or(&Value::Null);
     let named = text(object, "/metadata/name").or_else(|| text(object, "/metadata/generateName"));
     let name = format!("{kind} {}", named.unwrap_or("without a name"));
-    Some(Workload { name, path: format!("{at}{path}"), pod })
+    let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
+    let names = annotations.into_iter().flatten().map(|(name, _)| name.as_str());
+    let misplaced = names.filter(|name| name.starts_with(PREFIX) && !path.is_empty());
+    let misplaced = misplaced.filter(|name| *name != INJECT).collect();
+    Some(Workload { name, path: format!("{at}{path}"), pod, misplaced })
 }
 
 fn text<'v>(object: &'v Value, path: &str) -> Option<&'v str> {

@@ -86,8 +86,7 @@ fn word(text: &str) -> String {
     let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '_');
     let is_plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/-:@".contains(&b));
     // Numbers begin otherwise; what is left are the words for truth and nothing.
-    let has_meaning =
-        super::scalar::plain(text) != Value::from(text) || matches!(text, "y" | "Y" | "n" | "N");
+    let has_meaning = super::scalar::plain(text) != *text || matches!(text, "y" | "Y" | "n" | "N");
     if begins && is_plain && !has_meaning && !text.ends_with(':') {
         return text.to_owned();
     }

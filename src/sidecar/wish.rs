@@ -129,7 +129,7 @@ impl Wish {
         }
         let value = value.trim();
         match name {
-            "cache-size" => self.cache_size = size(value, LEAST_CACHE, "1Gi")?,
+            "cache-size" => self.cache_size = volume(value)?,
             "config" => self.config = object(value)?,
             "containers" => self.containers = list(value),
             "cpu-request" => self.cpu_request = size(value, 0.0, "50m")?,
@@ -210,6 +210,17 @@ fn size(text: &str, least: f64, example: &str) -> Result<String, Wrong> {
         Some(_) => Err(format!("it is too little; write for example {example}")),
         None => Err(format!("it is no quantity; write for example {example}")),
     }
+}
+
+/// A size that the program understands as well, in units of volumes.
+fn volume(text: &str) -> Result<String, Wrong> {
+    let units = ["Mi", "Gi", "Ti", "M", "G", "T"];
+    let number = units.iter().find_map(|unit| text.strip_suffix(unit)).unwrap_or(text);
+    let is_plain = number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    size(text, LEAST_CACHE, "1Gi").and_then(|size| match is_plain {
+        true => Ok(size),
+        false => Err("write it in Mi, Gi or Ti, for example 1Gi".to_owned()),
+    })
 }
 
 fn choice(text: &str, known: &[&str]) -> Result<String, Wrong> {

@@ -646,6 +646,29 @@ fn without_any_file_the_known_providers_work_with_the_keys_of_the_environment() 
 }
 
 #[test]
+fn keys_of_a_mounted_secret_are_a_providers_unless_the_file_says_otherwise() {
+    let env = |name: &str| (name == "UNDERSTUDY_KEYS").then(|| "/keys".to_owned());
+    let read_file = |path: &Path| match path.to_str() {
+        Some("/keys/OPENAI_API_KEY") => Ok("sk-mounted\n".to_owned()),
+        Some("/keys/GROQ_API_KEY") => Ok("no\nkey".to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    };
+    let places = |config: Option<&str>, name: &str| {
+        let config = config.map(|text| ("understudy.yaml", text));
+        let (loaded, _) = config::load(config, &[], &env, &read_file).unwrap();
+        let keys = loaded.providers[name].api_keys.iter().map(|key| key.place.to_string());
+        keys.collect::<Vec<_>>()
+    };
+    assert_eq!(places(None, "openai"), ["the file /keys/OPENAI_API_KEY"]);
+    assert_eq!(places(None, "groq"), Vec::<String>::new());
+    assert_eq!(places(None, "anthropic"), Vec::<String>::new());
+    let with = "providers: { openai: { headers: { x-a: b } } }";
+    assert_eq!(places(Some(with), "openai"), ["the file /keys/OPENAI_API_KEY"]);
+    let own = "providers: { openai: { api_keys: [{ value: sk-own }] } }";
+    assert_eq!(places(Some(own), "openai"), ["the configuration"]);
+}
+
+#[test]
 fn cache_mode_may_be_written_as_a_bare_word_or_quoted() {
     for (text, mode) in [
         ("on", CacheMode::On),
