@@ -361,7 +361,8 @@ fn transport_error(target: &Target, error: &reqwest::Error) -> Error {
     let provider = &target.provider;
     let cause = root(error);
     if error.is_connect() {
-        return Error::new(Kind::Connect, format!("cannot connect to {provider}: {cause}"));
+        let what = format!("cannot connect to {provider}: {cause}{}", authority::remedy(cause));
+        return Error::new(Kind::Connect, what);
     }
     if error.is_timeout() {
         return Error::new(Kind::Timeout, format!("{provider} did not answer in time"));

@@ -40,6 +40,15 @@ impl Authorities {
     }
 }
 
+/// What may help against a connection that failed because nobody vouches for the other end.
+pub fn remedy(cause: &dyn std::error::Error) -> &'static str {
+    // By the word of rustls: its error lies too deep in others to be found by its type.
+    match cause.to_string().contains("UnknownIssuer") {
+        true => ": if the provider is to be believed, name a file with its authority in `ca_file`",
+        false => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Authorities;

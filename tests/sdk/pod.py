@@ -186,6 +186,8 @@ def confined(pod, process):
         assert refuses(("127.0.0.2", at)), f"port {at} is not on loopback alone"
     assert not refuses(("127.0.0.2", 4102)), "no kubelet could reach the probes"
     assert pod.probe() == (0, "ok") and pod.probe("--live") == (0, "ok"), pod.probe()
+    log = pod.programs.log("sidecar")
+    assert f'"memory is limited, in bytes","limit":{LIMIT}' in log, log
     print(f"pod: user {_pod.USER} with no capability, on a root that is read-only; probes answer",
           flush=True)
 
