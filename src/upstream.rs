@@ -1,10 +1,10 @@
 //! Sends requests to providers and gives back their answers, one open body at a time.
 
-pub mod account;
 pub mod authority;
 pub mod begun;
 pub mod body;
 pub mod commit;
+pub mod ended;
 pub mod errand;
 mod fetch;
 pub mod gate;

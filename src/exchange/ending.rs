@@ -34,8 +34,8 @@ use crate::store::exchange::Exchange;
 use crate::store::exchange::Head;
 use crate::tokens;
 use crate::turnstile::Reservation;
-use crate::upstream::account::Account;
-use crate::upstream::account::Ended;
+use crate::upstream::ended::Account;
+use crate::upstream::ended::Ended;
 
 /// Bytes that make a token, about, of a request that could not be read.
 const BYTES_PER_TOKEN: u64 = 4;

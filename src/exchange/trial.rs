@@ -12,8 +12,8 @@ use crate::exchange::ending::Ending;
 use crate::experiment::Target;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
-use crate::upstream::account::Account;
-use crate::upstream::account::Ended;
+use crate::upstream::ended::Account;
+use crate::upstream::ended::Ended;
 use crate::vital::Sample;
 use crate::vital::Served;
 

@@ -13,7 +13,7 @@ use http_body::Frame as BodyFrame;
 use crate::chat::ProviderError;
 use crate::error::Error;
 use crate::error::Kind;
-use crate::upstream::account::Ended;
+use crate::upstream::ended::Ended;
 use crate::upstream::pump::Flow;
 use crate::upstream::shared::Broadcast;
 use crate::upstream::shared::Read;
