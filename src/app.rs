@@ -124,6 +124,7 @@ impl App {
             metrics: metrics.clone(),
             policy: config.keeping(),
             queue: limits.recorder_queue,
+            memory: config.memory,
             shadow,
             judge,
         })?;
@@ -134,8 +135,7 @@ impl App {
         let now_ms = jiff::Timestamp::now().as_millisecond();
         let turnstile = Arc::new(Turnstile::load(&store, now_ms)?);
         let front = front(&scene, &store, &recorder, (&board, &metrics, turnstile), vitals);
-        let stop = CancellationToken::new();
-        let stop_admin = CancellationToken::new();
+        let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
         let sockets = Sockets::new(stop.clone());
         let (follow, fronts) = watch::channel(Arc::new(front));
         let director = Director::new(director::Parts {
@@ -231,7 +231,7 @@ fn front(
     (board, metrics, turnstile): (&Arc<Board>, &Arc<Metrics>, Arc<Turnstile>),
     vitals: mpsc::Sender<Served>,
 ) -> Front {
-    let cache = Cache::new(store.clone(), &scene.config.keeping());
+    let cache = Cache::new(store.clone(), &scene.config.keeping(), scene.config.memory);
     Front {
         library: Library::new(store.clone(), Some(cache.clone())),
         cache,

@@ -13,16 +13,11 @@ use crate::cacheable::maker::Maker;
 use crate::config::CachePolicy;
 use crate::key::CacheKey;
 use crate::key::Reading;
+use crate::memory::Memory;
 use crate::plan::CacheRules;
 use crate::store::Store;
 use crate::store::exchange::Exchange;
 use crate::store::exchange::Head;
-
-/// Memory for recent answers, bytes; the rest stays on disk.
-const MEMORY_BYTES: u64 = 32 << 20;
-
-/// Memory for requests that were read and answered from here, bytes.
-const READING_BYTES: u64 = 8 << 20;
 
 /// What a request that was read takes, by the bytes of its body.
 const READING_COST: usize = 4;
@@ -94,16 +89,16 @@ pub enum Found {
 
 impl Cache {
     /// An empty memory over `store`.
-    pub fn new(store: Store, policy: &CachePolicy) -> Self {
+    pub fn new(store: Store, policy: &CachePolicy, room: Memory) -> Self {
         let memory = moka::sync::Cache::builder()
-            .max_capacity(MEMORY_BYTES.min(policy.max_bytes))
+            .max_capacity(room.answers.min(policy.max_bytes))
             .weigher(|_, row: &Row| {
                 row.exchanges.iter().fold(0, |sum: u32, one| sum.saturating_add(weight(one)))
             })
             .time_to_live(policy.ttl)
             .build();
         let readings = moka::sync::Cache::builder()
-            .max_capacity(READING_BYTES.min(policy.max_bytes))
+            .max_capacity(room.readings.min(policy.max_bytes))
             .weigher(|_, (weight, _): &(u32, Arc<Reading>)| *weight)
             .build();
         Self { memory, readings, makers: Arc::default(), store }

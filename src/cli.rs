@@ -9,6 +9,7 @@ mod demo;
 mod experiment;
 mod explain;
 mod files;
+mod healthcheck;
 mod inject;
 mod logs;
 mod providers;
@@ -75,6 +76,8 @@ enum Command {
     Providers(providers::Args),
     /// Print a stored answer again, or send its request again and compare
     Replay(replay::Args),
+    /// Ask a running sidecar whether it is ready, as a probe does: exit code 0 or 1
+    Healthcheck(healthcheck::Args),
     /// Put the sidecar into Kubernetes manifests
     Inject(inject::Args),
     /// Run a simulated provider, with chosen latency and faults
@@ -107,6 +110,7 @@ impl Cli {
                 Command::Backtest(args) => Ok(backtest::run(args).await),
                 Command::Providers(args) => providers::run(&args),
                 Command::Replay(args) => replay::run(args).await,
+                Command::Healthcheck(args) => healthcheck::run(args).await,
                 Command::Inject(args) => inject::run(&args),
                 Command::Simulate(args) => simulate::run(&args).await,
                 Command::Webhook(args) => webhook::run(args).await,

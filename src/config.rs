@@ -50,6 +50,7 @@ use crate::experiment::Match;
 use crate::experiment::Share;
 use crate::experiment::Target;
 use crate::health::breaker;
+use crate::memory::Memory;
 use crate::price::Prices;
 use crate::redact::Redactor;
 use crate::retry::Hedge;
@@ -59,6 +60,8 @@ use crate::sentinel::Sentinel;
 pub use credential::KeySource;
 pub use credential::Place;
 pub use credential::checked as checked_key;
+pub use load::Doors;
+pub use load::doors;
 pub use load::is_experiment;
 pub use load::load;
 pub use problem::Problem;
@@ -103,12 +106,16 @@ pub struct Config {
     pub breaker: breaker::Rules,
     /// Whether and how long answers are kept.
     pub cache: CachePolicy,
+    /// Certificates of authorities that are believed beside the system's, as PEM.
+    pub authorities: Option<String>,
     /// Headers of a request that keep its answers apart from those of other requests.
     pub vary: Vec<HeaderName>,
     /// Sizes that keep memory bounded.
     pub limits: Limits,
     /// What must not be stored or judged.
     pub redact: Redactor,
+    /// Memory for what can be done without, by what the process has; no file says it.
+    pub memory: Memory,
     /// What copies of requests may take.
     pub shadowing: Shadowing,
     /// What models cost.

@@ -37,7 +37,7 @@ const MAX_HEAD: usize = 64 << 10;
 /// The pause after the system has no socket left to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long sockets that are told to end may take to say goodbye.
+/// How long answers and sockets that are told to end may take to say so.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What answers the requests of a listener's connections.
@@ -130,13 +130,13 @@ pub async fn serve_greeted(
         });
     }
     drop(listener);
-    let finished = async {
+    let mut finished = std::pin::pin!(async {
         graceful.shutdown().await;
         sockets.closed().await;
-    };
-    if tokio::time::timeout(drain, finished).await.is_err() {
+    });
+    if tokio::time::timeout(drain, &mut finished).await.is_err() {
         tracing::warn!(?drain, "answers were still under way at the end of the grace period");
         sockets.end();
-        let _ = tokio::time::timeout(GOODBYE, sockets.closed()).await;
+        let _ = tokio::time::timeout(GOODBYE, finished).await;
     }
 }

@@ -11,6 +11,7 @@ pub mod tokens;
 pub mod provider;
 pub mod sigv4;
 pub mod bucket;
+pub mod memory;
 pub mod keyring;
 pub mod stats;
 pub mod compare;
@@ -50,6 +51,7 @@ pub mod sidecar;
 pub mod manifest;
 // Resources: each owns one outside thing.
 pub mod metrics;
+pub mod cgroup;
 pub mod till;
 pub mod store;
 pub mod turnstile;

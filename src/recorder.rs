@@ -34,6 +34,7 @@ use crate::feedback::Feedback;
 use crate::feedback::Subject;
 use crate::label::Label;
 use crate::ledger::Reserved;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::pair::Half;
 use crate::pair::Intent;
@@ -50,9 +51,6 @@ use crate::store::Store;
 use crate::store::exchange::Exchange;
 use crate::store::journal::Journal;
 use crate::till::Till;
-
-/// The most that waiting records may hold, bytes.
-const MAX_WAITING_BYTES: usize = 64 << 20;
 
 /// How long the till may fill before it is emptied: a disk takes longer for one line of the books
 /// than a stored answer takes altogether.
@@ -190,6 +188,8 @@ pub struct Recorder {
     /// Past the journal, for what it has no part in.
     answers: mpsc::Sender<Numbered>,
     waiting_bytes: Arc<AtomicUsize>,
+    /// The most of them.
+    room: usize,
     till: Arc<Till>,
     redaction: Redaction,
     metrics: Arc<Metrics>,
@@ -204,7 +204,7 @@ impl Recorder {
             Record::Exchange(_) => self.answers.try_send(Numbered::past(record)).is_ok(),
             record => self.records.try_send(record).is_ok(),
         };
-        let sent = waiting + bytes <= MAX_WAITING_BYTES && hand_over(record);
+        let sent = waiting + bytes <= self.room && hand_over(record);
         if sent {
             self.metrics.recorder_queue.inc();
         } else {
@@ -333,6 +333,8 @@ pub struct Parts {
     pub policy: CachePolicy,
     /// Records that may wait.
     pub queue: usize,
+    /// Memory that they may hold.
+    pub memory: Memory,
     /// Copies to send.
     pub shadow: mpsc::Sender<ShadowJob>,
     /// Pairs to score.
@@ -353,6 +355,7 @@ pub fn recorder(parts: Parts) -> Result<(Recorder, Writer)> {
         records,
         answers: onward.clone(),
         waiting_bytes: waiting_bytes.clone(),
+        room: usize::try_from(parts.memory.waiting).unwrap_or(usize::MAX),
         till: till.clone(),
         redaction: redaction.clone(),
         metrics: parts.metrics.clone(),

@@ -24,6 +24,7 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::judge::Judge;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::pair::Half;
 use crate::pair::Intent;
@@ -118,6 +119,7 @@ impl Rehearsal {
             metrics: metrics.clone(),
             policy: config.keeping(),
             queue: config.limits.recorder_queue,
+            memory: Memory::default(),
             shadow,
             judge,
         })?;

@@ -34,8 +34,12 @@ pub struct Script {
     pub listen: Option<SocketAddr>,
     /// Admin plane address; wins over the file.
     pub admin: Option<SocketAddr>,
+    /// Address of the health listener; wins over the file.
+    pub health: Option<SocketAddr>,
     /// Data directory; wins over the file.
     pub data_dir: Option<PathBuf>,
+    /// Bytes that the data directory has for itself; the cache takes a third of them at most.
+    pub disk: Option<u64>,
 }
 
 /// What the files say.
@@ -130,7 +134,11 @@ impl Script {
             Ok((mut config, warnings)) => {
                 config.listen = self.listen.unwrap_or(config.listen);
                 config.admin = self.admin.unwrap_or(config.admin);
+                config.health = self.health.or(config.health);
                 config.data_dir = self.data_dir.clone().unwrap_or(config.data_dir);
+                // sled takes about twice the size of what it stores, and pairs and records come to it.
+                let most = self.disk.map_or(u64::MAX, |bytes| bytes / 3);
+                config.cache.max_bytes = config.cache.max_bytes.min(most);
                 Ok(Reading { config, warnings, print })
             }
         }

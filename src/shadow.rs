@@ -41,9 +41,9 @@ use crate::scene::Scenes;
 use crate::shadow::pause::Pauses;
 use crate::store::Store;
 use crate::upstream::Call;
+use crate::upstream::ended::Account;
+use crate::upstream::ended::Ended;
 use crate::upstream::outgoing::Outgoing;
-use crate::upstream::pump::Account;
-use crate::upstream::pump::Ended;
 use crate::upstream::pump::Flow;
 use crate::upstream::pump::Terms;
 use crate::upstream::way::Way;
@@ -336,7 +336,7 @@ fn half(job: &ShadowJob, account: Account, target: String) -> Record {
         Ended::Unfinished => "shadow_unfinished",
         Ended::Cut(_) => "shadow_cut",
         Ended::TooLarge => "shadow_too_large",
-        Ended::ClientLeft => "shadow_stopped",
+        Ended::ClientLeft | Ended::Stopped => "shadow_stopped",
     };
     nothing(job, reason)
 }

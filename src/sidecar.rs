@@ -4,7 +4,7 @@ mod container;
 mod environment;
 mod pod;
 pub mod patch;
-mod quantity;
+pub mod quantity;
 pub mod sdk;
 pub mod wish;
 

@@ -1,9 +1,11 @@
 //! Sends requests to providers and gives back their answers, one open body at a time.
 
 pub mod account;
+pub mod authority;
 pub mod begun;
 pub mod body;
 pub mod commit;
+pub mod ended;
 pub mod errand;
 mod fetch;
 pub mod gate;
@@ -54,6 +56,7 @@ use crate::provider::travel::Pass;
 use crate::provider::url;
 use crate::secrets::Secrets;
 use crate::secrets::pool::Pool;
+use crate::upstream::authority::Authorities;
 use crate::upstream::gate::Gates;
 use crate::upstream::gate::Sake;
 use crate::upstream::outgoing::Outgoing;
@@ -71,6 +74,7 @@ pub struct Upstream {
     http1: OnceLock<Client>,
     endpoints: BTreeMap<String, Endpoint>,
     resolver: Arc<Resolver>,
+    authorities: Authorities,
     secrets: Secrets,
     /// What is known of every target; it outlives the configuration.
     health: Arc<Health>,
@@ -129,7 +133,9 @@ impl Upstream {
         let resolver = Arc::new(Resolver { link_local });
         let routes = config.routes.values().map(|route| route.timeouts.connect);
         let limits: BTreeSet<Duration> = routes.chain([config.timeouts.connect]).collect();
-        let clients = limits.into_iter().map(|limit| Ok((limit, client(limit, &resolver)?)));
+        let authorities = Authorities::read(config.authorities.as_deref())?;
+        let client = |limit| client(limit, &resolver, &authorities);
+        let clients = limits.into_iter().map(|limit| Ok((limit, client(limit)?)));
         let clients = clients.collect::<Result<_>>()?;
         let secrets = Secrets::new(config, former.map(|former| &former.secrets));
         let endpoints = providers.map(|provider| {
@@ -142,7 +148,7 @@ impl Upstream {
         let health = former.map(|former| former.health.clone()).unwrap_or_default();
         let gates = former.map(|former| former.gates.clone()).unwrap_or_default();
         let http1 = OnceLock::new();
-        Ok(Self { clients, http1, endpoints, resolver, secrets, health, gates })
+        Ok(Self { clients, http1, endpoints, resolver, authorities, secrets, health, gates })
     }
 
     /// Writes down how the places are that keys come from.
@@ -245,15 +251,18 @@ impl Upstream {
     }
 }
 
-fn client(connect: Duration, resolver: &Arc<Resolver>) -> Result<Client> {
-    Client::builder()
+fn client(
+    connect: Duration,
+    resolver: &Arc<Resolver>,
+    authorities: &Authorities,
+) -> Result<Client> {
+    let builder = Client::builder()
         .dns_resolver(resolver.clone())
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(connect)
         .tcp_nodelay(true)
-        .pool_idle_timeout(Duration::from_secs(90))
-        .build()
-        .map_err(|e| Error::new(Kind::Internal, format!("starting the HTTP client: {e}")))
+        .pool_idle_timeout(Duration::from_secs(90));
+    authorities.client(builder)
 }
 
 /// The head of the answer to a request, within `limit` of `sent`.
@@ -360,7 +369,8 @@ fn transport_error(target: &Target, error: &reqwest::Error) -> Error {
     let provider = &target.provider;
     let cause = root(error);
     if error.is_connect() {
-        return Error::new(Kind::Connect, format!("cannot connect to {provider}: {cause}"));
+        let what = format!("cannot connect to {provider}: {cause}{}", authority::remedy(cause));
+        return Error::new(Kind::Connect, what);
     }
     if error.is_timeout() {
         return Error::new(Kind::Timeout, format!("{provider} did not answer in time"));

@@ -35,6 +35,7 @@ use understudy::config::Timeouts;
 use understudy::experiment::Target;
 use understudy::key;
 use understudy::key::CacheKey;
+use understudy::memory::Memory;
 use understudy::plan;
 use understudy::plan::CacheRules;
 use understudy::plan::Caller;
@@ -269,10 +270,14 @@ fn cache(c: &mut Criterion) {
     let key = CacheKey([7; 32]);
     store.put_exchange(&exchange()).unwrap();
     let now_ms = jiff::Timestamp::now().as_millisecond();
-    let memory = Cache::new(store.clone(), &CachePolicy::default());
+    let memory = Cache::new(store.clone(), &CachePolicy::default(), Memory::default());
     memory.insert(key, Arc::new(exchange()), 1);
     // Without room in memory every answer comes from the disk.
-    let disk = Cache::new(store, &CachePolicy { max_bytes: 0, ..CachePolicy::default() });
+    let disk = Cache::new(
+        store,
+        &CachePolicy { max_bytes: 0, ..CachePolicy::default() },
+        Memory::default(),
+    );
     let day = Duration::from_secs(24 * 3600);
     let rules = CacheRules {
         read: true,

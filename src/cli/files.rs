@@ -62,8 +62,9 @@ impl Files {
     /// Where the files are.
     pub fn script(&self) -> Script {
         let (config, experiments) = (self.config.clone(), self.experiments.clone());
-        let (listen, admin, data_dir) = (None, None, None);
-        Script { config, experiments, variable, listen, admin, data_dir }
+        let (listen, admin, health) = (None, None, None);
+        let (data_dir, disk) = (None, None);
+        Script { config, experiments, variable, listen, admin, health, data_dir, disk }
     }
 
     fn load_with(&self, experiments: &[Source], warn: bool) -> Result<Config> {

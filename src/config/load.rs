@@ -32,6 +32,7 @@ use crate::caller::Patrons;
 use crate::experiment::Experiment;
 use crate::experiment::Share;
 use crate::health::breaker;
+use crate::memory::Memory;
 use crate::price::Prices;
 use crate::provider;
 use crate::redact::Redactor;
@@ -100,6 +101,22 @@ pub fn load(
     }
 }
 
+/// Where a configuration says that probes are answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Doors {
+    /// The probes' own address.
+    pub health: Option<SocketAddr>,
+    /// The admin plane's.
+    pub admin: Option<SocketAddr>,
+}
+
+/// The addresses in a configuration, whatever else is wrong with it.
+pub fn doors(text: &str) -> Doors {
+    let root = tree::parse(text).root;
+    let read = |key| settings::address(root.as_ref()?.get(key)?).ok();
+    Doors { health: read("health"), admin: read("admin") }
+}
+
 /// The key that names a sentinel, and makes its file one.
 pub const SENTINEL: &str = "sentinel";
 
@@ -138,9 +155,11 @@ impl Default for Config {
             retry: Retry::default(),
             breaker: breaker::Rules::default(),
             cache: CachePolicy::default(),
+            authorities: None,
             vary: Vec::new(),
             limits: Limits::default(),
             redact: Redactor::default(),
+            memory: Memory::default(),
             shadowing: Shadowing::default(),
             prices: Arc::new(Prices::built_in()),
             patrons: Patrons::default(),

@@ -1,6 +1,7 @@
 //! Reads understudy.yaml into a checked configuration.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 
 use secrecy::ExposeSecret;
@@ -21,6 +22,7 @@ use super::price;
 use super::read::Reader;
 use super::read::Section;
 use super::read::Wrong;
+use super::read::quote;
 use super::redaction;
 use super::route;
 use super::stores;
@@ -50,6 +52,7 @@ pub fn read(
         admission(s, outside, config);
         addresses(s, config);
         s.set("data_dir", &mut config.data_dir, directory);
+        config.authorities = s.take("ca_file", |node| authorities(node, outside));
         encryption(s, outside, &mut config.encryption_keys);
         stores::read(s, outside, &mut config.stores);
         if let Some(node) = s.find("providers") {
@@ -114,6 +117,20 @@ fn addresses(s: &mut Section<'_, '_, '_>, config: &mut Config) {
     }
 }
 
+/// Certificates of authorities; what is wrong inside one is told when connections are made ready.
+fn authorities(node: &Node, outside: Outside<'_>) -> Result<String, Wrong> {
+    let name = value::text(node)?;
+    let text = (outside.read_file)(Path::new(&name)).map_err(|error| {
+        let what = format!("names {}, which cannot be read: {}", quote(&name), error.kind());
+        Wrong::new(what, "check the path and who may read it")
+    })?;
+    if !text.contains("-----BEGIN CERTIFICATE-----") {
+        let what = format!("names {}, which holds no certificate", quote(&name));
+        return Err(Wrong::new(what, "write the certificates of the authorities into it, as PEM"));
+    }
+    Ok(text)
+}
+
 /// Keys to encrypt with, each long enough that nobody guesses it.
 fn encryption(s: &mut Section<'_, '_, '_>, outside: Outside<'_>, into: &mut Vec<SecretString>) {
     let Some(node) = s.find("encryption_keys") else { return };
@@ -155,7 +172,8 @@ fn differ(s: &mut Section<'_, '_, '_>, a: (&str, SocketAddr), b: (&str, SocketAd
     }
 }
 
-fn address(node: &Node) -> Result<SocketAddr, Wrong> {
+/// An IP address with a port.
+pub fn address(node: &Node) -> Result<SocketAddr, Wrong> {
     let help = "write an IP address and a port, for example 127.0.0.1:4100";
     let text = value::any_text(node)?;
     text.parse().map_err(|_| value::expected("an address", node, help))

@@ -78,8 +78,9 @@ impl Director {
             lock(&self.files).error = None;
             return Ok(false);
         }
-        let is_same_way_out = reading.print.is_same_way_out(&old.print);
         let (mut config, former) = (reading.config, self.config());
+        let is_same_way_out =
+            reading.print.is_same_way_out(&old.print) && config.authorities == former.authorities;
         old.waiting_for_restart = fixed::keep(&former, &mut config);
         match self.put_in_force(config, is_same_way_out) {
             Ok(()) => self.accept(reading.print, &reading.warnings, old.waiting_for_restart),

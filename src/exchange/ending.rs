@@ -33,8 +33,8 @@ use crate::recorder::Record;
 use crate::store::exchange::Asked;
 use crate::store::exchange::Exchange;
 use crate::store::exchange::Head;
-use crate::upstream::pump::Account;
-use crate::upstream::pump::Ended;
+use crate::upstream::ended::Account;
+use crate::upstream::ended::Ended;
 
 /// Everything that is known of an exchange before its answer ends.
 pub struct Ending {
@@ -116,7 +116,9 @@ impl Ending {
         if let Some(sample) = self.trial.as_ref().and_then(|trial| trial.sample(&self, &account)) {
             self.front.serve(sample);
         }
-        let half = self.pair.as_ref().map(|pair| match is_good && pair.target == self.target {
+        // A promise that the process did not live to keep is kept by the next one.
+        let pair = self.pair.as_ref().filter(|_| account.ended != Ended::Stopped);
+        let half = pair.map(|pair| match is_good && pair.target == self.target {
             true => pair.half(&account),
             false => pair.nothing(live_reason(&account.ended, self.status)),
         });
@@ -274,6 +276,7 @@ fn live_reason(ended: &Ended, status: u16) -> &'static str {
         Ended::Cut(_) => "live_cut",
         Ended::TooLarge => "live_too_large",
         Ended::ClientLeft => "client_left",
+        Ended::Stopped => "stopped",
     }
 }
 

@@ -12,8 +12,8 @@ use crate::exchange::ending::Ending;
 use crate::experiment::Target;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
-use crate::upstream::pump::Account;
-use crate::upstream::pump::Ended;
+use crate::upstream::ended::Account;
+use crate::upstream::ended::Ended;
 use crate::vital::Sample;
 use crate::vital::Served;
 
@@ -66,7 +66,7 @@ impl Trial {
             return Some(self.failure(took));
         }
         match account.ended {
-            Ended::ClientLeft | Ended::TooLarge => return None,
+            Ended::ClientLeft | Ended::Stopped | Ended::TooLarge => return None,
             Ended::Unfinished | Ended::Cut(_) => return Some(self.failure(took)),
             Ended::Whole => {}
         }

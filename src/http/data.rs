@@ -1,12 +1,10 @@
 //! The data plane: what applications' SDKs call.
 
 mod entry;
+mod held;
 mod upgrade;
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
-use std::task::Poll;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -35,18 +33,16 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::exchange::Front;
 use crate::exchange::Incoming;
-use crate::exchange::Reply;
-use crate::exchange::ReplyBody;
 use crate::exchange::header as head;
 use crate::experiment::Target;
 use crate::http::Serve;
 use crate::http::data::entry::Slot;
+use crate::http::data::held::stopped;
 use crate::http::feedback;
 use crate::http::patience::patient;
 use crate::http::site;
 use crate::http::socket::Sockets;
 use crate::metrics::RequestLabels;
-use crate::upstream::body::Pump;
 use crate::wire::Dialect;
 use crate::wire::endpoint;
 use crate::wire::endpoint::Endpoint;
@@ -115,7 +111,7 @@ async fn handle(edge: &Edge, request: Request<hyper::body::Incoming>) -> Respons
     } else if upgrade::is_wanted(&parts) {
         let dialect = DialectName::Responses;
         let open = upgrade::open(edge, &mut parts, request_id.clone(), arrived);
-        (dialect, Box::pin(open).await)
+        (dialect, edge.in_time(Box::pin(open)).await)
     } else if parts.uri.path() == feedback::PATH {
         let taken = match edge.caller(&parts.headers) {
             Ok(_) => feedback::take(&edge.front.recorder, &parts.method, body).await,
@@ -129,7 +125,10 @@ async fn handle(edge: &Edge, request: Request<hyper::body::Incoming>) -> Respons
     } else {
         let dialect = edge.dialect(&parts);
         let answered = match edge.asked(&parts) {
-            Ok(asked) => edge.answer(asked, &parts, body, request_id.clone(), arrived).await,
+            Ok(asked) => {
+                let answer = edge.answer(asked, &parts, body, request_id.clone(), arrived);
+                edge.in_time(answer).await
+            }
             Err(error) => Err(error),
         };
         (dialect, answered)
@@ -151,6 +150,15 @@ async fn handle(edge: &Edge, request: Request<hyper::body::Incoming>) -> Respons
 }
 
 impl Edge {
+    /// What comes of `answering`, unless the process ends before.
+    async fn in_time<T>(&self, answering: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            answered = answering => answered,
+            () = self.door.sockets.ended() => Err(stopped()),
+        }
+    }
+
     fn count(&self, dialect: DialectName, status: u16) {
         let labels = RequestLabels { dialect: dialect.as_str(), status };
         self.front.metrics.requests.get_or_create(&labels).inc();
@@ -198,7 +206,7 @@ impl Edge {
                 Box::pin(passed).await?
             }
         };
-        Ok(respond(reply, slot))
+        Ok(self.respond(reply, slot))
     }
 
     fn asked<'p>(&self, parts: &'p Parts) -> Result<Asked<'p>> {
@@ -329,35 +337,6 @@ fn without_key(query: Option<&str>) -> (Option<String>, Option<HeaderValue>) {
         key
     });
     ((!rest.is_empty()).then(|| rest.join("&")), key)
-}
-
-fn respond(reply: Reply, slot: Slot) -> Response {
-    let body = match reply.body {
-        ReplyBody::Whole(bytes) => Body::from(bytes),
-        ReplyBody::Live(pump) => Body::new(Held { pump, _slot: slot }),
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = reply.status;
-    *response.headers_mut() = reply.headers;
-    response
-}
-
-/// A body that holds its place among the open requests until it has ended.
-struct Held {
-    pump: Box<Pump>,
-    _slot: Slot,
-}
-
-impl http_body::Body for Held {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>>>> {
-        Pin::new(&mut self.pump).poll_frame(cx)
-    }
 }
 
 /// The client's own id of the request, if it is fit to be repeated, else a new one.

@@ -1,6 +1,8 @@
-//! Connections that became sockets: they outlive the HTTP exchange that began them.
+//! How what is open on a listener learns that it stops, and which sockets are: those outlive the HTTP
+//! exchange that began them.
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -31,6 +33,11 @@ impl Sockets {
     /// Returns when the time for that is over.
     pub async fn ended(&self) {
         self.end.cancelled().await;
+    }
+
+    /// The same, for who lives longer than this.
+    pub fn until_ended(&self) -> WaitForCancellationFutureOwned {
+        self.end.clone().cancelled_owned()
     }
 
     /// Returns when no socket is open any more.

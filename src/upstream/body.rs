@@ -13,7 +13,7 @@ use http_body::Frame as BodyFrame;
 use crate::chat::ProviderError;
 use crate::error::Error;
 use crate::error::Kind;
-use crate::upstream::pump::Ended;
+use crate::upstream::ended::Ended;
 use crate::upstream::pump::Flow;
 use crate::upstream::shared::Broadcast;
 use crate::upstream::shared::Read;
@@ -61,6 +61,22 @@ impl Pump {
         let reader = flow.read()?;
         Some(Self { from: Piped::Shared { reader, telling, _kept: kept } })
     }
+
+    /// Ends it because the process ends: the last piece, which says so, or a failure where the body
+    /// has no way to say it.
+    pub fn stop(&mut self, error: Error) -> Option<Result<Bytes, Error>> {
+        let last = match &mut self.from {
+            Piped::Own(Some(flow), _) => {
+                let last = flow.stop(&error);
+                let is_silent = last.is_none() && !matches!(flow.ended(), Some(Ended::Whole));
+                last.map(Ok).or(is_silent.then_some(Err(error)))
+            }
+            Piped::Shared { telling, .. } => Some(telling.failed(error)),
+            Piped::Own(None, _) | Piped::Over => None,
+        };
+        self.from = Piped::Over;
+        last
+    }
 }
 
 impl Body for Pump {
@@ -105,11 +121,14 @@ impl Drop for Piped {
 }
 
 impl Telling {
-    /// The error that ends a stream which must not look complete.
     fn lost(&self) -> Result<Bytes, Error> {
         let what = "the application read more slowly than others that share this answer, and \
             what comes next is more than limits.max_answer_bytes behind";
-        let error = Error::new(Kind::Broken, what);
+        self.failed(Error::new(Kind::Broken, what))
+    }
+
+    /// The error that ends a stream which must not look complete.
+    fn failed(&self, error: Error) -> Result<Bytes, Error> {
         if !self.is_stream || !matches!(self.dialect.framing(), Framing::Sse) {
             return Err(error);
         }

@@ -23,55 +23,14 @@ use crate::upstream::Opened;
 use crate::upstream::begun;
 use crate::upstream::begun::Begun;
 use crate::upstream::broke_off;
+use crate::upstream::ended::Account;
+use crate::upstream::ended::Ended;
+use crate::upstream::ended::OnEnd;
 use crate::upstream::gate::Permit;
 use crate::upstream::way::Way;
 use crate::upstream::way::tell;
 use crate::wire::Dialect;
 use crate::wire::openai::failure::MALFORMED;
-
-/// How an answer ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The provider ended it and it reads as an answer.
-    Whole,
-    /// The provider ended it, but it is an error or lacks its end.
-    Unfinished,
-    /// The connection broke or a time limit passed.
-    Cut(Error),
-    /// It is larger than what may be kept; it went through whole.
-    TooLarge,
-    /// The application left first.
-    ClientLeft,
-}
-
-impl Ended {
-    /// A short stable word, in metrics and in the store.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Whole => "whole",
-            Self::Unfinished => "unfinished",
-            Self::Cut(_) => "cut",
-            Self::TooLarge => "too_large",
-            Self::ClientLeft => "client_left",
-        }
-    }
-}
-
-/// The one account of an answer.
-#[derive(Debug)]
-pub struct Account {
-    /// How it ended.
-    pub ended: Ended,
-    /// What it said; empty when too large.
-    pub answer: Answer,
-    /// Its bytes; empty when too large.
-    pub pieces: Vec<Frame>,
-    /// Until the end, microseconds from sending.
-    pub took_us: u64,
-}
-
-/// Receives the account.
-pub type OnEnd = Box<dyn FnOnce(Account) + Send + Sync>;
 
 /// What the pump must know besides the answer itself.
 pub struct Terms {
@@ -321,6 +280,24 @@ impl Flow {
         frame
     }
 
+    /// Ends it because the process ends; what the application is told of it, if it can be told.
+    pub fn stop(&mut self, error: &Error) -> Option<Bytes> {
+        self.observe();
+        let answer = self.take_answer();
+        if self.has_all(&answer) {
+            self.report(Ended::Whole, answer);
+            return self.terms.way.finish();
+        }
+        let frame = self.terms.is_stream.then(|| self.error_frame(error)).flatten();
+        self.report(Ended::Stopped, answer);
+        frame
+    }
+
+    /// Whether nothing is missing but the end of the body, which some providers keep open.
+    fn has_all(&self, answer: &Answer) -> bool {
+        self.terms.is_stream && answer.done && answer.is_whole() && !self.too_large
+    }
+
     fn error_frame(&mut self, error: &Error) -> Option<Bytes> {
         let frame = self.terms.way.fail(self.terms.dialect, error)?;
         // A single CR LF ends a line and no event; a blank line too many does no harm.
@@ -353,7 +330,7 @@ impl Flow {
             (Some(ticket), Ended::Unfinished | Ended::Cut(_)) => {
                 ticket.failed(Fault::Broken, None, Instant::now().into_std());
             }
-            (_, Ended::ClientLeft) | (None, _) => {}
+            (_, Ended::ClientLeft | Ended::Stopped) | (None, _) => {}
         }
         self.ended = Some(ended.clone());
         self.told = answer.usage.map(|usage| (answer.model.clone(), usage));
@@ -375,8 +352,7 @@ impl Drop for Flow {
         if self.ended.is_none() {
             self.observe();
             let answer = self.take_answer();
-            let has_all = self.terms.is_stream && answer.done && answer.is_whole();
-            let ended = if has_all && !self.too_large { Ended::Whole } else { Ended::ClientLeft };
+            let ended = if self.has_all(&answer) { Ended::Whole } else { Ended::ClientLeft };
             self.report(ended, answer);
         }
     }

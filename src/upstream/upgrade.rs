@@ -21,8 +21,6 @@ use tokio::time::Instant;
 
 use crate::chat::DialectName;
 use crate::config::Timeouts;
-use crate::error::Error;
-use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Target;
 use crate::upstream::Opened;
@@ -90,14 +88,13 @@ impl Upstream {
         if let Some(client) = self.http1.get() {
             return Ok(client.clone());
         }
-        let client = Client::builder()
+        let builder = Client::builder()
             .dns_resolver(self.resolver.clone())
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(connect)
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|e| Error::new(Kind::Internal, format!("starting the HTTP client: {e}")))?;
+            .tcp_nodelay(true);
+        let client = self.authorities.client(builder)?;
         // Whoever comes second keeps a client of its own for this once.
         let _ = self.http1.set(client.clone());
         Ok(client)

@@ -3,6 +3,7 @@
 mod canary;
 mod damage;
 mod drain;
+mod probe;
 mod secrecy;
 
 use std::fs;

@@ -49,7 +49,7 @@ class Programs:
         atexit.register(self.stop)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
-    def start(self, name, *command, env=None):
+    def start(self, name, *command, env=None, **how):
         """Starts a program under a name that tells it from the others; `env` is added to its own."""
         path = os.path.join(self.folder, f"{name}.log")
         with open(path, "wb") as log:
@@ -60,6 +60,7 @@ class Programs:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                **how,
             )
         self.running[name] = (process, path)
 

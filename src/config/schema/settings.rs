@@ -53,6 +53,7 @@ pub fn whole() -> Value {
         ("admin_token", "What the admin plane wants to hear, or none.", token()),
         ("health", "Where probes may come from outside; off.", address()),
         ("data_dir", "Where everything is stored.", kind::text()),
+        ("ca_file", "Authorities of certificates beside the system's.", kind::text()),
         ("encryption_keys", "What is stored is encrypted with.", list(&at_hand())),
         ("providers", "Known names need only what differs.", providers()),
         ("forward_headers", "Headers of yours that travel, too.", forwarded()),

@@ -35,7 +35,6 @@ use crate::http::data::Edge;
 use crate::http::data::below_prefix;
 use crate::http::data::entry::Slot;
 use crate::http::data::incoming;
-use crate::http::data::respond;
 use crate::http::data::upgrade::bridge::Bridge;
 use crate::http::data::with_query;
 use crate::upstream::upgrade::Tunnel;
@@ -84,7 +83,7 @@ pub async fn open(
                     incoming.provider = Some(provider.to_owned());
                     bridge(edge, parts, incoming, slot).await
                 }
-                Switch::Refused(reply) => Ok(respond(reply, slot)),
+                Switch::Refused(reply) => Ok(edge.respond(reply, slot)),
             }
         }
     }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use understudy::board::Board;
 use understudy::chat::Answer;
 use understudy::experiment::Share;
+use understudy::memory::Memory;
 use understudy::metrics::Metrics;
 use understudy::pair::Half;
 use understudy::pair::Intent;
@@ -80,6 +81,7 @@ async fn pairs_that_find_no_room_are_offered_again() {
         metrics: metrics.clone(),
         policy,
         queue: 16,
+        memory: Memory::default(),
         shadow,
         judge,
     })

@@ -74,7 +74,9 @@ impl Mounted {
             variable: |_| None,
             listen: free,
             admin: free,
+            health: None,
             data_dir: Some(self.path("data")),
+            disk: None,
         };
         let reading = script.read().unwrap();
         App::perform(reading.config, Some((script, reading.print))).await.unwrap()
@@ -213,7 +215,9 @@ async fn an_open_breaker_and_a_limit_that_is_used_up_outlast_a_reload() {
         variable: |_| None,
         listen: free,
         admin: free,
+        health: None,
         data_dir: Some(dir.path().join("data")),
+        disk: None,
     };
     let reading = script.read().unwrap();
     let app = App::perform(reading.config, Some((script, reading.print))).await.unwrap();
