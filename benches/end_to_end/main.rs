@@ -59,7 +59,7 @@ const CALLER: &str = "us-bench";
 const GUARDS: &str = r#"
     api_keys: [{ value: sk-one, weight: 3 }, { value: sk-two }]
     limits: { requests_per_minute: 100000000, tokens_per_minute: 1000000000, concurrency: 10000 }
-  spare: { base_url: "http://127.0.0.1:9/v1", api_keys: [{ value: sk-one }] }
+  spare: { base_url: "http://UPSTREAM/v1", api_keys: [{ value: sk-one }] }
 routes:
   simulated: { targets: [bench/simulated, spare/simulated], choose: score, hedge: { after: 30s } }
   echo: { targets: [bench/echo, spare/echo], choose: score, hedge: { after: 30s } }
@@ -361,7 +361,8 @@ async fn start_guarded(
     threads: usize,
 ) -> io::Result<Process> {
     let hash = blake3::Hash::from_bytes(caller::digest(CALLER.as_bytes())).to_hex();
-    let guards = format!("{GUARDS}    key_blake3: {hash}\n");
+    let guards = GUARDS.replace("UPSTREAM", &upstream.to_string());
+    let guards = format!("{guards}    key_blake3: {hash}\n");
     let first = known(&asked(true, false));
     Ok(start(folder, (data, &guards), upstream, threads, &first).await?.0)
 }
