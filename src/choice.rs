@@ -1,7 +1,5 @@
 //! In which order a route's targets are asked: pure functions of prices, speed and win rates.
 
-use std::collections::BTreeMap;
-
 use crate::experiment::Experiment;
 use crate::experiment::State;
 use crate::experiment::Target;
@@ -61,8 +59,8 @@ pub struct Pace {
     pub success: f64,
 }
 
-/// What is known of how targets have answered of late.
-pub type Paces = BTreeMap<Target, Pace>;
+/// What is known of how targets have answered of late; of a route's few targets, in no order.
+pub type Paces<'a> = Vec<(&'a Target, Pace)>;
 
 /// What speaks for and against a target.
 #[derive(Clone, Debug, PartialEq)]
@@ -175,17 +173,17 @@ impl Merit {
     pub fn of(
         target: &Target,
         prices: Option<(f64, f64)>,
-        paces: Option<&Paces>,
+        paces: Option<&Paces<'_>>,
         experiments: &[Experiment],
     ) -> Self {
-        let pace = paces.and_then(|paces| paces.get(target));
+        let pace = paces.and_then(|paces| paces.iter().find(|(of, _)| *of == target));
         let blend =
             |(input, output)| (input * PROMPT_PER_ANSWER + output) / (PROMPT_PER_ANSWER + 1.0);
         Self {
             target: target.clone(),
             usd_per_million: prices.map(blend),
             // Who fails half of the time is asked twice for an answer.
-            latency_us: pace.and_then(|pace| Some(pace.took_us? / pace.success.max(0.05))),
+            latency_us: pace.and_then(|(_, pace)| Some(pace.took_us? / pace.success.max(0.05))),
             quality: quality(target, experiments),
         }
     }
@@ -315,7 +313,7 @@ mod tests {
     fn who_fails_takes_longer() {
         let target = Target { provider: "p".into(), model: "m".into() };
         let pace = Pace { took_us: Some(100.0), success: 0.5 };
-        let paces = Paces::from([(target.clone(), pace)]);
+        let paces: Paces<'_> = vec![(&target, pace)];
         let merit = Merit::of(&target, Some((1.0, 5.0)), Some(&paces), &[]);
         let expected =
             Merit { target, usd_per_million: Some(2.0), latency_us: Some(200.0), quality: 0.5 };

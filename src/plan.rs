@@ -70,7 +70,7 @@ pub struct Caller<'a> {
     /// What is remembered of the response it goes on from.
     pub thread: Option<&'a Thread>,
     /// How fast targets have been of late, where that is known.
-    pub paces: Option<&'a Paces>,
+    pub paces: Option<&'a Paces<'a>>,
     /// Who it is, where callers have keys of ours.
     pub patron: Option<&'a Patron>,
 }

@@ -4,20 +4,20 @@ use tokio::time::Instant;
 
 use crate::choice::Pace;
 use crate::choice::Paces;
+use crate::config::Weighted;
 use crate::exchange::Front;
-use crate::experiment::Target;
 
 impl Front {
     /// What is known of those who may answer to a model's name; `None` where nobody asks.
-    pub(super) fn paces(&self, model: &str) -> Option<Paces> {
+    pub(super) fn paces(&self, model: &str) -> Option<Paces<'_>> {
         let route = self.config.routes.get(model).filter(|route| route.choose.wants_pace())?;
         let (health, now) = (self.upstream.health(), Instant::now().into_std());
         let clauses = route.when.iter().flat_map(|clause| &clause.targets);
-        let pace = |target: &Target| {
-            let condition = health.condition(target, now);
-            let pace = Pace { took_us: condition.took_us, success: condition.success };
-            (target.clone(), pace)
+        let pace = |weighted: &Weighted| {
+            let condition = health.condition(&weighted.target, now);
+            Pace { took_us: condition.took_us, success: condition.success }
         };
-        Some(route.targets.iter().chain(clauses).map(|known| pace(&known.target)).collect())
+        let all = route.targets.iter().chain(clauses);
+        Some(all.map(|weighted| (&weighted.target, pace(weighted))).collect())
     }
 }

@@ -131,7 +131,8 @@ impl Sought<'_, '_> {
         };
         let merits: Vec<Merit> = weighted.iter().map(merit).collect();
         let order = policy.order(&merits, name, &prompt.0);
-        let merits = order.places.iter().filter_map(|at| merits.get(*at).cloned());
+        let mut merits: Vec<Option<Merit>> = merits.into_iter().map(Some).collect();
+        let merits = order.places.iter().filter_map(|at| merits.get_mut(*at)?.take());
         let merits: Vec<Merit> = merits.collect();
         Chosen {
             targets: merits.iter().map(|merit| merit.target.clone()).collect(),
