@@ -124,11 +124,6 @@ impl Meter {
         if let Some(told) = self.lines.get_mut(&need.line).filter(|_| quota.learn) {
             told.answered(need);
         }
-        self.hear(quota, line, said, now);
-    }
-
-    /// Takes the provider's word about a line.
-    pub fn hear(&mut self, quota: &Quota, line: Line, said: &Said, now: Instant) {
         let Some(told) = self.told(line, now).filter(|_| quota.learn) else { return };
         let (calls, tokens) = told.unanswered;
         if let Some(window) = &said.requests {

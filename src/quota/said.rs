@@ -54,11 +54,6 @@ pub struct Window {
 }
 
 impl Said {
-    /// The provider wants nothing more for so long.
-    pub fn closing(wait: Duration) -> Self {
-        Self { closed_for: Some(wait.min(LONGEST_CLOSED)), ..Self::default() }
-    }
-
     /// Reads an answer's status and headers, at a time of the wall's clock, Unix milliseconds.
     pub fn read(status: StatusCode, headers: &HeaderMap, now_ms: i64) -> Self {
         let is_too_much = status == StatusCode::TOO_MANY_REQUESTS;

@@ -159,13 +159,7 @@ impl Opened {
         let told = error.retry_after_ms.map(Duration::from_millis);
         self.begun = Some(Box::new(begun));
         let now_ms = jiff::Timestamp::now().as_millisecond();
-        let asked = retry::wait_in(&self.headers, now_ms);
-        if let (Reason::Overloaded, None, Some(wait), Some(permit)) =
-            (reason, asked, told, &self.permit)
-        {
-            permit.asked_to_wait(wait);
-        }
-        let asked = asked.or(told);
+        let asked = retry::wait_in(&self.headers, now_ms).or(told);
         // Nobody pays within a few seconds.
         let is_lasting = retry::is_final(&self.headers) || is_unpaid(&error);
         Ok(Flaw { reason, error: None, asked, is_lasting })

@@ -302,12 +302,6 @@ impl Permit {
         self.stage = if status.is_success() { Stage::Answered } else { Stage::Failed };
     }
 
-    /// Takes what the body of a 429 asks for, where its headers ask for nothing.
-    pub fn asked_to_wait(&self, wait: Duration) {
-        let now = Instant::now().into_std();
-        lock(&self.gate.meter).hear(&self.quota, self.line, &Said::closing(wait), now);
-    }
-
     /// Corrects the estimate of the tokens to what the answer says it took, if it says so.
     pub fn settle(mut self, usage: Option<&Usage>) {
         let used = usage.and_then(|usage| Some((usage.input_tokens?, usage.output_tokens?)));

@@ -142,14 +142,10 @@ async fn the_wait_in_googles_body_is_kept_to_by_retries_and_by_the_calls_that_fo
     alpha.expect(busy("0.002s"));
     alpha.expect(Answer::json(said));
     assert_eq!(ask("short").await.status, 200, "it was asked again");
-    // Longer than anybody waits: what the provider says is handed on, and it is left in peace.
+    // Longer than anybody waits: what the provider says is handed on.
     alpha.expect(busy("34s"));
     let reply = ask("long").await;
     assert_eq!((reply.status, &reply.json()["error"]["message"]), (429, &json!("m")));
-    let reply = ask("after").await;
-    let seconds: u64 = reply.header("retry-after").parse().unwrap();
-    assert_eq!(reply.status, 429);
-    assert!((20..=35).contains(&seconds), "{seconds}: {}", reply.text());
     sidecar.stop().await;
 }
 
