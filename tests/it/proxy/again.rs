@@ -115,7 +115,7 @@ async fn a_call_that_does_not_begin_is_overtaken_by_one_beside_it_and_cancelled(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_wait_in_googles_body_is_kept_to_by_retries_and_by_the_calls_that_follow() {
+async fn the_wait_in_googles_body_is_waited_and_a_longer_one_is_handed_on() {
     let alpha = Provider::start().await;
     let mut config = stubborn(&[]);
     let google = understudy::config::Provider::native(
