@@ -7,6 +7,7 @@
 mod name;
 pub mod read;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -59,8 +60,10 @@ pub struct Rates {
 /// What the operator's own file says wins over a feed, and a feed over what is built in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prices {
-    /// Names whose prices are another's: `provider/model`, or a provider as a whole.
-    alias: BTreeMap<String, String>,
+    /// Targets whose prices are another's.
+    alias: BTreeMap<Target, Target>,
+    /// Providers all of whose prices are another's.
+    alias_of_provider: BTreeMap<String, String>,
     own: Arc<Table>,
     fed: Arc<Table>,
     built_in: Arc<Table>,
@@ -73,10 +76,18 @@ impl Prices {
         Self { built_in: Arc::new(read::table(BUILT_IN).unwrap_or_default()), ..Self::default() }
     }
 
-    /// With the operator's own prices, and names whose prices are another's.
+    /// With the operator's own prices, and names whose prices are another's: of a target
+    /// (`provider/model`), or of a provider as a whole.
     #[must_use]
-    pub fn with_own(self, own: Table, alias: BTreeMap<String, String>) -> Self {
-        Self { own: Arc::new(own), alias, ..self }
+    pub fn with_own(self, own: Table, names: BTreeMap<String, String>) -> Self {
+        let (mut alias, mut alias_of_provider) = (BTreeMap::new(), BTreeMap::new());
+        for (name, to) in names {
+            match (Target::parse(&name), Target::parse(&to)) {
+                (Some(name), Some(to)) => drop(alias.insert(name, to)),
+                _ => drop(alias_of_provider.insert(name, to)),
+            }
+        }
+        Self { own: Arc::new(own), alias, alias_of_provider, ..self }
     }
 
     /// With the prices of a feed in the place of what it said before.
@@ -116,13 +127,12 @@ impl Prices {
     }
 
     fn find(&self, target: &Target) -> Option<&Model> {
-        let exact = self.alias.get(&target.to_string()).and_then(|to| Target::parse(to));
         let of_provider = || {
-            let provider = self.alias.get(&target.provider)?;
-            Some(Target { provider: provider.clone(), model: target.model.clone() })
+            let provider = self.alias_of_provider.get(&target.provider)?.clone();
+            Some(Cow::Owned(Target { provider, model: target.model.clone() }))
         };
-        let meant = exact.or_else(of_provider);
-        let target = meant.as_ref().unwrap_or(target);
+        let meant = self.alias.get(target).map(Cow::Borrowed).or_else(of_provider);
+        let target = meant.as_deref().unwrap_or(target);
         [&self.own, &self.fed, &self.built_in].into_iter().find_map(|table| table.find(target))
     }
 }
@@ -145,7 +155,9 @@ impl Table {
 
     fn find(&self, target: &Target) -> Option<&Model> {
         let models = self.models.get(&target.provider)?;
-        name::spellings(&target.model).into_iter().find_map(|name| models.get(name))
+        let others =
+            || name::spellings(&target.model).into_iter().find_map(|name| models.get(name));
+        models.get(&target.model).or_else(others)
     }
 }
 
