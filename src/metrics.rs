@@ -357,11 +357,15 @@ impl Metrics {
 
     /// In the text format of Prometheus and OpenMetrics.
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = encode(&mut text, &self.registry);
-        text
+        written(&self.registry)
     }
+}
+
+fn written(registry: &Registry) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = encode(&mut text, registry);
+    text
 }
 
 impl Default for Metrics {
