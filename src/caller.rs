@@ -12,10 +12,12 @@ use crate::key::Tenant;
 use crate::provider::KEY_HEADERS;
 
 /// A caller as the configuration knows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patron {
     /// Its name.
     pub name: String,
+    /// For whom its answers are kept, which follows from its name.
+    pub tenant: Tenant,
     /// Routes it may ask; `None` leaves that to `models`.
     pub routes: Option<Vec<String>>,
     /// Targets it may ask, `provider/model` or `provider/*`; `None` leaves that to `routes`, and
@@ -70,7 +72,7 @@ impl Patrons {
         if self.is_empty() {
             return None;
         }
-        let mut keys = KEY_HEADERS.iter().filter_map(|name| headers.get(*name));
+        let mut keys = KEY_HEADERS.iter().filter_map(|name| headers.get(name));
         keys.find_map(|value| {
             let value = value.as_bytes();
             let bearer = value.split_at_checked(7).filter(|(scheme, _)| is_bearer(scheme));
@@ -80,6 +82,19 @@ impl Patrons {
 }
 
 impl Patron {
+    /// A caller that may ask everything, without limits.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            tenant: Tenant::of([b"caller".as_slice(), name.as_bytes()]),
+            routes: None,
+            models: None,
+            limits: Limits::default(),
+            budget: Caps::default(),
+            labels: BTreeMap::new(),
+        }
+    }
+
     /// Whether it may ask `model`, to which these targets answer.
     pub fn may_ask(&self, model: &str, targets: &[Target]) -> bool {
         let by_route = self.routes.as_ref().is_some_and(|r| r.iter().any(|route| route == model));
@@ -90,11 +105,6 @@ impl Patron {
     /// Whether it may ask a provider whatever there is.
     pub fn may_pass(&self, provider: &str) -> bool {
         self.may_ask_all() || self.lists("", provider)
-    }
-
-    /// For whom its answers are kept.
-    pub fn tenant(&self) -> Tenant {
-        Tenant::of([b"caller".as_slice(), self.name.as_bytes()])
     }
 
     fn may_ask_all(&self) -> bool {
@@ -130,7 +140,7 @@ mod tests {
     #[test]
     fn a_key_is_found_wherever_sdks_put_keys() {
         let mut patrons = Patrons::default();
-        let one = Patron { name: "one".into(), ..Patron::default() };
+        let one = Patron::new("one");
         assert!(patrons.insert(digest(b"us-one"), one.clone()));
         assert!(!patrons.insert(digest(b"us-one"), one));
         for (name, value, is_known) in [
@@ -157,7 +167,7 @@ mod tests {
         let scoped = Patron {
             routes: list(&["bot"]),
             models: list(&["openai/gpt-4o", "groq/*"]),
-            ..Patron::default()
+            ..Patron::new("scoped")
         };
         for (model, targets, may) in [
             ("bot", &["xai/grok"][..], true),
@@ -168,10 +178,10 @@ mod tests {
         ] {
             let targets: Vec<Target> = targets.iter().map(|name| target(name)).collect();
             assert_eq!(scoped.may_ask(model, &targets), may, "{model} {targets:?}");
-            assert!(Patron::default().may_ask(model, &targets));
+            assert!(Patron::new("any").may_ask(model, &targets));
         }
         assert!(scoped.may_pass("groq") && !scoped.may_pass("openai"));
-        let routes = Patron { routes: list(&["bot"]), ..Patron::default() };
+        let routes = Patron { routes: list(&["bot"]), ..Patron::new("routes") };
         assert!(!routes.may_ask("gpt-4o", &[target("openai/gpt-4o")]) && !routes.may_pass("groq"));
     }
 }

@@ -3,15 +3,15 @@
 use crate::experiment::Experiment;
 use crate::experiment::State;
 use crate::experiment::Target;
-use crate::experiment::assign::position;
+use crate::key::PromptDigest;
 
 /// A target comes before one that the file names earlier only if it is better by this factor, so
 /// that two that are alike do not take turns.
 const MARGIN: f64 = 1.1;
 
-/// Share of prompts, parts per million, that are first sent to another target than the fastest, so
-/// that one that was slow once is found out to be fast again.
-const EXPLORED_PPM: u32 = 20_000;
+/// Share of prompts that are first sent to another target than the fastest, so that one that was
+/// slow once is found out to be fast again.
+const EXPLORED: f64 = 0.02;
 
 /// The quality of a target that no experiment has measured.
 const UNMEASURED: f64 = 0.5;
@@ -63,10 +63,8 @@ pub struct Pace {
 pub type Paces<'a> = Vec<(&'a Target, Pace)>;
 
 /// What speaks for and against a target.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Merit {
-    /// Which.
-    pub target: Target,
     /// Dollars per million tokens, three of four being the prompt's; `None` if it has no known
     /// price.
     pub usd_per_million: Option<f64>,
@@ -111,10 +109,10 @@ impl Policy {
         }
     }
 
-    /// In which order these are asked, for a prompt of a route.
+    /// In which order these are asked, for a prompt.
     ///
     /// The next is always the first in the file that is about as good as the best of the rest.
-    pub fn order(&self, merits: &[Merit], route: &str, prompt: &[u8]) -> Order {
+    pub fn order(&self, merits: &[Merit], prompt: &PromptDigest) -> Order {
         let burdens = self.burdens(merits);
         let mut rest: Vec<(usize, f64)> = burdens.into_iter().enumerate().collect();
         let mut places = Vec::with_capacity(rest.len());
@@ -123,12 +121,12 @@ impl Policy {
             let next = rest.iter().position(|(_, burden)| *burden <= least * MARGIN);
             places.push(rest.remove(next.unwrap_or(0)).0);
         }
-        let drawn = position("explore", route, prompt);
-        let explores = self.wants_pace() && places.len() > 1 && drawn < EXPLORED_PPM;
+        let drawn = drawn(prompt);
+        let explores = self.wants_pace() && places.len() > 1 && drawn < EXPLORED;
         if explores {
             // Which of the others, is drawn by the same number.
-            let others = places.len() - 1;
-            let other = 1 + drawn as usize * others / EXPLORED_PPM as usize;
+            let others = (places.len() - 1) as f64;
+            let other = 1 + (drawn / EXPLORED * others) as usize;
             places[..=other].rotate_right(1);
         }
         Order { places, explores }
@@ -160,6 +158,12 @@ impl Policy {
     }
 }
 
+/// A number from 0 to below 1 that a prompt draws: its digest is as good as one drawn by lot.
+fn drawn(prompt: &PromptDigest) -> f64 {
+    let first = prompt.0.first_chunk().copied().unwrap_or_default();
+    f64::from(u32::from_le_bytes(first)) / (f64::from(u32::MAX) + 1.0)
+}
+
 /// How near a value comes to the least: 1 for the least itself, 0.5 for its double.
 fn share(least: f64, value: f64) -> f64 {
     match value <= least {
@@ -180,7 +184,6 @@ impl Merit {
         let blend =
             |(input, output)| (input * PROMPT_PER_ANSWER + output) / (PROMPT_PER_ANSWER + 1.0);
         Self {
-            target: target.clone(),
             usd_per_million: prices.map(blend),
             // Who fails half of the time is asked twice for an answer.
             latency_us: pace.and_then(|(_, pace)| Some(pace.took_us? / pace.success.max(0.05))),
@@ -225,22 +228,15 @@ mod tests {
     use super::Policy;
     use super::Weights;
     use crate::experiment::Target;
+    use crate::key::PromptDigest;
 
     fn merits(all: &[(Option<f64>, Option<f64>, f64)]) -> Vec<Merit> {
-        let merit = |(at, (usd, ms, quality)): (usize, &(Option<f64>, Option<f64>, f64))| Merit {
-            target: Target { provider: "p".into(), model: at.to_string() },
+        let merit = |(usd, ms, quality): &(Option<f64>, Option<f64>, f64)| Merit {
             usd_per_million: *usd,
             latency_us: ms.map(|ms| ms * 1e3),
             quality: *quality,
         };
-        all.iter().enumerate().map(merit).collect()
-    }
-
-    /// A prompt that explores nothing.
-    fn plain(policy: &Policy) -> Vec<u8> {
-        let two = merits(&[(None, None, 0.5), (None, None, 0.5)]);
-        let prompts = (0_u8..=255).map(|n| vec![n]);
-        prompts.into_iter().find(|prompt| !policy.order(&two, "r", prompt).explores).unwrap()
+        all.iter().map(merit).collect()
     }
 
     #[test]
@@ -288,7 +284,7 @@ mod tests {
             (score(1.0, 0.0, 1.0), vec![(None, None, 0.5), (Some(9.0), None, 0.5)], vec![1, 0]),
             (score(0.0, 1.0, 0.0), vec![(None, Some(50.0), 0.5), (None, None, 0.5)], vec![0, 1]),
         ] {
-            let found = policy.order(&merits(&all), "r", &plain(&policy));
+            let found = policy.order(&merits(&all), &PromptDigest([255; 32]));
             assert_eq!(found, Order { places: expected, explores: false }, "{policy:?} {all:?}");
         }
     }
@@ -299,7 +295,8 @@ mod tests {
             merits(&[(None, Some(1.0), 0.5), (None, Some(2.0), 0.5), (None, Some(3.0), 0.5)]);
         let mut first = [0; 3];
         for prompt in 0_u32..20_000 {
-            let order = Policy::Latency.order(&three, "r", &prompt.to_le_bytes());
+            let digest = PromptDigest(*blake3::hash(&prompt.to_le_bytes()).as_bytes());
+            let order = Policy::Latency.order(&three, &digest);
             assert_eq!(order.explores, order.places.first() != Some(&0));
             let mut sorted = order.places.clone();
             sorted.sort_unstable();
@@ -315,8 +312,7 @@ mod tests {
         let pace = Pace { took_us: Some(100.0), success: 0.5 };
         let paces: Paces<'_> = vec![(&target, pace)];
         let merit = Merit::of(&target, Some((1.0, 5.0)), Some(&paces), &[]);
-        let expected =
-            Merit { target, usd_per_million: Some(2.0), latency_us: Some(200.0), quality: 0.5 };
+        let expected = Merit { usd_per_million: Some(2.0), latency_us: Some(200.0), quality: 0.5 };
         assert_eq!(merit, expected);
     }
 }

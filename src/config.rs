@@ -167,6 +167,14 @@ pub struct Route {
     pub cache: CachePolicy,
 }
 
+impl Route {
+    /// Who answers where this clause of `when` counts, or none does.
+    pub fn targets(&self, clause: Option<usize>) -> &[Weighted] {
+        let clause = clause.and_then(|at| self.when.get(at));
+        clause.map_or(&self.targets, |clause| &clause.targets)
+    }
+}
+
 /// Who answers the requests that meet a condition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clause {

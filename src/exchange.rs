@@ -60,6 +60,7 @@ use crate::plan::Caller;
 use crate::plan::Cascading;
 use crate::plan::Plan;
 use crate::plan::Thread;
+use crate::provider::KEY_HEADERS;
 use crate::recorder::Credential;
 use crate::recorder::Record;
 use crate::recorder::Recorder;
@@ -267,10 +268,10 @@ impl Front {
             headers: experiment.evaluate.sent(&incoming.headers),
             is_redacted: false,
         };
-        let credential = plan::CREDENTIAL_HEADERS.iter().find_map(|name| {
-            let mut value = incoming.headers.get(*name)?.clone();
+        let credential = KEY_HEADERS.iter().find_map(|name| {
+            let mut value = incoming.headers.get(name)?.clone();
             value.set_sensitive(true);
-            Some(Credential { provider: plan.credential_for.clone(), name, value })
+            Some(Credential { provider: plan.credential_for.clone(), name: name.as_str(), value })
         });
         let intent = Intent { head, request: request.body.clone() };
         let live = if is_live { variant.name.clone() } else { String::new() };

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::chat::request::Request;
 use crate::experiment::Variant;
 use crate::price::Prices;
 
@@ -154,9 +155,17 @@ pub fn most_nano_usd(prices: &Prices, variant: &Variant, body: &[u8]) -> Option<
     prices.cost_nano_usd(&variant.target, &usage)
 }
 
-/// The most tokens that the answers to a request may have together, as far as it says.
-pub fn most_output_tokens(body: &[u8]) -> u64 {
-    output_tokens(&serde_json::from_slice(body).unwrap_or_default())
+/// The most tokens that the answers to a request may have together, as far as it says; its body is
+/// looked into where it could not be read.
+pub fn most_output_tokens(read: Option<&Request>, body: &[u8]) -> u64 {
+    let Some(Request { sampling, embed, .. }) = read else {
+        return output_tokens(&serde_json::from_slice(body).unwrap_or_default());
+    };
+    if embed.is_some() {
+        return 0;
+    }
+    let answers = sampling.choices.unwrap_or(1).max(1);
+    sampling.max_tokens.unwrap_or(UNSTATED_OUTPUT_TOKENS).saturating_mul(answers)
 }
 
 fn output_tokens(request: &Value) -> u64 {
@@ -179,6 +188,10 @@ mod tests {
     use super::Ledger;
     use super::Reserved;
     use super::most_nano_usd;
+    use super::most_output_tokens;
+    use crate::chat::DialectName;
+    use crate::chat::request::Embed;
+    use crate::chat::request::Request;
     use crate::experiment::Target;
     use crate::experiment::Variant;
     use crate::price::Prices;
@@ -222,6 +235,22 @@ mod tests {
         assert!(ledger.reserve("a", 0, None, Caps::default()).is_ok());
         let caps = Caps { experiment: None, all: Some(1.0) };
         assert_eq!(ledger.reserve("a", 0, None, caps), Err("shadow_unpriced"));
+    }
+
+    #[test]
+    fn how_long_answers_may_be_is_the_same_of_a_request_that_was_read_and_of_its_body() {
+        let of = |max_tokens, choices| {
+            let mut read = Request::new(DialectName::OpenAi, "m");
+            (read.sampling.max_tokens, read.sampling.choices) = (max_tokens, choices);
+            most_output_tokens(Some(&read), b"")
+        };
+        assert_eq!(of(Some(100), Some(3)), 300);
+        assert_eq!(most_output_tokens(None, br#"{"max_tokens":100,"n":3}"#), 300);
+        assert_eq!(of(None, None), most_output_tokens(None, b"{}"));
+        assert_eq!(of(Some(u64::MAX), Some(2)), u64::MAX);
+        let mut vectors = Request::new(DialectName::OpenAi, "m");
+        vectors.embed = Some(Embed::default());
+        assert_eq!(most_output_tokens(Some(&vectors), b""), 0);
     }
 
     #[test]

@@ -38,7 +38,6 @@ use crate::key::Reach;
 use crate::key::Reading;
 use crate::key::Tenant;
 use crate::pair::PairId;
-use crate::provider;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
 
@@ -149,9 +148,6 @@ pub struct CacheRules {
     pub any_tenant: bool,
 }
 
-/// Headers that carry a credential, in any dialect.
-pub const CREDENTIAL_HEADERS: [&str; 5] = provider::KEY_HEADERS;
-
 /// Reads a request for its key, which is most of the work of a plan.
 ///
 /// # Errors
@@ -196,7 +192,8 @@ pub fn plan_of<'c>(
     reading: &Reading,
 ) -> Result<Plan<'c>> {
     let (prompt, reach, whole) = (reading.digest, reading.reach, reading.request.clone());
-    let tenant = caller.patron.map_or_else(|| tenant(config, caller.headers), Patron::tenant);
+    let of_headers = || tenant(config, caller.headers);
+    let tenant = caller.patron.map_or_else(of_headers, |patron| patron.tenant);
     let sought = Sought { config, dialect, request, caller, tenant: &tenant, reading };
     let Chosen { targets: asked, timeouts, route } = sought.resolve()?;
     let first = asked.first().ok_or_else(|| {

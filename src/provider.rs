@@ -24,8 +24,13 @@ use crate::chat::DialectName;
 use crate::wire::quirk::Quirks;
 
 /// Headers that carry a key, in any dialect.
-pub const KEY_HEADERS: [&str; 5] =
-    ["authorization", "api-key", "x-api-key", "x-goog-api-key", "x-portkey-api-key"];
+pub static KEY_HEADERS: [HeaderName; 5] = [
+    http::header::AUTHORIZATION,
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+    HeaderName::from_static("x-portkey-api-key"),
+];
 
 /// How a provider wants its key; the table names headers by words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

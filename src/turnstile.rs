@@ -30,8 +30,12 @@ const SOON: Duration = Duration::from_secs(1);
 /// Counts callers in and out.
 #[derive(Debug, Default)]
 pub struct Turnstile {
-    accounts: Mutex<HashMap<String, State>>,
+    accounts: Mutex<HashMap<String, Arc<Account>>>,
 }
+
+/// The account of one caller.
+#[derive(Debug, Default)]
+struct Account(Mutex<State>);
 
 /// What is known of one caller.
 #[derive(Debug, Default)]
@@ -45,14 +49,13 @@ struct State {
 /// A request of a caller that is open.
 #[derive(Debug)]
 pub struct Guest {
-    turnstile: Arc<Turnstile>,
-    name: String,
+    account: Arc<Account>,
 }
 
 /// What is set aside for a call of a caller; what is not settled has cost nothing.
 #[derive(Debug)]
 pub struct Reservation {
-    turnstile: Arc<Turnstile>,
+    account: Arc<Account>,
     patron: Arc<Patron>,
     most: Amount,
 }
@@ -80,7 +83,7 @@ impl Turnstile {
         })?;
         let state = |(name, (day, month))| {
             let budget = Budget::of(now_ms, day, month);
-            (name, State { budget, ..State::default() })
+            (name, Arc::new(Account(Mutex::new(State { budget, ..State::default() }))))
         };
         Ok(Self { accounts: Mutex::new(spent.into_iter().map(state).collect()) })
     }
@@ -89,9 +92,9 @@ impl Turnstile {
     ///
     /// # Errors
     /// The caller has too many open, or has begun too many in a minute.
-    pub fn enter(self: &Arc<Self>, patron: &Patron, now: Instant) -> Result<Guest> {
-        let mut accounts = self.accounts();
-        let state = account(&mut accounts, &patron.name);
+    pub fn enter(&self, patron: &Patron, now: Instant) -> Result<Guest> {
+        let account = self.account(&patron.name);
+        let mut state = account.state();
         if let Some(most) = patron.limits.concurrency
             && state.open >= most
         {
@@ -105,7 +108,8 @@ impl Turnstile {
             return Err(limited(wait, what));
         }
         state.open += 1;
-        Ok(Guest { turnstile: self.clone(), name: patron.name.clone() })
+        drop(state);
+        Ok(Guest { account })
     }
 
     /// Sets aside what a call may cost; `nano_usd` is `None` where that is not known.
@@ -114,7 +118,7 @@ impl Turnstile {
     /// The caller has no room for it in its budget or in this minute, or there is a budget in
     /// dollars and no price.
     pub fn reserve(
-        self: &Arc<Self>,
+        &self,
         patron: &Arc<Patron>,
         (nano_usd, tokens): (Option<u64>, u64),
         (now, now_ms): (Instant, i64),
@@ -125,8 +129,8 @@ impl Turnstile {
             return Err(Error::new(Kind::Forbidden, what));
         }
         let most = Amount { nano_usd: nano_usd.unwrap_or(0), tokens };
-        let mut accounts = self.accounts();
-        let state = account(&mut accounts, &patron.name);
+        let account = self.account(&patron.name);
+        let mut state = account.state();
         let size = patron.limits.tokens_per_minute.map(Size::per_minute);
         let wait = size.map(|size| state.tokens.wait(tokens as f64, size, now));
         if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
@@ -138,16 +142,29 @@ impl Turnstile {
         if let Some(size) = size {
             state.tokens.take(tokens as f64, size, now);
         }
-        Ok(Reservation { turnstile: self.clone(), patron: patron.clone(), most })
+        drop(state);
+        Ok(Reservation { account, patron: patron.clone(), most })
     }
 
     /// What a caller has spent today and in this month, and what is set aside for it.
     pub fn spent(&self, name: &str) -> [Amount; 3] {
-        self.accounts().get(name).map(|state| state.budget.spent()).unwrap_or_default()
+        let account = lock(&self.accounts).get(name).cloned();
+        account.map(|account| account.state().budget.spent()).unwrap_or_default()
     }
 
-    fn accounts(&self) -> MutexGuard<'_, HashMap<String, State>> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Names come from the configuration and from the books, never from a request.
+    fn account(&self, name: &str) -> Arc<Account> {
+        let mut accounts = lock(&self.accounts);
+        if let Some(account) = accounts.get(name) {
+            return account.clone();
+        }
+        accounts.entry(name.to_owned()).or_default().clone()
+    }
+}
+
+impl Account {
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.0)
     }
 }
 
@@ -165,8 +182,7 @@ impl Reservation {
 
     fn end(&mut self, tokens: u64, now: Instant, change: impl FnOnce(&mut Budget, Amount)) {
         let most = std::mem::take(&mut self.most);
-        let mut accounts = self.turnstile.accounts();
-        let state = account(&mut accounts, &self.patron.name);
+        let mut state = self.account.state();
         change(&mut state.budget, most);
         if let Some(size) = self.patron.limits.tokens_per_minute.map(Size::per_minute) {
             state.tokens.settle(most.tokens as f64, tokens as f64, size, now);
@@ -184,15 +200,13 @@ impl Drop for Reservation {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        let mut accounts = self.turnstile.accounts();
-        let state = account(&mut accounts, &self.name);
+        let mut state = self.account.state();
         state.open = state.open.saturating_sub(1);
     }
 }
 
-/// Names come from the configuration and from the books, never from a request.
-fn account<'a>(accounts: &'a mut HashMap<String, State>, name: &str) -> &'a mut State {
-    accounts.entry(name.to_owned()).or_default()
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn amount(sums: &Sums) -> Amount {

@@ -34,7 +34,7 @@ pub fn read(s: &mut Section<'_, '_, '_>, outside: Outside<'_>, config: &mut Conf
         if let Some(wrong) = value::checked_name(&key.name) {
             s.reader.problem(key.start, format!("`{path}` {wrong}"), "write for example team-a");
         }
-        let mut patron = Patron { name: key.name.clone(), ..Patron::default() };
+        let mut patron = Patron::new(&key.name);
         let digest = s.reader.section(node, &path, |s| {
             scope(s, known, &mut patron);
             limits(s, &mut patron.limits);

@@ -155,7 +155,7 @@ impl Provider {
         }
         let Some(name) = self.auth.header() else { return Ok(None) };
         let key = if let Some(key) = key {
-            KEY_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
+            KEY_HEADERS.iter().for_each(|name| drop(headers.remove(name)));
             key
         } else {
             adopt(headers, &name, is_strange);
@@ -197,10 +197,10 @@ fn adopt(headers: &mut HeaderMap, name: &HeaderName, is_strange: bool) {
         return;
     }
     let found = KEY_HEADERS.iter().find(|other| {
-        let may_move = is_strange || **other != header::AUTHORIZATION.as_str();
-        may_move && headers.contains_key(**other)
+        let may_move = is_strange || **other != header::AUTHORIZATION;
+        may_move && headers.contains_key(*other)
     });
-    let Some(value) = found.and_then(|found| headers.remove(*found)) else { return };
+    let Some(value) = found.and_then(|found| headers.remove(found)) else { return };
     let text = value.to_str().unwrap_or_default();
     let key = text.strip_prefix("Bearer ").unwrap_or(text);
     if let Some(value) = key_value(name, key) {

@@ -16,8 +16,8 @@ use crate::exchange::lookup::Forward;
 use crate::exchange::lookup::Hit;
 use crate::experiment::Target;
 use crate::key::CacheKey;
-use crate::plan;
 use crate::plan::Plan;
+use crate::provider::KEY_HEADERS;
 use crate::wire::carry::Losses;
 
 const AGE: HeaderName = header::AGE;
@@ -199,8 +199,8 @@ pub fn add_wait(headers: &mut HeaderMap, error: &Error) {
 /// The client's headers for a provider that its credential is not meant for.
 pub fn without_credential(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
-    for name in plan::CREDENTIAL_HEADERS.iter().chain(&["cookie"]) {
-        headers.remove(*name);
+    for name in KEY_HEADERS.iter().chain(&[header::COOKIE]) {
+        headers.remove(name);
     }
     headers
 }

@@ -62,8 +62,9 @@ impl Front {
             return Ok(Tab::default());
         }
         let body = &ask.request.body;
-        let input = ask.read.as_deref().map_or(body.len() as u64 / 4, tokens::estimate);
-        let output = ledger::most_output_tokens(body);
+        let read = ask.read.as_deref();
+        let input = read.map_or(body.len() as u64 / 4, tokens::estimate);
+        let output = ledger::most_output_tokens(read, body);
         let answers = ask.targets.iter().map(|target| self.most(target, (input, output)));
         let (cost, tokens) = match &ask.cascade {
             None => dearest(answers),
@@ -125,7 +126,7 @@ mod tests {
         let turnstile = Arc::new(Turnstile::default());
         let day = Cap { nano_usd: Some(1_000), tokens: None };
         let budget = Caps { day, ..Caps::default() };
-        let patron = Arc::new(Patron { name: "one".into(), budget, ..Patron::default() });
+        let patron = Arc::new(Patron { budget, ..Patron::new("one") });
         let now_ms = jiff::Timestamp::now().as_millisecond();
         let reserved = turnstile.reserve(&patron, (Some(500), 0), (Instant::now(), now_ms));
         let mut tab = Tab { reservation: reserved.ok(), sums: Sums::default() };

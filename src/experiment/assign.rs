@@ -26,8 +26,7 @@ pub fn position(purpose: &str, salt: &str, subject: &[u8]) -> u32 {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);
     }
-    let mut first = [0; 8];
-    hasher.finalize_xof().fill(&mut first);
+    let first = hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default();
     let scaled = (u128::from(u64::from_le_bytes(first)) * u128::from(Share::WHOLE)) >> 64;
     u32::try_from(scaled).unwrap_or(Share::WHOLE - 1)
 }

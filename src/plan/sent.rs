@@ -11,7 +11,7 @@ use crate::key::KEY_HEADERS;
 use crate::key::TENANT_HEADERS;
 use crate::key::Tenant;
 use crate::key::in_order;
-use crate::plan::CREDENTIAL_HEADERS;
+use crate::provider;
 use crate::provider::Auth;
 
 /// A header that makes another answer of the same body, as it was sent.
@@ -85,6 +85,6 @@ pub fn tenant_headers(config: &Config) -> impl Iterator<Item = &str> {
         _ => None,
     });
     let beside = TENANT_HEADERS.iter().map(|(name, _)| *name);
-    let own = own.filter(|name| !CREDENTIAL_HEADERS.contains(name));
-    CREDENTIAL_HEADERS.into_iter().chain(own).chain(beside)
+    let own = own.filter(|own| !provider::KEY_HEADERS.iter().any(|name| name == own));
+    provider::KEY_HEADERS.iter().map(HeaderName::as_str).chain(own).chain(beside)
 }

@@ -61,9 +61,9 @@ pub struct Routed {
     pub clause: Option<usize>,
     /// How the first is chosen.
     pub policy: Policy,
-    /// What speaks for and against each, in the order of asking; empty where the order of the file
-    /// or weights decide.
-    pub merits: Vec<Merit>,
+    /// The places of targets in the file and what speaks for and against each, in the order of
+    /// asking; empty where the order of the file or weights decide.
+    pub merits: Vec<(usize, Merit)>,
     /// Whether this prompt tries out a target that is not the best.
     pub explores: bool,
 }
@@ -116,9 +116,7 @@ impl Sought<'_, '_> {
         let (config, policy) = (self.config, route.choose);
         let (name, prompt) = (self.request.model.as_str(), &self.reading.digest);
         let clause = route.when.iter().position(|clause| self.meets(&clause.condition, route));
-        let clause = clause.and_then(|at| Some((at, route.when.get(at)?)));
-        let weighted = clause.map_or(&route.targets, |(_, clause)| &clause.targets);
-        let clause = clause.map(|(at, _)| at);
+        let weighted = route.targets(clause);
         if policy == Policy::Order {
             let targets = ordered(weighted, name, prompt);
             let routed = Routed { clause, policy, merits: Vec::new(), explores: false };
@@ -130,15 +128,12 @@ impl Sought<'_, '_> {
             Merit::of(target, prices, self.caller.paces, &config.experiments)
         };
         let merits: Vec<Merit> = weighted.iter().map(merit).collect();
-        let order = policy.order(&merits, name, &prompt.0);
-        let mut merits: Vec<Option<Merit>> = merits.into_iter().map(Some).collect();
-        let merits = order.places.iter().filter_map(|at| merits.get_mut(*at)?.take());
-        let merits: Vec<Merit> = merits.collect();
-        Chosen {
-            targets: merits.iter().map(|merit| merit.target.clone()).collect(),
-            timeouts: route.timeouts,
-            route: Some(Routed { clause, policy, merits, explores: order.explores }),
-        }
+        let order = policy.order(&merits, prompt);
+        let places = order.places.iter();
+        let targets = places.clone().map(|at| weighted[*at].target.clone()).collect();
+        let merits = places.map(|at| (*at, merits[*at])).collect();
+        let routed = Routed { clause, policy, merits, explores: order.explores };
+        Chosen { targets, timeouts: route.timeouts, route: Some(routed) }
     }
 
     /// Whether a condition of a route holds.

@@ -89,7 +89,8 @@ fn copies(experiment: &Experiment, prices: &Prices, ask: &Ask) -> Result<u64> {
 }
 
 fn judge(experiment: &Experiment, prices: &Prices, ask: &Ask) -> Result<u64> {
-    let written = ledger::most_output_tokens(&ask.intent.request).saturating_mul(BYTES_OF_TOKEN);
+    let written =
+        ledger::most_output_tokens(None, &ask.intent.request).saturating_mul(BYTES_OF_TOKEN);
     let control = ask.half.as_ref().map_or(written, |half| half.answer.text().len() as u64);
     let shown = (ask.intent.request.len() as u64).saturating_add(control).saturating_add(written);
     let pairs = (ask.intent.head.variants.len() as u64).saturating_sub(1);

@@ -40,7 +40,7 @@ impl<'a> Account<'a> {
         match self.payer {
             Some(key) => key.hash(&mut line),
             None => KEY_HEADERS.iter().for_each(|name| {
-                self.headers.get(*name).map(HeaderValue::as_bytes).hash(&mut line);
+                self.headers.get(name).map(HeaderValue::as_bytes).hash(&mut line);
             }),
         }
         line.finish()

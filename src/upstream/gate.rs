@@ -178,8 +178,14 @@ impl Gates {
         let (gate, now) = (self.gate(&provider.name), Instant::now().into_std());
         let meter = lock(&gate.meter);
         let wait = |key: &Digest| meter.asked_to_wait(Account::of(call, Some(*key)).line(), now);
-        let least = choice.iter().map(wait).min().unwrap_or_default();
-        choice.iter().filter(|key| wait(key) > least).copied().collect()
+        let waits: Vec<Duration> = choice.iter().map(wait).collect();
+        let least = waits.iter().min().copied().unwrap_or_default();
+        choice
+            .into_iter()
+            .zip(waits)
+            .filter(|(_, wait)| *wait > least)
+            .map(|(key, _)| key)
+            .collect()
     }
 
     fn gate(&self, provider: &str) -> Arc<Gate> {

@@ -7,6 +7,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use bytes::BytesMut;
 use http::HeaderMap;
+use http::HeaderName;
 use http::HeaderValue;
 use http_body::Body;
 use http_body::Frame;
@@ -19,10 +20,10 @@ const MIN_SECRET: usize = 8;
 
 /// What no error may quote: the keys among a request's headers, and what the configuration added.
 pub fn secrets(headers: &HeaderMap) -> Vec<HeaderValue> {
-    let is_secret = |name: &str, value: &HeaderValue| {
-        (value.is_sensitive() || KEY_HEADERS.contains(&name)) && value.len() >= MIN_SECRET
+    let is_secret = |name: &HeaderName, value: &HeaderValue| {
+        (value.is_sensitive() || KEY_HEADERS.contains(name)) && value.len() >= MIN_SECRET
     };
-    let found = headers.iter().filter(|(name, value)| is_secret(name.as_str(), value));
+    let found = headers.iter().filter(|(name, value)| is_secret(name, value));
     found.map(|(_, value)| value.clone()).collect()
 }
 

@@ -74,7 +74,7 @@ fn call(
 /// The same caller at 64 places at once.
 fn crowd(seed: u64, cap: u64, most_over: u64) -> (Outcome, Amount, u64) {
     let caps = Caps { day: Cap { nano_usd: Some(cap), tokens: None }, ..Caps::default() };
-    let patron = Arc::new(Patron { name: "crowd".into(), budget: caps, ..Patron::default() });
+    let patron = Arc::new(Patron { budget: caps, ..Patron::new("crowd") });
     let (turnstile, till) = (Arc::new(Turnstile::default()), Till::default());
     let all = Mutex::new(Outcome::default());
     thread::scope(|scope| {
@@ -133,7 +133,7 @@ proptest! {
         cap in 1_u64..20_000,
     ) {
         let caps = Caps { day: Cap { nano_usd: Some(cap), tokens: None }, ..Caps::default() };
-        let patron = Arc::new(Patron { name: "one".into(), budget: caps, ..Patron::default() });
+        let patron = Arc::new(Patron { budget: caps, ..Patron::new("one") });
         let turnstile = Arc::new(Turnstile::default());
         let mut spent = 0;
         for cost in costs {

@@ -28,11 +28,7 @@ const TABLE: &str = r#"{"models": [{"model": "alpha/m", "input": 1, "output": 2}
 const ONE: &str = "us-one";
 
 fn patron(name: &str) -> Patron {
-    Patron {
-        name: name.to_owned(),
-        labels: [("team".to_owned(), "search".to_owned())].into(),
-        ..Patron::default()
-    }
+    Patron { labels: [("team".to_owned(), "search".to_owned())].into(), ..Patron::new(name) }
 }
 
 /// A configuration in which `us-one` is the key of the patron and `us-two` that of another.

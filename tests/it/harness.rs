@@ -6,6 +6,7 @@ pub mod provider;
 pub mod sidecar;
 
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -32,4 +33,16 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     let done = tokio::time::timeout(PATIENCE, work).await;
     done.unwrap_or_else(|_| panic!("never came: {what}"))
+}
+
+/// The main database of a store that was just closed: sled may hold it locked for a moment more.
+pub fn reopen_db(dir: &Path) -> sled::Db {
+    let began = Instant::now();
+    loop {
+        match sled::open(dir.join("sled")) {
+            Ok(db) => return db,
+            Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
+        }
+        std::thread::yield_now();
+    }
 }

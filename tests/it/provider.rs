@@ -199,7 +199,7 @@ async fn a_call_to_any_row_arrives_at_its_path_with_its_credential_and_no_other(
             let url = config.providers[row.name].url(dialect, "a-model", true);
             assert!(url.ends_with(&call.path), "{place}: {} {url}", call.path);
             let expected = credential(&row.auth, &key);
-            for name in provider::KEY_HEADERS {
+            for name in provider::KEY_HEADERS.iter().map(http::HeaderName::as_str) {
                 let wanted = expected.as_ref().filter(|(own, _)| *own == name);
                 assert_eq!(call.header(name), wanted.map(|(_, value)| value.as_str()), "{place}");
             }

@@ -22,7 +22,6 @@ use crate::plan::CacheRules;
 use crate::plan::Caller;
 use crate::plan::Cascading;
 use crate::plan::Plan;
-use crate::plan::Routed;
 use crate::upstream::outgoing::Outgoing;
 use crate::wire::ChatRequest;
 
@@ -141,7 +140,7 @@ impl Account {
             model: request.model.clone(),
             stream: request.stream,
             route: route(config, request, caller, plan),
-            chosen: plan.route.as_ref().map_or_else(Vec::new, chosen),
+            chosen: chosen(config, request, plan),
             cascade: plan.cascading.map(cascade),
             targets: targets.collect(),
             failing: Failing::of(config, request, caller, plan),
@@ -194,10 +193,8 @@ fn asked(config: &Config, request: &ChatRequest, plan: &Plan<'_>, target: &Targe
 fn route(config: &Config, request: &ChatRequest, caller: &Caller<'_>, plan: &Plan<'_>) -> String {
     let model = &request.model;
     if let (Some(route), Some(routed)) = (config.routes.get(model), &plan.route) {
-        let clause = routed.clause.and_then(|at| Some((at, route.when.get(at)?)));
-        let which = clause.map_or(String::new(), |(at, _)| format!(", when[{at}] holds"));
-        let targets = clause.map_or(&route.targets, |(_, clause)| &clause.targets);
-        let targets = targets.iter().map(|weighted| match weighted.weight {
+        let which = routed.clause.map_or(String::new(), |at| format!(", when[{at}] holds"));
+        let targets = route.targets(routed.clause).iter().map(|weighted| match weighted.weight {
             Some(weight) => format!("{} (weight {weight})", weighted.target),
             None => weighted.target.to_string(),
         });
@@ -214,10 +211,12 @@ fn route(config: &Config, request: &ChatRequest, caller: &Caller<'_>, plan: &Pla
 }
 
 /// A sidecar that runs also knows how long each target takes.
-fn chosen(routed: &Routed) -> Vec<String> {
-    if routed.merits.is_empty() {
+fn chosen(config: &Config, request: &ChatRequest, plan: &Plan<'_>) -> Vec<String> {
+    let routed = plan.route.as_ref().filter(|routed| !routed.merits.is_empty());
+    let Some((route, routed)) = config.routes.get(&request.model).zip(routed) else {
         return Vec::new();
-    }
+    };
+    let targets = route.targets(routed.clause);
     let mut lines = vec![match (routed.policy, routed.explores) {
         (Policy::Score(Weights { cost, latency, quality }), _) => {
             format!("by score: cost counts {cost}, latency {latency}, quality {quality}")
@@ -225,12 +224,12 @@ fn chosen(routed: &Routed) -> Vec<String> {
         (policy, false) => format!("by {}", policy.as_str()),
         (policy, true) => format!("by {}, but this prompt tries out another", policy.as_str()),
     }];
-    lines.extend(routed.merits.iter().map(|merit| {
+    lines.extend(routed.merits.iter().map(|(at, merit)| {
         let price = merit.usd_per_million.map(|usd| format!("{usd:.3} USD per million tokens"));
         let took = merit.latency_us.map(|us| format!("{:.0} ms", us / 1e3));
         format!(
             "{}: {}, {}, quality {:.2}",
-            merit.target,
+            targets[*at].target,
             price.unwrap_or_else(|| "price unknown".to_owned()),
             took.unwrap_or_else(|| "pace known to a running sidecar only".to_owned()),
             merit.quality

@@ -12,7 +12,7 @@ use crate::error::Kind;
 use crate::error::Result;
 use crate::exchange::Incoming;
 use crate::http::data::Edge;
-use crate::plan;
+use crate::provider::KEY_HEADERS;
 use crate::turnstile::Guest;
 
 /// A place among the open requests, counted for as long as it is held.
@@ -64,7 +64,7 @@ impl Edge {
     pub(super) fn admit(&self, incoming: &mut Incoming, slot: &mut Slot) -> Result<()> {
         let Some(patron) = self.caller(&incoming.headers)? else { return Ok(()) };
         slot.guest = Some(self.front.turnstile.enter(patron, incoming.arrived.into_std())?);
-        plan::CREDENTIAL_HEADERS.iter().for_each(|name| drop(incoming.headers.remove(*name)));
+        KEY_HEADERS.iter().for_each(|name| drop(incoming.headers.remove(name)));
         incoming.patron = Some(patron.clone());
         Ok(())
     }

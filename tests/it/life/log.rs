@@ -11,6 +11,7 @@ use understudy::store::log::Broken;
 use understudy::store::log::Draft;
 
 use crate::harness::PATIENCE;
+use crate::harness::reopen_db;
 
 fn draft(number: i64) -> Draft {
     let event = Event::Paused { by: By::Person, why: format!("reason {number}") };
@@ -43,13 +44,7 @@ fn check(damage: impl FnOnce(&sled::Tree), wanted: Option<u64>) {
     assert_eq!((audit.entries.len(), broken(&audit)), (5, None));
     store.mark().unwrap();
     drop(store);
-    let began = Instant::now();
-    let db = loop {
-        match sled::open(dir.path().join("sled")) {
-            Ok(db) => break db,
-            Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
-        }
-    };
+    let db = reopen_db(dir.path());
     damage(&db.open_tree("log").unwrap());
     db.flush().unwrap();
     drop(db);

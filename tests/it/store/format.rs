@@ -14,6 +14,7 @@ use understudy::store::seal::Sealer;
 use super::disk;
 use super::exchange;
 use super::key;
+use crate::harness::reopen_db;
 
 /// A head as format 1 had it.
 #[derive(Serialize)]
@@ -170,7 +171,7 @@ fn a_migration_that_was_cut_short_is_finished() {
 fn a_directory_of_a_newer_format_is_refused_and_left_as_it_is() {
     let dir = TempDir::new().unwrap();
     drop(Store::open(dir.path()).unwrap());
-    let db = sled::open(dir.path().join("sled")).unwrap();
+    let db = reopen_db(dir.path());
     db.insert("format", "3").unwrap();
     drop(db);
     for _ in 0..2 {
