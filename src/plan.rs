@@ -74,6 +74,13 @@ pub struct Caller<'a> {
     pub patron: Option<&'a Patron>,
 }
 
+impl<'a> Caller<'a> {
+    /// Who sends these headers, of whom nothing else is known.
+    pub fn new(headers: &'a HeaderMap) -> Self {
+        Self { provider: None, headers, query: None, thread: None, paces: None, patron: None }
+    }
+}
+
 /// What will happen to a request.
 #[derive(Clone, Debug)]
 pub struct Plan<'c> {

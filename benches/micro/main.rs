@@ -322,14 +322,7 @@ fn plans(c: &mut Criterion) {
     let request = openai().read_head(request(1 << 10), None).unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("authorization", HeaderValue::from_static("Bearer sk-bench"));
-    let caller = Caller {
-        provider: None,
-        headers: &headers,
-        query: None,
-        thread: None,
-        paces: None,
-        patron: None,
-    };
+    let caller = Caller::new(&headers);
     let mut group = c.benchmark_group("plan");
     group.bench_function("1 KB, no experiment", |b| {
         b.iter(|| plan::plan(&plain, openai(), black_box(&request), &caller).unwrap());

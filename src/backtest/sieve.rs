@@ -92,11 +92,8 @@ impl Sieve {
         let request = request.map_err(|_| "unreadable")?;
         let caller = Caller {
             provider: asked.provider.as_deref(),
-            headers: &self.headers,
             query: asked.query.as_deref(),
-            thread: None,
-            paces: None,
-            patron: None,
+            ..Caller::new(&self.headers)
         };
         let plan = plan::plan(&self.config, dialect, &request, &caller);
         let plan = plan.map_err(|error| match error.kind {

@@ -63,11 +63,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let request = dialect.read_head(body, endpoint.in_path.clone())?;
     let caller = Caller {
         provider: endpoint.provider.as_deref(),
-        headers: &headers,
         query: query.as_deref(),
-        thread: None,
-        paces: None,
         patron: config.patrons.find(&headers).map(|patron| &**patron),
+        ..Caller::new(&headers)
     };
     let plan = plan::plan(&config, dialect, &request, &caller)?;
     let account = Account::of(&config, &endpoint, &request, &caller, &plan);

@@ -128,7 +128,7 @@ impl Incoming {
     pub fn caller(&self) -> Caller<'_> {
         let (provider, query) = (self.provider.as_deref(), self.query.as_deref());
         let patron = self.patron.as_deref();
-        Caller { provider, headers: &self.headers, query, thread: None, paces: None, patron }
+        Caller { provider, query, patron, ..Caller::new(&self.headers) }
     }
 
     /// The trace that it is part of.

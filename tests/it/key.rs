@@ -308,8 +308,7 @@ fn key_of(
     let body = json!({"model": target, "max_tokens": 5,
         "messages": [{"role": "user", "content": "hi"}]});
     let head = dialect.dialect().read_head(Bytes::from(body.to_string()), None).unwrap();
-    let caller =
-        Caller { provider: None, headers: &sent, query, thread: None, paces: None, patron: None };
+    let caller = Caller { query, ..Caller::new(&sent) };
     let plan = plan(config, dialect.dialect(), &head, &caller).unwrap();
     plan.key(&Target::parse(target).unwrap())
 }

@@ -389,15 +389,8 @@ fn a_bare_model_goes_to_the_home_of_its_dialect() {
         let ask = |model: &str| {
             let in_path = InPath { model: model.to_owned(), ..in_path.clone() };
             let head = wire::json::head(body.clone(), Some(in_path), SORT).unwrap();
-            let caller = Caller {
-                provider: None,
-                headers: &HeaderMap::new(),
-                query: None,
-                thread: None,
-                paces: None,
-                patron: None,
-            };
-            plan(&config, dialect, &head, &caller).map(|plan| plan.targets)
+            let headers = HeaderMap::new();
+            plan(&config, dialect, &head, &Caller::new(&headers)).map(|plan| plan.targets)
         };
         match ask("a-model") {
             Ok(targets) => {

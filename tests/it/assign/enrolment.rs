@@ -67,7 +67,7 @@ fn told(
 ) -> Told {
     let dialect = dialect.dialect();
     let head = dialect.read_head(Bytes::from(body.to_string()), None).unwrap();
-    let caller = Caller { provider: None, headers, query: None, thread, paces: None, patron: None };
+    let caller = Caller { thread, ..Caller::new(headers) };
     let plan = plan::plan(config, dialect, &head, &caller).unwrap();
     let served = plan.served.map(|served| served.name.clone());
     if let Some(served) = plan.served {
@@ -91,14 +91,7 @@ fn a_request_takes_part_only_if_every_condition_holds() {
     let tenant = {
         let dialect = DialectName::OpenAi.dialect();
         let head = dialect.read_head(Bytes::from(gold.to_string()), None).unwrap();
-        let caller = Caller {
-            provider: None,
-            headers: &headers,
-            query: None,
-            thread: None,
-            paces: None,
-            patron: None,
-        };
+        let caller = Caller::new(&headers);
         plan::plan(&config(Vec::new()), dialect, &head, &caller).unwrap().tenant.to_string()
     };
     let check = |change: &dyn Fn(&mut Experiment), takes_part: bool, what: &str| {
@@ -303,14 +296,7 @@ fn a_pinned_request_makes_no_pair_and_has_the_answers_of_who_serves_it() {
     let head = dialect.read_head(Bytes::from(body.to_string()), None).unwrap();
     let headers = HeaderMap::new();
     let plan = |thread: &Thread| {
-        let caller = Caller {
-            provider: None,
-            headers: &headers,
-            query: None,
-            thread: Some(thread),
-            paces: None,
-            patron: None,
-        };
+        let caller = Caller { thread: Some(thread), ..Caller::new(&headers) };
         let plan = plan::plan(&config, dialect, &head, &caller).unwrap();
         (plan.pair.is_some(), plan.key(&target("openai/x")), plan.key(&target("other/y")))
     };

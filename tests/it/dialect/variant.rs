@@ -338,15 +338,8 @@ fn key(changes: &str) -> CacheKey {
     let body = Bytes::from_static(br#"{"model":"openai/a","messages":[]}"#);
     let openai = DialectName::OpenAi.dialect();
     let head = openai.read_head(body, None).unwrap();
-    let caller = Caller {
-        provider: None,
-        headers: &HeaderMap::new(),
-        query: None,
-        thread: None,
-        paces: None,
-        patron: None,
-    };
-    let plan = plan::plan(&config, openai, &head, &caller).unwrap();
+    let headers = HeaderMap::new();
+    let plan = plan::plan(&config, openai, &head, &Caller::new(&headers)).unwrap();
     plan.key(&plan.targets[0])
 }
 

@@ -6,6 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 use serde_json::json;
+use understudy::budget::Cap;
+use understudy::budget::Caps;
+use understudy::caller;
+use understudy::caller::Patron;
 use understudy::cascade::Cascade;
 use understudy::cascade::Check;
 use understudy::cascade::Judge;
@@ -293,6 +297,50 @@ async fn a_judge_accepts_rejects_or_fails_and_all_of_it_is_on_the_books() {
         ]
     );
     sidecar.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_sets_aside_what_all_may_cost_and_pays_for_those_who_were_asked() {
+    // The most that both cost, nanodollars: 8 tokens of prompt and 1,000 of answer each.
+    const MOST: u64 = 2_008_000 + 20_080_000;
+    let stage = Stage::new().await;
+    for (budget, meanwhile, afterwards) in [
+        (MOST + 1, 200, 200),
+        (MOST, 429, 200),
+        // Both have answered the first request, for 3,000 and 30,000.
+        (33_001, 429, 200),
+        (33_000, 429, 429),
+    ] {
+        let mut config = stage.config(None);
+        let day = Cap { nano_usd: Some(budget), tokens: None };
+        let patron = Patron { budget: Caps { day, ..Caps::default() }, ..Patron::new("one") };
+        config.patrons.insert(caller::digest(b"us-one"), patron);
+        let sidecar = Sidecar::start(config).await;
+        let ask = |text: &str| {
+            let messages = json!([{"role": "user", "content": text}]);
+            let body = json!({"model": "easy", "max_tokens": 1000, "messages": messages});
+            whole(sidecar.chat(body.to_string()).header("authorization", "Bearer us-one"))
+        };
+        let (gate, before) = (Gate::new(), stage.dear.count());
+        stage.cheap.expect(Answer::saying(REFUSAL));
+        stage.dear.expect(Answer::saying("Two, because.").after(&gate));
+        let others = async {
+            until("the dear one is asked", || stage.dear.count() > before).await;
+            for (text, status) in [("2", meanwhile), ("3", afterwards)] {
+                if status == 200 {
+                    stage.cheap.expect(Answer::saying("Two."));
+                }
+                if text == "3" {
+                    gate.open();
+                    until("the first has paid", || sidecar.metrics.open.get() == 0).await;
+                }
+                assert_eq!(ask(text).await.status, status, "{text} with {budget}");
+            }
+        };
+        let (first, ()) = tokio::join!(ask("1"), others);
+        assert_eq!(first.status, 200);
+        sidecar.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
