@@ -32,6 +32,7 @@ use crate::tally::units::Units;
 
 pub use crate::tally::funnel::Aside;
 pub use crate::tally::funnel::Funnel;
+pub use crate::tally::funnel::UnderWay;
 pub use crate::tally::opinion::JudgeTally;
 
 /// The name of control when it is asked a second time; no candidate has it.

@@ -12,6 +12,7 @@ use crate::store::Store;
 use crate::tally::AGAIN;
 use crate::tally::Funnel;
 use crate::tally::Tally;
+use crate::tally::UnderWay;
 
 /// What is counted of one run.
 #[derive(Debug, Default)]
@@ -48,18 +49,11 @@ impl Counts {
         funnel.scored = own.clone().map(Tally::scored).sum();
         funnel.unsampled = own.clone().map(|tally| tally.unsampled).sum();
         funnel.unjudged = own.map(Tally::without_verdict).sum();
-        let settled = funnel.scored + funnel.unsampled + funnel.unjudged;
-        funnel.whole = funnel.whole.max(settled);
-        let lost: u64 = funnel.lost.values().sum();
-        funnel.promised = funnel.promised.max(funnel.whole + lost);
         if let Some(tally) = tallies.get(AGAIN) {
-            let noise = &mut funnel.noise;
             let unjudged = tally.without_verdict() + tally.unsampled;
-            (noise.scored, noise.unjudged) = (tally.scored(), unjudged);
-            noise.whole = noise.whole.max(noise.scored + noise.unjudged);
-            let lost: u64 = noise.lost.values().sum();
-            noise.promised = noise.promised.max(noise.whole + lost);
+            (funnel.noise.scored, funnel.noise.unjudged) = (tally.scored(), unjudged);
         }
+        funnel.catch_up(UnderWay::default(), UnderWay::default());
         let epoch = experiment.standing.epoch;
         let mut exposures = Exposures::of_epoch(epoch);
         store.units(&experiment.run(), epoch, &mut |row| exposures.renew(None, row))?;

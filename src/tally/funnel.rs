@@ -67,7 +67,26 @@ pub struct Aside {
     pub lost: BTreeMap<String, u64>,
 }
 
+/// Pairs that are promised and not settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Those of which both answers are there.
+    pub whole: u64,
+    /// Those that wait for an answer.
+    pub waiting: u64,
+}
+
 impl Funnel {
+    /// Counts as many pairs as are stored, `noise` being those of control with itself: counters are
+    /// stored less often than pairs, so after a crash they lag behind.
+    pub fn catch_up(&mut self, pairs: UnderWay, noise: UnderWay) {
+        let settled = self.scored + self.unsampled + self.unjudged;
+        self.whole = self.whole.max(settled + pairs.whole);
+        let lost: u64 = self.lost.values().sum();
+        self.promised = self.promised.max(self.whole + lost + pairs.waiting);
+        self.noise.catch_up(noise);
+    }
+
     /// Pairs were promised at a moment in Unix milliseconds.
     pub fn promise(&mut self, variants: &[String], at_ms: i64) {
         let again = variants.iter().skip(1).filter(|name| *name == AGAIN).count() as u64;
@@ -125,6 +144,12 @@ impl Funnel {
 }
 
 impl Aside {
+    fn catch_up(&mut self, pairs: UnderWay) {
+        self.whole = self.whole.max(self.scored + self.unjudged + pairs.whole);
+        let lost: u64 = self.lost.values().sum();
+        self.promised = self.promised.max(self.whole + lost + pairs.waiting);
+    }
+
     fn merge(&mut self, other: &Self) {
         self.promised += other.promised;
         self.whole += other.whole;

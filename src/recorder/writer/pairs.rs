@@ -1,5 +1,6 @@
 //! The part of the writer that keeps pairs: promised, answered, given up, scored.
 
+use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use crate::recorder::writer::Progress;
 use crate::recorder::writer::Writer;
 use crate::scene;
 use crate::tally::AGAIN;
+use crate::tally::UnderWay;
 
 /// What copies are sent with that is never stored.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +70,27 @@ impl Writer {
             }
             self.queue_whole(id, None);
         }
+        self.catch_up();
         Ok(())
+    }
+
+    /// Lets the counters know of every open pair.
+    fn catch_up(&self) {
+        let mut open: HashMap<&str, [UnderWay; 2]> = HashMap::new();
+        for Progress { head, answered, unscored, .. } in self.open.values() {
+            let [pairs, noise] = open.entry(&head.experiment).or_default();
+            let has_control = head.variants.first().is_some_and(|name| answered.contains(name));
+            for candidate in unscored {
+                let of = if candidate == AGAIN { &mut *noise } else { &mut *pairs };
+                match has_control && answered.contains(candidate) {
+                    true => of.whole += 1,
+                    false => of.waiting += 1,
+                }
+            }
+        }
+        for (run, [pairs, noise]) in open {
+            self.board.count(run, |funnel| funnel.catch_up(pairs, noise));
+        }
     }
 
     /// Promises a pair of which one half is there already.

@@ -5,11 +5,13 @@ use serde_json::json;
 use understudy::config::Config;
 use understudy::experiment::Candidate;
 use understudy::experiment::Experiment;
+use understudy::experiment::Judges;
 use understudy::experiment::Share;
 
 use crate::harness::provider::Answer;
 use crate::harness::provider::Provider;
 use crate::harness::provider::completion;
+use crate::harness::reopen_db;
 use crate::harness::sidecar::Sidecar;
 use crate::harness::sidecar::asking;
 use crate::harness::sidecar::config;
@@ -213,6 +215,41 @@ async fn control_asked_again_is_the_noise_and_no_candidate() {
     assert_eq!(report["candidates"].as_object().unwrap().len(), 1);
     assert_eq!((&report["funnel"]["promised"], &report["funnel"]["whole"]), (&json!(3), &json!(3)));
     sidecar.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counters_that_a_crash_left_behind_catch_up_with_the_pairs_that_are_stored() {
+    let (alpha, beta) = (Provider::start().await, Provider::start().await);
+    let mut config = config(&[("alpha", &alpha), ("beta", &beta)]);
+    let mut trial = experiment("alpha/m", "beta/m", Share::ALL, Share::NONE);
+    // Pairs stay open until somebody labels them.
+    trial.evaluate.judge = Judges::People;
+    trial.again = Share::ALL;
+    config.experiments.push(trial);
+    let sidecar = Sidecar::start(config.clone()).await;
+    alpha.always(Answer::saying("a"));
+    beta.always(Answer::saying("b"));
+    ask(&sidecar, 0..3).await;
+    until("whole pairs", || sidecar.funnel("whole") == 3).await;
+    let noise = async || report(&sidecar).await["funnel"]["noise"]["scored"] == 3;
+    while !noise().await {
+        tokio::task::yield_now().await;
+    }
+    let before = report(&sidecar).await["funnel"].clone();
+    let dir = sidecar.leave().await;
+    let db = reopen_db(dir.path());
+    let counters = db.open_tree("funnel").unwrap();
+    assert!(counters.remove("trial").unwrap().is_some());
+    db.flush().unwrap();
+    drop((counters, db));
+    let again = Sidecar::start_in(dir, config).await;
+    let after = report(&again).await["funnel"].clone();
+    for step in ["promised", "whole"] {
+        assert_eq!((&before[step], &after[step]), (&json!(3), &json!(3)), "{step}");
+        let (before, after) = (&before["noise"][step], &after["noise"][step]);
+        assert_eq!((before, after), (&json!(3), &json!(3)), "noise {step}");
+    }
+    again.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -93,8 +93,11 @@ async fn with_its_own_authority_no_key_is_in_its_log() {
     let (process, address) = start(dir.path(), &[&names[..], &api].concat());
     // Where there is no configuration yet, it is told as soon as there is.
     until("the Secret", || cluster.get(SECRET).is_some()).await;
+    let missing = "there is no MutatingWebhookConfiguration understudy";
+    until("what is missing in the log", || process.output().contains(missing)).await;
     cluster.put(CONFIGURATION, configuration());
     believed(address, || bundle(&cluster)).await;
+    until("the pod in the log", || process.output().contains("apps/web")).await;
     let log = process.output();
     for name in ["ca.key", "tls.key"] {
         let secret = cluster.get(SECRET).unwrap();
@@ -104,8 +107,6 @@ async fn with_its_own_authority_no_key_is_in_its_log() {
         assert!(!log.contains(line) && !log.contains(&encoded[64..128]), "{name}");
     }
     assert!(!log.contains("Bearer first"), "the token");
-    assert!(log.contains("apps/web"), "{log}");
-    assert!(log.contains("there is no MutatingWebhookConfiguration understudy"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
