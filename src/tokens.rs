@@ -23,6 +23,10 @@ const PER_IMAGE: u64 = 765;
 /// What a document, sound or film of unknown length is taken for.
 const PER_FILE: u64 = 1000;
 
+/// Bytes that make a token, about, of a body that nobody has read; its markup makes up for wider
+/// scripts.
+const BYTES_PER_TOKEN: usize = 4;
+
 /// A number of tokens, and what counted them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
@@ -46,6 +50,16 @@ pub fn count(request: &Request, model: &str) -> Count {
 /// An estimate from the words' length and script, cheap enough for every request.
 pub fn estimate(request: &Request) -> u64 {
     total(request, &estimated)
+}
+
+/// The same of a request that may be one that could not be read.
+pub fn of_prompt(read: Option<&Request>, body: &[u8]) -> u64 {
+    read.map_or_else(|| of_unread(body), estimate)
+}
+
+/// An estimate from the length of a body that could not be read.
+pub fn of_unread(body: &[u8]) -> u64 {
+    (body.len() / BYTES_PER_TOKEN) as u64
 }
 
 /// An estimate of the prompt, and all that the answer may have if the request says so.

@@ -10,9 +10,6 @@ use crate::experiment::Target;
 use crate::price::Prices;
 use crate::tokens;
 
-/// Bytes that make a token, about, of a request that could not be read.
-const BYTES_PER_TOKEN: u64 = 4;
-
 /// What an answer's cost follows from, besides the answer.
 #[derive(Clone, Copy)]
 pub struct Bill<'a> {
@@ -41,10 +38,7 @@ impl Bill<'_> {
     }
 
     fn estimated(&self, answer: &Answer) -> Usage {
-        let input = match self.read {
-            Some(request) => tokens::estimate(request),
-            None => self.body.len() as u64 / BYTES_PER_TOKEN,
-        };
+        let input = tokens::of_prompt(self.read, self.body);
         let said = answer.choices.iter().map(|choice| {
             let calls = choice.tool_calls.iter().map(|call| tokens::of_text(&call.arguments));
             tokens::of_text(&choice.text) + tokens::of_text(&choice.reasoning) + calls.sum::<u64>()

@@ -63,7 +63,7 @@ impl Front {
         }
         let body = &ask.request.body;
         let read = ask.read.as_deref();
-        let input = read.map_or(body.len() as u64 / 4, tokens::estimate);
+        let input = tokens::of_prompt(read, body);
         let output = ledger::most_output_tokens(read, body);
         let answers = ask.targets.iter().map(|target| self.most(target, (input, output)));
         let (cost, tokens) = match &ask.cascade {

@@ -24,9 +24,6 @@ use crate::tokens;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
 
-/// Of a prompt that only its provider can read.
-const BYTES_PER_TOKEN: usize = 4;
-
 /// A request that is on its way to somebody.
 pub struct Sought<'c, 'r> {
     /// Who can be asked.
@@ -155,8 +152,7 @@ impl Sought<'_, '_> {
             return false;
         }
         if min_tokens.is_some() || max_tokens.is_some() {
-            let unread = || (self.request.body.len() / BYTES_PER_TOKEN) as u64;
-            let tokens = read.map_or_else(unread, tokens::estimate);
+            let tokens = tokens::of_prompt(read, &self.request.body);
             let is_within = min_tokens.is_none_or(|least| tokens >= least)
                 && max_tokens.is_none_or(|most| tokens <= most);
             if !is_within {

@@ -8,15 +8,13 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::experiment::Variant;
+use crate::tokens;
 use crate::wire;
 use crate::wire::ChatRequest;
 use crate::wire::Dialect;
 use crate::wire::Recipient;
 use crate::wire::carry::Losses;
 use crate::wire::json;
-
-/// Of a body that nobody has read; its markup makes up for wider scripts.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// A request as its target reads it.
 #[derive(Clone, Debug)]
@@ -47,7 +45,7 @@ impl Outgoing {
     /// About how many tokens it takes of what `provider` allows; 0 where nobody counts them.
     pub fn tokens(&self, provider: &Provider) -> u64 {
         match provider.quota.tokens_per_minute {
-            Some(_) => self.tokens.unwrap_or(self.body.len() as u64 / BYTES_PER_TOKEN),
+            Some(_) => self.tokens.unwrap_or_else(|| tokens::of_unread(&self.body)),
             None => 0,
         }
     }
